@@ -1,0 +1,277 @@
+"""Which emotion and which subject each video of a folder is said to show.
+
+Labels come from a labels file, or, without one, from the names of class sub-folders. A
+label set maps the many spellings of an emotion to the classes of a study; it is a CSV with
+the columns spelling, emotion and source, like those in ``microx/label_sets/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+
+from microx.errors import InputError
+from microx.preprocessing.video import find_videos
+
+LABEL_SETS = ("microx7", "ekman7", "megc3")
+"""Label sets that come with microx."""
+
+LABEL_COLUMNS = ("path", "emotion", "subject", "corpus", "onset", "apex", "offset")
+"""What a labels file may say of a video; path and emotion are needed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Videos with their labels.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that the paths are relative to.
+    table : DataFrame
+        One row a video, all text: video_id, the `LABEL_COLUMNS`, and reason. Where reason is
+        not empty, the row cannot be used: a label without a video, a video without a label.
+    classes : tuple of str
+        The emotions: in the order of the label set, or else alphabetical.
+    label_set : str
+        Name of the label set, ``"file"`` where the labels are taken as they are.
+    """
+
+    root: Path
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    label_set: str
+
+
+def read_labels(
+    videos: str | Path,
+    labels_file: str | Path | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    label_set: str | None = None,
+) -> Labels:
+    """Bring the videos of a folder together with their labels.
+
+    Parameters
+    ----------
+    videos : path
+        Folder that is searched for videos, sub-folders too.
+    labels_file : path, optional
+        CSV in UTF-8, separated by comma, semicolon or tab, with a header. A path in it is
+        relative to `videos` or to the file itself; a bare name, with or without its ending,
+        will do where only one video has it. Without a file, the first sub-folder a video
+        lies in is its emotion, and there are no subjects.
+    columns : dict, optional
+        Where the file has other column names: ``{"emotion": "Estimated Emotion"}``.
+    label_set : str, optional
+        One of `LABEL_SETS`, or the path of a CSV like them. Without it, the emotions are
+        taken as they stand.
+
+    Returns
+    -------
+    Labels
+
+    Raises
+    ------
+    InputError
+        If there is no video, a column is missing, no label fits a video, or an emotion is
+        not in the label set; the message names it.
+
+    Examples
+    --------
+    >>> read_labels("videos", "labels.csv", label_set="ekman7").classes  # doctest: +SKIP
+    ('neutral', 'anger', 'disgust', 'fear', 'happy', 'sad', 'surprise')
+    """
+    root = Path(videos)
+    found = find_videos(root)
+    if not found:
+        raise InputError(f"{root}: expected a folder of videos; found no video file in it")
+    if labels_file is None:
+        table = _labels_from_folders(root, found)
+    else:
+        table = _match(_read_file(Path(labels_file), columns or {}), root, Path(labels_file), found)
+    usable = table["reason"] == ""
+    if not usable.any():
+        raise InputError(
+            f"{labels_file or root}: expected labels for the {len(found)} videos in {root}; "
+            f"none fits: {table['reason'].iloc[0]}"
+        )
+    classes: tuple[str, ...]
+    if label_set is None:
+        classes = tuple(sorted(set(table.loc[usable, "emotion"])))
+    else:
+        classes = _apply_label_set(table, label_set, str(labels_file or root))
+    table.insert(0, "video_id", _video_ids(table["path"]))
+    return Labels(root=root, table=table, classes=classes, label_set=label_set or "file")
+
+
+def read_label_set(name: str) -> dict[str, str]:
+    """Read a label set: lower-case spelling to emotion, "" for what is left out on purpose.
+
+    Parameters
+    ----------
+    name : str
+        One of `LABEL_SETS`, or the path of a CSV with the columns spelling and emotion.
+
+    Raises
+    ------
+    InputError
+        If there is no such set or file, or it lacks a column or contradicts itself.
+
+    Examples
+    --------
+    >>> read_label_set("microx7")["disgust"]
+    'contempt'
+    """
+    if name in LABEL_SETS:
+        source = files("microx") / "label_sets" / f"{name}.csv"
+    elif Path(name).is_file():
+        source = Path(name)
+    else:
+        raise InputError(
+            f"label set {name!r} is unknown; expected {', '.join(LABEL_SETS)} or a CSV file"
+        )
+    with source.open("r", encoding="utf-8-sig") as stream:
+        table = pd.read_csv(stream, dtype=str, keep_default_na=False)
+    if not {"spelling", "emotion"} <= set(table.columns) or table.empty:
+        raise InputError(
+            f"{name}: expected the columns spelling and emotion, and a row or more; "
+            f"found {', '.join(table.columns)} and {len(table)} rows"
+        )
+    mapping: dict[str, str] = {}
+    for spelling, emotion in zip(table["spelling"], table["emotion"], strict=True):
+        key = spelling.strip().casefold()
+        if mapping.setdefault(key, emotion.strip()) != emotion.strip():
+            raise InputError(f"{name}: spelling {spelling!r} stands for two emotions")
+    return mapping
+
+
+def _labels_from_folders(root: Path, found: list[Path]) -> pd.DataFrame:
+    rows = []
+    for path in found:
+        relative = path.relative_to(root)
+        labelled = len(relative.parts) > 1
+        rows.append(
+            dict.fromkeys(LABEL_COLUMNS, "")
+            | {
+                "path": relative.as_posix(),
+                "emotion": relative.parts[0] if labelled else "",
+                "reason": "" if labelled else "no label: it lies in no class sub-folder",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _read_file(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: expected a labels file; found none there")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: expected a CSV in UTF-8; byte {error.start} is not; save it as CSV UTF-8"
+        ) from None
+    header = text.partition("\n")[0]
+    separator = max(",;\t", key=header.count)
+    try:
+        table = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+    except ValueError as error:  # pandas' parser errors are ValueErrors
+        raise InputError(f"{path}: expected a CSV with a header; {error}") from None
+    table.columns = table.columns.str.strip()
+    unknown = [name for name in columns if name not in LABEL_COLUMNS]
+    if unknown:
+        raise InputError(f"column {unknown[0]!r} is unknown; known: {', '.join(LABEL_COLUMNS)}")
+    wanted = {name: columns.get(name, name) for name in LABEL_COLUMNS}
+    for name, title in wanted.items():
+        if title not in table.columns and (name in columns or name in ("path", "emotion")):
+            raise InputError(
+                f"{path}: expected a column {title!r} for {name}; found "
+                f"{', '.join(table.columns)}; name it: --column {name}=COLUMN"
+            )
+    chosen = {
+        name: table[title].str.strip() if title in table.columns else ""
+        for name, title in wanted.items()
+    }
+    return pd.DataFrame(chosen, index=table.index)
+
+
+def _match(table: pd.DataFrame, root: Path, labels_file: Path, found: list[Path]) -> pd.DataFrame:
+    """Give each row the video it means, and each video without a row a row of its own."""
+    relative = {path.relative_to(root).as_posix() for path in found}
+    by_name: dict[str, list[str]] = {}
+    for path in sorted(relative):
+        by_name.setdefault(Path(path).name, []).append(path)
+        by_name.setdefault(Path(path).stem, []).append(path)
+    rows: list[dict[str, str]] = []
+    for row in table.to_dict("records"):
+        path, reason = _resolve(row["path"], root, labels_file.parent, relative, by_name)
+        if not reason and not row["emotion"]:
+            reason = f"no label: its emotion in {labels_file.name} is empty"
+        rows.append({**{str(k): str(v) for k, v in row.items()}, "path": path, "reason": reason})
+    times = Counter(row["path"] for row in rows)
+    for row in rows:
+        if times[row["path"]] > 1 and not row["reason"]:
+            row["reason"] = f"{times[row['path']]} rows of {labels_file.name} label this video"
+    for path in sorted(relative - set(times)):
+        empty = dict.fromkeys(LABEL_COLUMNS, "")
+        rows.append(empty | {"path": path, "reason": f"no label: not in {labels_file.name}"})
+    return pd.DataFrame(rows).drop_duplicates("path", ignore_index=True)
+
+
+def _resolve(
+    named: str, root: Path, beside: Path, relative: set[str], by_name: Mapping[str, list[str]]
+) -> tuple[str, str]:
+    """Return the video's path relative to the root, and why there is none, else ""."""
+    named = re.sub(r"[\\/]+", "/", named)
+    for base in (root, beside):
+        candidate = (base / named).resolve()
+        if candidate.is_relative_to(root.resolve()):
+            path = candidate.relative_to(root.resolve()).as_posix()
+            if path in relative:
+                return path, ""
+    matches = by_name.get(named, [])
+    if len(matches) == 1:
+        return matches[0], ""
+    if matches:
+        return named, f"the name fits {len(matches)} videos: {', '.join(matches[:3])}"
+    return named, "no such video"
+
+
+def _apply_label_set(table: pd.DataFrame, name: str, source: str) -> tuple[str, ...]:
+    mapping = read_label_set(name)
+    usable = table["reason"] == ""
+    spelled = table.loc[usable, "emotion"].str.casefold()
+    unknown = sorted(set(spelled) - set(mapping))
+    if unknown:
+        raise InputError(
+            f"{source}: emotion {', '.join(map(repr, unknown))} is not in label set {name}; known: "
+            f"{', '.join(mapping)}; mend the label, or map it in a CSV given as --label-set"
+        )
+    table.loc[usable, "emotion"] = spelled.map(mapping)
+    left_out = usable & (table["emotion"] == "")
+    table.loc[left_out, "reason"] = f"its emotion is left out by label set {name}"
+    return tuple(dict.fromkeys(emotion for emotion in mapping.values() if emotion))
+
+
+def _video_ids(paths: pd.Series) -> list[str]:
+    """Make ids fit for file names: the path without its ending, and a hash where that is shared."""
+    plain = [
+        re.sub(r"[^A-Za-z0-9.-]+", "_", str(Path(path).with_suffix(""))).strip("._-")[-100:]
+        for path in paths
+    ]
+    times = Counter(name.casefold() for name in plain)
+    return [
+        f"{name or 'video'}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+        if times[name.casefold()] > 1 or not name[:1].isalnum()
+        else name
+        for name, path in zip(plain, paths, strict=True)
+    ]

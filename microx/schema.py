@@ -1,0 +1,41 @@
+"""The names everything else agrees on: regions, landmarks, emotions and a few constants.
+
+Left and right are the subject's own: in a picture the subject's right eye is on the left.
+The 68 points are those of iBUG 300-W, which OpenFace and dlib both use, counted from 0.
+"""
+
+from __future__ import annotations
+
+# Source: iBUG 300-W, "A semi-automatic methodology for facial landmark annotation"
+# (Sagonas et al., 2013), figure of the 68-point mark-up, counted from 0.
+REGION_LANDMARKS: dict[str, tuple[int, ...]] = {
+    "left_eye": tuple(range(42, 48)),
+    "right_eye": tuple(range(36, 42)),
+    "nose": tuple(range(27, 36)),
+    "mouth": tuple(range(48, 68)),
+    "face": tuple(range(68)),
+    "left_brow": tuple(range(22, 27)),
+    "right_brow": tuple(range(17, 22)),
+}
+
+REGIONS: tuple[str, ...] = tuple(REGION_LANDMARKS)
+"""Every region microx can crop."""
+
+DEFAULT_REGIONS: tuple[str, ...] = ("left_eye", "right_eye", "nose", "mouth", "face")
+"""The five streams of the MicroX paper; it left the brows out for inaccurate points."""
+
+N_LANDMARKS = 68
+RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 36, 45
+"""The two points whose distance, the outer-eye distance, is the unit for landmark errors."""
+
+EMOTIONS: tuple[str, ...] = ("neutral", "anger", "contempt", "surprise", "fear", "happy", "sad")
+"""The seven classes of the MicroX paper, which counts disgust with contempt."""
+
+FRAME_RATE = 30.0
+"""Frames a second after resampling (MicroX paper)."""
+
+CLIP_FRAMES = 10
+"""Frames in a clip (MicroX paper)."""
+
+CROP_SIZE = 32
+"""Pixels along a side of a square crop; our choice: the paper's text says 30, its code 60."""
