@@ -32,6 +32,10 @@ MANIFEST_COLUMNS = (
     *("video_id", "path", "emotion", "subject", "corpus", "onset", "apex", "offset"),
     *("status", "reason", *_FACTS),
 )
+CLIP_COLUMNS = (
+    *("clip_id", "video_id", "start", "length"),
+    *("emotion", "label", "subject", "n_found"),
+)
 _SAFE_ID = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
@@ -144,17 +148,7 @@ class Corpus:
                         "n_found": int(window.sum()) + (length - len(window)) * int(window[-1]),
                     }
                 )
-        columns = [
-            "clip_id",
-            "video_id",
-            "start",
-            "length",
-            "emotion",
-            "label",
-            "subject",
-            "n_found",
-        ]
-        clips = pd.DataFrame(rows, columns=columns)
+        clips = pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
         if not incomplete:
             clips = clips[clips["n_found"] == length]
         return clips.reset_index(drop=True)

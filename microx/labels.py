@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -211,19 +212,19 @@ def _match(table: pd.DataFrame, root: Path, labels_file: Path, found: list[Path]
     for path in sorted(relative):
         by_name.setdefault(Path(path).name, []).append(path)
         by_name.setdefault(Path(path).stem, []).append(path)
-    rows: list[dict[str, str]] = []
+    rows: list[dict[Hashable, Any]] = []
     for row in table.to_dict("records"):
         path, reason = _resolve(row["path"], root, labels_file.parent, relative, by_name)
         if not reason and not row["emotion"]:
             reason = f"no label: its emotion in {labels_file.name} is empty"
-        rows.append({**{str(k): str(v) for k, v in row.items()}, "path": path, "reason": reason})
+        rows.append(row | {"path": path, "reason": reason})
     times = Counter(row["path"] for row in rows)
     for row in rows:
         if times[row["path"]] > 1 and not row["reason"]:
             row["reason"] = f"{times[row['path']]} rows of {labels_file.name} label this video"
     for path in sorted(relative - set(times)):
-        empty = dict.fromkeys(LABEL_COLUMNS, "")
-        rows.append(empty | {"path": path, "reason": f"no label: not in {labels_file.name}"})
+        reason = f"no label: not in {labels_file.name}"
+        rows.append({**dict.fromkeys(LABEL_COLUMNS, ""), "path": path, "reason": reason})
     return pd.DataFrame(rows).drop_duplicates("path", ignore_index=True)
 
 

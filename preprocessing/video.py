@@ -14,20 +14,8 @@ import numpy as np
 from microx.errors import InputError
 
 VIDEO_SUFFIXES = frozenset(
-    [
-        ".avi",
-        ".flv",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogv",
-        ".webm",
-        ".wmv",
-    ]
+    {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4"}
+    | {".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv"}
 )
 """What counts as a video when a folder is searched; a file named outright may end in anything."""
 

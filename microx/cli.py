@@ -1,0 +1,438 @@
+"""The command line: parsing and printing only; everything it does is a call of the library."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import microx
+from microx.errors import InputError, MicroxError
+from microx.schema import CLIP_FRAMES, CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE, REGIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from microx.corpus import Corpus
+
+app = typer.Typer(
+    add_completion=False,
+    help="From a folder of face videos to region clips, trained classifiers and an honest report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+
+class Intensity(StrEnum):
+    """How strongly drawn actors act."""
+
+    macro = "macro"
+    micro = "micro"
+
+
+class Backend(StrEnum):
+    """Who finds the landmarks."""
+
+    dlib = "dlib"
+    openface = "openface"
+    csv = "csv"
+
+
+class Policy(StrEnum):
+    """How region boxes are chosen."""
+
+    aligned = "aligned"
+    paper = "paper"
+
+
+class Preset(StrEnum):
+    """Which network."""
+
+    compact = "compact"
+    paper = "paper"
+
+
+class Protocol(StrEnum):
+    """How subjects are divided."""
+
+    holdout = "holdout"
+    kfold = "kfold"
+    loso = "loso"
+
+
+class RegionSets(StrEnum):
+    """Which rows an ablation has."""
+
+    all = "all"
+    paper = "paper"
+    full = "full"
+
+
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+SeedOption = Annotated[int, typer.Option(help="Same seed, same result.", min=0)]
+WorkersOption = Annotated[int, typer.Option(help="Processes; -1: one per core.")]
+PresetOption = Annotated[Preset, typer.Option("--model", help="The network.")]
+ProtocolOption = Annotated[
+    Protocol, typer.Option(help="People are never shared: one held-out group, k folds, or each.")
+]
+EpochsOption = Annotated[int, typer.Option(help="At most; training stops early.", min=1)]
+WeightsOption = Annotated[
+    bool, typer.Option("--class-weights", help="Weigh rare emotions up in training.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        console.print(f"microx {microx.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    subjects: Annotated[int, typer.Option(help="Actors to draw.", min=1)] = 12,
+    takes: Annotated[int, typer.Option(help="Takes of each emotion by each actor.", min=1)] = 2,
+    seed: SeedOption = 0,
+    intensity: Annotated[Intensity, typer.Option(help="How strongly they act.")] = Intensity.macro,
+    moving_regions: Annotated[
+        str, typer.Option(help="Only these regions carry the emotion: mouth,left_eye,…")
+    ] = "",
+    mask: Annotated[bool, typer.Option("--mask", help="Everyone wears a surgical mask.")] = False,
+    workers: WorkersOption = -1,
+) -> None:
+    """Draw videos of acted faces whose landmarks and emotions are known."""
+    from microx.synthetic import draw_corpus
+
+    with _progress("drawing", "takes") as advance:
+        labels = draw_corpus(
+            out,
+            n_subjects=subjects,
+            n_takes=takes,
+            seed=seed,
+            intensity=intensity.value,
+            moving_regions=_names(moving_regions) or None,
+            mask=mask,
+            n_workers=workers,
+            progress=advance,
+        )
+    _say("labels", labels)
+
+
+@app.command()
+def preprocess(
+    videos: Annotated[Path, typer.Argument(metavar="INPUT", help="Folder of videos.")],
+    out: Annotated[Path, typer.Option("--out", help="Corpus folder to write or continue.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with path and emotion, and subject if known. Without it: "
+            "INPUT/labels.csv, or else class sub-folders."
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Another column name: --column emotion=Estimated. Repeatable."),
+    ] = None,
+    label_set: Annotated[
+        str | None, typer.Option(help="Map spellings: microx7, ekman7, megc3 or a CSV.")
+    ] = None,
+    landmarks: Annotated[Backend, typer.Option(help="Who finds landmarks.")] = Backend.dlib,
+    landmarks_dir: Annotated[
+        Path | None, typer.Option(help="For csv: folder of OpenFace CSVs.")
+    ] = None,
+    openface: Annotated[
+        Path | None, typer.Option(help="For openface: path of FeatureExtraction.")
+    ] = None,
+    regions: Annotated[str, typer.Option(help=f"Of {', '.join(REGIONS)}.")] = ",".join(
+        DEFAULT_REGIONS
+    ),
+    size: Annotated[int, typer.Option(help="Pixels along a side of a crop.")] = CROP_SIZE,
+    policy: Annotated[Policy, typer.Option(help="How boxes are chosen.")] = Policy.aligned,
+    fps: Annotated[float, typer.Option(help="Frames a second, by time.")] = FRAME_RATE,
+    workers: WorkersOption = -1,
+) -> None:
+    """Find the face in every frame and crop its regions: a corpus folder to train on."""
+    from microx.corpus import build_corpus
+    from microx.labels import read_labels
+
+    if labels is None and (videos / "labels.csv").is_file():
+        labels = videos / "labels.csv"
+    labelled = read_labels(videos, labels, columns=_columns(column or []), label_set=label_set)
+    _say("labels", labels or f"class sub-folders of {videos}")
+    with _progress("preprocessing", "videos") as advance:
+        corpus = build_corpus(
+            labelled,
+            out,
+            landmarks=landmarks.value,
+            regions=_names(regions),
+            size=size,
+            policy=policy.value,
+            frame_rate=fps,
+            landmarks_dir=landmarks_dir,
+            openface=openface,
+            n_workers=workers,
+            progress=advance,
+        )
+    _print_ledger(corpus)
+    if not (corpus.manifest["status"] == "done").any():
+        raise InputError(f"{videos}: expected a video with a face; none could be used")
+
+
+@app.command()
+def train(
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
+    out: OutOption,
+    regions: Annotated[str, typer.Option(help="Streams: mouth,face,… Default: all.")] = "",
+    model: PresetOption = Preset.compact,
+    epochs: EpochsOption = 60,
+    seed: SeedOption = 0,
+    class_weights: WeightsOption = False,
+) -> None:
+    """Train one model, leaving the test people untouched for `microx evaluate`."""
+    from microx.corpus import load_corpus
+    from microx.evaluation import train as train_model
+
+    opened = load_corpus(corpus)
+    with _progress("training", "epochs") as advance:
+        path = train_model(
+            opened,
+            out,
+            regions=_names(regions) or opened.regions,
+            preset=model.value,
+            epochs=epochs,
+            seed=seed,
+            class_weight="balanced" if class_weights else None,
+            progress=advance,
+        )
+    _say("model", path)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A .keras file, or the folder that holds it.")],
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the predictions.")] = None,
+) -> None:
+    """Score a trained model on people it never saw."""
+    from microx.corpus import load_corpus
+    from microx.evaluation import evaluate_model
+    from microx.experiments import results_table
+
+    result = evaluate_model(model, load_corpus(corpus), out=out)
+    _print_results(results_table([result]))
+    if out is not None:
+        _say("predictions", out)
+
+
+@app.command()
+def ablate(
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
+    out: OutOption,
+    regions: Annotated[
+        RegionSets,
+        typer.Option(help="One model on all streams, the paper's comparisons, or every subset."),
+    ] = RegionSets.paper,
+    protocol: ProtocolOption = Protocol.holdout,
+    model: PresetOption = Preset.compact,
+    epochs: EpochsOption = 60,
+    seed: SeedOption = 0,
+    shuffle_labels: Annotated[
+        bool,
+        typer.Option("--shuffle-labels", help="Add a control row with shuffled labels."),
+    ] = False,
+    class_weights: WeightsOption = False,
+) -> None:
+    """Train and test with some regions only, compare them, and write the report."""
+    from microx.corpus import load_corpus
+    from microx.experiments import run_ablation
+    from microx.report import write_report
+
+    opened = load_corpus(corpus)
+    with _progress("ablation", "epochs") as advance:
+        results = run_ablation(
+            opened,
+            out,
+            regions=regions.value,
+            protocol=protocol.value,
+            preset=model.value,
+            epochs=epochs,
+            seed=seed,
+            shuffle_labels=shuffle_labels,
+            class_weight="balanced" if class_weights else None,
+            progress=advance,
+        )
+    page = write_report(out, corpus=opened)
+    _print_results(results)
+    _say("table", out / "results.csv")
+    _say("report", page.resolve())
+
+
+@app.command()
+def predict(
+    video: Annotated[Path, typer.Argument(help="A video.")],
+    model: Annotated[
+        Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and PNG.")] = Path("."),
+) -> None:
+    """Say what a trained model sees in a video, over time."""
+    from microx.predict import predict_video, write_prediction
+
+    prediction = predict_video(video, model)
+    table, picture = write_prediction(prediction, out)
+    _say("table", table)
+    _say("time line", picture)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of an ablation.")],
+    corpus: Annotated[
+        Path | None, typer.Option(help="Corpus folder, if it has moved, for example crops.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The page; RUN/report.html.")] = None,
+) -> None:
+    """Write the report of a finished ablation again: one HTML page that needs no network."""
+    from microx.corpus import load_corpus
+    from microx.report import write_report
+
+    page = write_report(run, corpus=load_corpus(corpus) if corpus else None, out=out)
+    _say("report", page.resolve())
+
+
+def main() -> None:
+    """Run the command line; a `MicroxError` becomes one line on stderr and exit code 1."""
+    # TensorFlow announces its CPU features on every start; its errors still come through.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        app()
+    except MicroxError as error:
+        print(f"microx: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("microx: stopped; run the same command again to continue", file=sys.stderr)
+        sys.exit(130)
+
+
+@contextmanager
+def _progress(what: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar with the rate and the time left; yield the callback that moves it."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.1f} {unit}/s" if speed else "", style="dim")
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[item]}"),
+        console=console,
+    ) as bar:
+        task = bar.add_task(what, total=None, item="")
+
+        def advance(done: int, total: int, item: str) -> None:
+            bar.update(task, completed=done, total=total, item=escape(item))
+
+        yield advance
+        bar.update(task, item="")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _columns(pairs: list[str]) -> dict[str, str]:
+    columns = {}
+    for pair in pairs:
+        name, equals, title = pair.partition("=")
+        if not equals or not title:
+            raise InputError(f"--column {pair!r}: expected NAME=TITLE, such as emotion=Estimated")
+        columns[name.strip()] = title.strip()
+    return columns
+
+
+def _say(what: str, value: object) -> None:
+    console.print(f"{what}: {escape(str(value))}", soft_wrap=True)
+
+
+def _print_ledger(corpus: Corpus) -> None:
+    """Print what became of every video and frame, and the clips there are."""
+    manifest = corpus.manifest
+    done = manifest[manifest["status"] == "done"]
+    skipped = manifest[manifest["status"] != "done"]
+    frames, found = int(manifest["n_frames"].sum()), int(manifest["n_found"].sum())
+    console.print(f"\nvideos: {len(done)} done, {len(skipped)} skipped")
+    for video in skipped.itertuples():
+        console.print(f"  skipped {escape(f'{video.path}: {video.reason}')}", soft_wrap=True)
+    for video in done[done["n_decoded"] < 0.9 * done["n_claimed"]].itertuples():
+        cut_off = f"{video.n_decoded} of the {video.n_claimed} frames it claims could be decoded"
+        console.print(f"  {escape(f'{video.path}: {cut_off}')}; is it whole?", soft_wrap=True)
+    share = f" ({found / frames:.1%})" if frames else ""
+    console.print(f"frames: {found} with a face{share}, {frames - found} without")
+    every = corpus.clips(incomplete=True)
+    whole = every[every["n_found"] == every["length"]]
+    console.print(
+        f"clips of {CLIP_FRAMES} frames: {len(whole)}; left out for a frame without a face: "
+        f"{len(every) - len(whole)}"
+    )
+    table = Table(box=None, pad_edge=False)
+    for title in ("emotion", "videos", "clips"):
+        table.add_column(title, justify="left" if title == "emotion" else "right")
+    for emotion in corpus.classes:
+        n_videos, n_clips = ((frame["emotion"] == emotion).sum() for frame in (done, whole))
+        table.add_row(escape(emotion), str(n_videos), str(n_clips))
+    console.print(table)
+    subjects = done["subject"].replace("", None).nunique()
+    console.print(f"subjects: {subjects or 'none named, so people are told apart by video'}")
+    _say("corpus", corpus.folder)
+
+
+def _print_results(results: pd.DataFrame) -> None:
+    """Print the scores, a row each, as the report gives them."""
+    table = Table(box=None, pad_edge=False)
+    titles = {
+        "name": "regions",
+        "n_test": "test clips",
+        "accuracy": "accuracy",
+        "uar": "UAR",
+        "uf1": "UF1",
+        "video_accuracy": "video accuracy",
+    }
+    shown = [name for name in titles if name in results.columns]
+    for name in shown:
+        table.add_column(titles[name], justify="left" if name == "name" else "right")
+    for row in results.to_dict("records"):
+        cells = [row[name] for name in shown]
+        table.add_row(
+            *(f"{cell:.3f}" if isinstance(cell, float) else escape(str(cell)) for cell in cells)
+        )
+    console.print(table)

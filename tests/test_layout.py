@@ -1,0 +1,91 @@
+"""The rooms are where DESIGN says, install as listed, and let data flow one way only."""
+
+import ast
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "setup.cfg").is_file(), reason="needs the checkout, not an installed wheel"
+)
+
+# Left to right: a module imports only from modules to its left.
+FLOW = (
+    *("schema", "errors"),
+    *("preprocessing.video", "preprocessing.landmarks", "preprocessing.openface"),
+    *("preprocessing.dlib_tracker", "preprocessing.regions", "preprocessing.pipeline"),
+    *("models.conv_lstm", "models.multistream"),
+    *("labels", "actors", "expressions", "synthetic"),
+    *("corpus", "dataset", "splits", "training", "metrics", "evaluation", "experiments"),
+    *("cautions", "figures", "report", "predict", "cli", "__main__"),
+)
+
+
+def _sources() -> dict[str, Path]:
+    found = {path.stem: path for path in (ROOT / "microx").glob("*.py")}
+    for room in ("preprocessing", "models"):
+        found |= {f"{room}.{path.stem}": path for path in (ROOT / room).glob("*.py")}
+    return {name: path for name, path in found.items() if not name.endswith("__init__")}
+
+
+def _imports(path: Path) -> set[str]:
+    """Modules of microx that a source file imports, anywhere in it, type checking aside."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("microx"):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.removeprefix("microx.") for name in names} & set(FLOW)
+
+
+def test_every_module_has_its_place_in_the_flow():
+    assert set(_sources()) == set(FLOW)
+
+
+@pytest.mark.parametrize("module", FLOW)
+def test_module_imports_only_from_its_left(module):
+    right = set(FLOW[FLOW.index(module) :]) & _imports(_sources()[module])
+    assert not right, f"{module} imports {sorted(right)}, which come after it"
+
+
+def test_setup_cfg_lists_the_packages_of_the_tree():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    folders = {"microx": "microx"} | {
+        f"microx.{path.parent.name}": path.parent.name
+        for path in (ROOT / "microx").glob("*/__init__.py")
+    }
+    assert listed == set(folders)
+    mapped = dict(line.split(" = ") for line in config["options"]["package_dir"].split("\n") if line)
+    assert mapped == folders
+
+
+@pytest.mark.parametrize("room", ["preprocessing", "models"])
+def test_rooms_are_relative_links_to_the_top_level(room):
+    link = ROOT / "microx" / room
+    assert link.is_symlink()
+    assert link.readlink() == Path("..") / room
+
+
+def test_preprocessing_and_models_keep_to_themselves():
+    for name, path in _sources().items():
+        text = path.read_text(encoding="utf-8")
+        if name.startswith("preprocessing."):
+            assert "keras" not in text.lower(), f"{name} must not know Keras"
+        assert "import tensorflow" not in text, f"{name} must run on every backend"
+
+
+def test_importing_microx_loads_no_keras():
+    code = (
+        "import sys, microx, microx.corpus, microx.labels, microx.cli; dir(microx);"
+        "print([m for m in ('keras', 'tensorflow', 'dlib', 'matplotlib') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
