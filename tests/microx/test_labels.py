@@ -1,0 +1,153 @@
+import pytest
+
+from microx.errors import InputError
+from microx.labels import LABEL_SETS, read_label_set, read_labels
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of four files named as videos; labels are read without opening any of them."""
+    for name in ("S01/a.mp4", "S01/b.mp4", "S02/a.mp4", "S02/ç d.avi"):
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / name).touch()
+    return tmp_path / "videos"
+
+
+def write(folder, text, name="labels.csv", encoding="utf-8"):
+    (folder.parent / name).write_text(text, encoding=encoding)
+    return folder.parent / name
+
+
+def reasons(labels):
+    return dict(zip(labels.table["path"], labels.table["reason"], strict=True))
+
+
+def test_paths_names_and_bare_names_find_their_video(folder):
+    sheet = write(folder, "path,emotion,subject\nS01/a.mp4,joy,001\nb,sad,001\nç d.avi,fear,02\n")
+    labels = read_labels(folder, sheet)
+    assert labels.table["path"].tolist()[:3] == ["S01/a.mp4", "S01/b.mp4", "S02/ç d.avi"]
+    assert labels.table["subject"].tolist()[:3] == ["001", "001", "02"]
+    assert labels.classes == ("fear", "joy", "sad")
+    assert labels.label_set == "file"
+
+
+def test_paths_relative_to_the_sheet_are_found(folder):
+    labels = read_labels(folder, write(folder, "path,emotion\nvideos/S01/a.mp4,joy\n"))
+    assert reasons(labels)["S01/a.mp4"] == ""
+
+
+def test_nothing_vanishes(folder):
+    sheet = write(folder, "path,emotion\nS01/a.mp4,joy\nS01/z.mp4,joy\nS01/b.mp4,\na.mp4,sad\n")
+    assert reasons(read_labels(folder, sheet)) == {
+        "S01/a.mp4": "",
+        "S01/z.mp4": "no such video",
+        "S01/b.mp4": "no label: its emotion in labels.csv is empty",
+        "a.mp4": "the name fits 2 videos: S01/a.mp4, S02/a.mp4",
+        "S02/a.mp4": "no label: not in labels.csv",
+        "S02/ç d.avi": "no label: not in labels.csv",
+    }
+
+
+def test_a_video_labelled_twice_is_not_guessed_at(folder):
+    sheet = write(folder, "path,emotion\nS01/a.mp4,joy\nS01/a.mp4,sad\nS01/b.mp4,sad\n")
+    labels = read_labels(folder, sheet)
+    assert reasons(labels)["S01/a.mp4"] == "2 rows of labels.csv label this video"
+    assert len(labels.table) == 4
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_spreadsheets_of_every_country_read(folder, separator):
+    text = separator.join(["Clip", "Estimated Emotion", "Notes"])
+    text += "\n" + separator.join(["S01/a.mp4", " joy ", "smiles"]) + "\n"
+    sheet = write(folder, text, encoding="utf-8-sig")
+    columns = {"path": "Clip", "emotion": "Estimated Emotion"}
+    assert read_labels(folder, sheet, columns=columns).classes == ("joy",)
+
+
+def test_class_sub_folders_are_labels(folder):
+    (folder / "loose.mp4").touch()
+    labels = read_labels(folder)
+    assert labels.classes == ("S01", "S02")
+    assert reasons(labels)["loose.mp4"].startswith("no label")
+    assert set(labels.table["subject"]) == {""}
+
+
+def test_spellings_are_mapped_and_the_order_is_the_sets(folder):
+    sheet = write(folder, "path,emotion\nS01/a.mp4,Joy\nS01/b.mp4,AN\nS02/a.mp4,disgust\n")
+    labels = read_labels(folder, sheet, label_set="microx7")
+    assert labels.table["emotion"].tolist()[:3] == ["happy", "anger", "contempt"]
+    assert labels.classes == ("neutral", "anger", "contempt", "surprise", "fear", "happy", "sad")
+
+
+def test_an_unknown_emotion_is_refused_by_name(folder):
+    sheet = write(folder, "path,emotion\nS01/a.mp4,joy\nS01/b.mp4,smug\n")
+    with pytest.raises(InputError, match="emotion 'smug' is not in label set ekman7") as error:
+        read_labels(folder, sheet, label_set="ekman7")
+    assert "labels.csv" in str(error.value)
+
+
+def test_what_a_set_leaves_out_is_a_row_with_its_reason(folder):
+    sheet = write(folder, "path,emotion\nS01/a.mp4,happiness\nS01/b.mp4,others\n")
+    labels = read_labels(folder, sheet, label_set="megc3")
+    assert labels.classes == ("negative", "positive", "surprise")
+    assert reasons(labels)["S01/b.mp4"] == "its emotion is left out by label set megc3"
+
+
+def test_a_label_set_of_ones_own(folder):
+    own = write(folder, "spelling,emotion\njoy,pleasant\nsad,unpleasant\n", "own.csv")
+    sheet = write(folder, "path,emotion\nS01/a.mp4,joy\nS01/b.mp4,sad\n")
+    assert read_labels(folder, sheet, label_set=str(own)).classes == ("pleasant", "unpleasant")
+
+
+@pytest.mark.parametrize("name", LABEL_SETS)
+def test_every_spelling_of_ours_has_a_source(name):
+    from importlib.resources import files
+
+    lines = (files("microx") / "label_sets" / f"{name}.csv").read_text().splitlines()
+    assert all(line.split(",", 2)[2] for line in lines)
+    assert read_label_set(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("path,emotion\n", {}, "none fits"),
+        ("file,emotion\nS01/a.mp4,joy\n", {}, "expected a column 'path' for path; found file, emo"),
+        ("path,emotion\nx,joy\n", {"columns": {"subject": "Who"}}, "expected a column 'Who'"),
+        ("path,emotion\nx,joy\n", {"columns": {"colour": "Who"}}, "column 'colour' is unknown"),
+        ("path,emotion\nnowhere.mp4,joy\n", {}, "none fits: no such video"),
+        ("path,emotion\nS01/a.mp4,joy\n", {"label_set": "nine"}, "label set 'nine' is unknown"),
+        ("", {}, "labels.csv: expected a CSV"),
+    ],
+)
+def test_sheets_that_cannot_be_used_say_why(folder, text, options, message):
+    with pytest.raises(InputError, match=message) as error:
+        read_labels(folder, write(folder, text), **options)
+    assert "\n" not in str(error.value)
+
+
+def test_other_encodings_are_named(folder):
+    sheet = write(folder, "path,emotion\nS02/ç d.avi,joy\n", encoding="latin-1")
+    with pytest.raises(InputError, match="expected a CSV in UTF-8; byte 17 is not"):
+        read_labels(folder, sheet)
+
+
+def test_folders_without_videos_are_named(tmp_path):
+    with pytest.raises(InputError, match="found no video file in it"):
+        read_labels(tmp_path)
+    with pytest.raises(InputError, match="labels.csv: expected a labels file; found none"):
+        (tmp_path / "a.mp4").touch()
+        read_labels(tmp_path, tmp_path / "labels.csv")
+
+
+def test_ids_are_safe_unique_and_stable(tmp_path):
+    for name in ("e/a b.mp4", "e/a_b.mp4", "e/日本.mp4", "e/plain.mp4", "e/plain.avi", "e/x..y.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    ids = read_labels(tmp_path).table.set_index("path")["video_id"]
+    assert ids.is_unique
+    assert ids.str.fullmatch(r"[A-Za-z0-9][\w.-]*").all()
+    assert ids["e/x..y.mp4"] == "e_x..y"
+    (tmp_path / "e/new.mp4").touch()
+    again = read_labels(tmp_path).table.set_index("path")["video_id"]
+    assert again[ids.index].equals(ids)
