@@ -25,7 +25,7 @@ _NEW_FACE_SCORE = 0.1
 _FOLLOWED_FACE_SCORE = -0.4
 _LONG_SIDE = 960  # px; a larger frame is searched at this size
 _SMALL_FRAME = 640  # px; a frame up to this is searched once more at twice its size
-_FOLLOWED_FACE = 110  # px; a followed face is searched at this size (dlib's least is 80)
+_FOLLOWED_FACE = 96  # px; a followed face is searched at this size (dlib's least is 80)
 
 
 class Found(NamedTuple):
@@ -76,7 +76,7 @@ class DlibTracker:
         if self._box is None:
             return None
         side = float(self._box[2] - self._box[0])
-        around = self._box + np.array([-0.5, -0.5, 0.5, 0.5]) * side
+        around = self._box + np.array([-0.35, -0.35, 0.35, 0.35]) * side
         left, top = np.maximum(around[:2], 0).astype(int)
         right, bottom = np.minimum(around[2:], grey.shape[::-1]).astype(int)
         hits = self._detect(
