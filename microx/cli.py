@@ -85,7 +85,10 @@ PresetOption = Annotated[Preset, typer.Option("--model", help="The network.")]
 ProtocolOption = Annotated[
     Protocol, typer.Option(help="People are never shared: one held-out group, k folds, or each.")
 ]
-EpochsOption = Annotated[int, typer.Option(help="At most; training stops early.", min=1)]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(help="At most, training stops early; default: the network's own.", min=1),
+]
 WeightsOption = Annotated[
     bool, typer.Option("--class-weights", help="Weigh rare emotions up in training.")
 ]
@@ -197,13 +200,13 @@ def train(
     out: OutOption,
     regions: Annotated[str, typer.Option(help="Streams: mouth,face,… Default: all.")] = "",
     model: PresetOption = Preset.compact,
-    epochs: EpochsOption = 60,
+    epochs: EpochsOption = None,
     seed: SeedOption = 0,
     class_weights: WeightsOption = False,
 ) -> None:
     """Train one model, leaving the test people untouched for `microx evaluate`."""
     from microx.corpus import load_corpus
-    from microx.evaluation import train as train_model
+    from microx.training import train as train_model
 
     opened = load_corpus(corpus)
     with _progress("training", "epochs") as advance:
@@ -246,8 +249,9 @@ def ablate(
         typer.Option(help="One model on all streams, the paper's comparisons, or every subset."),
     ] = RegionSets.paper,
     protocol: ProtocolOption = Protocol.holdout,
+    folds: Annotated[int, typer.Option(help="For kfold.", min=2)] = 5,
     model: PresetOption = Preset.compact,
-    epochs: EpochsOption = 60,
+    epochs: EpochsOption = None,
     seed: SeedOption = 0,
     shuffle_labels: Annotated[
         bool,
@@ -267,6 +271,7 @@ def ablate(
             out,
             regions=regions.value,
             protocol=protocol.value,
+            n_folds=folds,
             preset=model.value,
             epochs=epochs,
             seed=seed,
@@ -291,8 +296,19 @@ def predict(
     """Say what a trained model sees in a video, over time."""
     from microx.predict import predict_video, write_prediction
 
-    prediction = predict_video(video, model)
+    with _progress("looking", "frames") as advance:
+        prediction = predict_video(video, model, progress=advance)
     table, picture = write_prediction(prediction, out)
+    if prediction.note:
+        _say("note", prediction.note)
+    share = prediction.n_found / prediction.n_frames
+    console.print(
+        f"frames: {prediction.n_found} of {prediction.n_frames} with a face ({share:.0%}), "
+        f"{prediction.n_clips} clips"
+    )
+    _say("emotion", prediction.emotion)
+    for emotion, percentage in prediction.percentages.items():
+        console.print(f"  {percentage:5.1f} %  {escape(emotion)}")
     _say("table", table)
     _say("time line", picture)
 
