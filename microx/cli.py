@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -206,9 +207,11 @@ def train(
 ) -> None:
     """Train one model, leaving the test people untouched for `microx evaluate`."""
     from microx.corpus import load_corpus
-    from microx.training import train as train_model
 
     opened = load_corpus(corpus)
+    _load_keras()
+    from microx.training import train as train_model
+
     with _progress("training", "epochs") as advance:
         path = train_model(
             opened,
@@ -234,7 +237,9 @@ def evaluate(
     from microx.evaluation import evaluate_model
     from microx.experiments import results_table
 
-    result = evaluate_model(model, load_corpus(corpus), out=out)
+    opened = load_corpus(corpus)
+    _load_keras()
+    result = evaluate_model(model, opened, out=out)
     _print_results(results_table([result]))
     if out is not None:
         _say("predictions", out)
@@ -265,6 +270,7 @@ def ablate(
     from microx.report import write_report
 
     opened = load_corpus(corpus)
+    _load_keras()
     with _progress("ablation", "epochs") as advance:
         results = run_ablation(
             opened,
@@ -294,8 +300,10 @@ def predict(
     out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and PNG.")] = Path("."),
 ) -> None:
     """Say what a trained model sees in a video, over time."""
-    from microx.predict import predict_video, write_prediction
+    from microx.predict import find_model, predict_video, write_prediction
 
+    find_model(model)
+    _load_keras()
     with _progress("looking", "frames") as advance:
         prediction = predict_video(video, model, progress=advance)
     table, picture = write_prediction(prediction, out)
@@ -331,8 +339,6 @@ def report(
 
 def main() -> None:
     """Run the command line; a `MicroxError` becomes one line on stderr and exit code 1."""
-    # TensorFlow announces its CPU features on every start; its errors still come through.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         app()
     except MicroxError as error:
@@ -341,6 +347,24 @@ def main() -> None:
     except KeyboardInterrupt:
         print("microx: stopped; run the same command again to continue", file=sys.stderr)
         sys.exit(130)
+
+
+def _load_keras() -> None:
+    """Import Keras without the greeting its TensorFlow backend writes, past every setting."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as greeting:
+        os.dup2(greeting.fileno(), 2)
+        try:
+            import keras  # noqa: F401
+        except BaseException:
+            greeting.seek(0)
+            os.write(stderr, greeting.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 @contextmanager
