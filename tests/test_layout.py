@@ -21,7 +21,7 @@ FLOW = (
     *("models.conv_lstm", "models.multistream"),
     *("labels", "actors", "expressions", "synthetic"),
     *("corpus", "dataset", "splits", "training", "metrics", "evaluation", "experiments"),
-    *("cautions", "figures", "report", "predict", "cli", "__main__"),
+    *("cautions", "tables", "figures", "report", "predict", "cli", "__main__"),
 )
 
 

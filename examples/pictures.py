@@ -1,0 +1,78 @@
+"""Make the pictures of the documentation, from a folder that `make demo` wrote.
+
+python examples/pictures.py demo docs/pictures
+"""
+
+import sys
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from microx import load_corpus
+from microx.preprocessing.video import read_frames
+from microx.schema import EMOTIONS
+
+
+def read_frame(path: Path, index: int) -> np.ndarray:
+    """Return one decoded frame, ``(H, W, 3)`` uint8 RGB."""
+    return next(frame.rgb for frame in read_frames(path) if frame.index == index)
+
+
+def draw_overview(demo: Path) -> Figure:
+    """Draw actors of each emotion, the crops of one clip, and the accuracy of each region."""
+    corpus = load_corpus(demo / "corpus")
+    videos = corpus.manifest.groupby("emotion")["path"].agg(list)
+    matplotlib.rcParams["font.size"] = 9
+    figure = Figure(figsize=(11, 6.2), layout="constrained", dpi=110)
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.7])
+    for k, (axes, emotion) in enumerate(zip(top.subplots(1, 7), EMOTIONS, strict=True)):
+        frame = read_frame(demo / "videos" / videos[emotion][3 + 4 * k], 20)
+        axes.imshow(frame[10:, 8:-8])
+        axes.set_title(emotion)
+        axes.axis("off")
+    left, right = bottom.subfigures(1, 2, width_ratios=[1.25, 1])
+    video = corpus.manifest.query("emotion == 'surprise'")["video_id"].iloc[3]
+    axes = left.subplots()
+    rows = [corpus.read_crops(video, region)[:10] for region in corpus.regions]
+    axes.imshow(np.vstack([np.hstack(list(row)) for row in rows]), interpolation="nearest")
+    side = corpus.size
+    axes.set_yticks(side * (np.arange(len(rows)) + 0.5), corpus.regions)
+    axes.set_xticks(side * (np.arange(10) + 0.5), range(1, 11))
+    axes.set_title("A clip: ten frames of each region")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    _draw_accuracy(right.subplots(), pd.read_csv(demo / "run" / "results.csv"))
+    return figure
+
+
+def _draw_accuracy(axes, results: pd.DataFrame) -> None:
+    results = results.iloc[::-1]
+    control = results["name"].str.contains("shuffled|majority")
+    colours = np.where(control, "#999999", "#0072B2")
+    bars = axes.barh(results["name"], results["accuracy"], color=colours)
+    axes.bar_label(
+        bars, labels=[f"{100 * value:.0f} %" for value in results["accuracy"]], padding=3
+    )
+    axes.set_title("Clips named right, on people never seen")
+    axes.set_xlim(0, 1.1)
+    axes.xaxis.set_visible(False)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+
+
+def main(demo: Path, out: Path) -> None:
+    """Write overview.png."""
+    out.mkdir(parents=True, exist_ok=True)
+    figure = draw_overview(demo)
+    figure.savefig(out / "overview.png")
+    picture = cv2.imread(str(out / "overview.png"))
+    print(f"{out / 'overview.png'}: {picture.shape[1]} x {picture.shape[0]} px")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python examples/pictures.py DEMO OUT")
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

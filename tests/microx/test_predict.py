@@ -1,0 +1,276 @@
+"""A model on a video: the recipe is kept, every frame is accounted for, mistakes are explained."""
+
+import json
+from functools import partial
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from microx.errors import InputError, ModelError
+from microx.models.multistream import build_microx
+from microx.predict import (
+    CLIP,
+    NO_FACE,
+    TOO_SHORT,
+    Prediction,
+    _predict,
+    _Reader,
+    find_model,
+    predict_video,
+    write_prediction,
+)
+from microx.preprocessing.landmarks import Landmarks
+from microx.preprocessing.pipeline import PreprocessedVideo, preprocess_video
+from microx.synthetic import draw_take
+from microx.training import load_model, save_model
+
+CLASSES = ["<b>happy", "sad", "高兴"]
+RECIPE = {"landmarks": "dlib", "regions": ["mouth", "face"], "size": 16}
+RECIPE |= {"policy": "aligned", "margin": 0.2, "frame_rate": 15.0}
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    model = build_microx(("mouth",), n_frames=6, size=16, n_classes=3, seed=1)
+    facts = {"classes": CLASSES, "regions": ["mouth"], "recipe": RECIPE, "recipe_hash": "0"}
+    save_model(model, path, facts | {"n_frames": 6, "size": 16})
+    return path
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory, write_video):
+    """At 30 fps: 30 frames with a face, 12 without, 8 with (too few at 15 fps for a clip of 6)."""
+    take = draw_take(2, "happy", n_frames=38, seed=0).frames
+    empty = np.full((12, *take.shape[1:]), 90, np.uint8)
+    frames = np.concatenate([take[:30], empty, take[30:]])
+    return write_video(tmp_path_factory.mktemp("video") / "a face.mp4", frames)
+
+
+@pytest.fixture(scope="module")
+def prediction(video, model_path):
+    return predict_video(video, model_path)
+
+
+def test_every_frame_is_in_a_row(prediction):
+    assert (prediction.n_frames, prediction.n_found) == (25, 19)
+    assert prediction.status.tolist() == [CLIP] * 4 + [NO_FACE, TOO_SHORT]
+    rate = RECIPE["frame_rate"]
+    np.testing.assert_allclose(prediction.start_s * rate, [0, 3, 6, 9, 15, 21], atol=0.01)
+    np.testing.assert_allclose(prediction.end_s * rate, [6, 9, 12, 15, 21, 25], atol=0.01)
+    known = prediction.status == CLIP
+    assert np.isnan(prediction.y_prob[~known]).all()
+    np.testing.assert_allclose(prediction.y_prob[known].sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_crops_are_those_of_the_models_recipe(prediction, video, model_path):
+    settings = {name: RECIPE[name] for name in ("size", "policy", "margin", "frame_rate")}
+    crops = preprocess_video(video, regions=("mouth",), **settings).crops["mouth"]
+    clips = np.stack([crops[start : start + 6] for start in (0, 3, 6, 9)])
+    model, _ = load_model(model_path)
+    expected = model.predict({"mouth": clips.astype(np.float32) / 255}, verbose=0)
+    np.testing.assert_allclose(prediction.y_prob[:4], expected, atol=1e-5)
+
+
+def test_the_emotion_is_the_mean_of_the_clips(prediction):
+    mean = prediction.y_prob[:4].mean(axis=0) * 100
+    assert prediction.emotion == CLASSES[mean.argmax()]
+    assert list(prediction.percentages.values()) == pytest.approx(
+        sorted(mean.tolist(), reverse=True), abs=1e-4
+    )
+    assert sum(prediction.percentages.values()) == pytest.approx(100, abs=0.01)
+    assert prediction.n_clips == 4
+
+
+def test_table_and_time_line_are_written(prediction, tmp_path):
+    csv, png = write_prediction(prediction, tmp_path / "new" / "out")
+    assert (csv.name, png.name) == ("a face.csv", "a face.png")
+    assert sorted(path.name for path in csv.parent.iterdir()) == ["a face.csv", "a face.png"]
+    table = pd.read_csv(csv, keep_default_na=False, dtype=str)
+    assert list(table.columns)[:5] == ["start_s", "time_s", "end_s", "status", "emotion"]
+    assert list(table.columns)[5:] == [f"p_{name}" for name in CLASSES]
+    np.testing.assert_allclose(table["time_s"].astype(float), prediction.times_s, atol=1e-3)
+    assert table["status"].tolist() == prediction.status.tolist()
+    assert (table.iloc[4:, 4:] == "").all(axis=None)
+    written = table.iloc[:4, 5:].to_numpy().astype(float)
+    np.testing.assert_allclose(written, prediction.y_prob[:4], atol=1e-4)
+    assert table["emotion"][0] == CLASSES[prediction.y_prob[0].argmax()]
+    assert cv2.imread(str(png)).shape[1] > 1000
+
+
+def test_progress_and_out_folder(video, model_path, tmp_path):
+    seen = []
+    predict_video(
+        video, model_path, out=tmp_path, stride=6, progress=lambda *what: seen.append(what)
+    )
+    assert seen[-1] == (25, 25, "a face.mp4")
+    assert (tmp_path / "a face.csv").is_file()
+
+
+def _stretches(success, length):
+    """The frames of a video whose mouth is its frame's number, a stretch at a time."""
+    n_frames = len(success)
+    crops = np.repeat(np.arange(n_frames, dtype=np.uint8), 3).reshape(n_frames, 1, 1, 3)
+    for start in range(0, n_frames, length):
+        at = slice(start, start + length)
+        n = len(success[at])
+        yield PreprocessedVideo(
+            crops={"mouth": crops[at]},
+            landmarks=Landmarks(
+                np.zeros((n, 68, 2), np.float32),
+                np.ones(n, np.float32),
+                success[at],
+                np.arange(n_frames)[at] / 30,
+            ),
+            box_xyxy=np.zeros((n, 1, 4), np.float32),
+            source_frame=np.arange(n_frames, dtype=np.int32)[at],
+            n_decoded=start + n,
+            n_untimed=0,
+        )
+
+
+def _first_and_last(clips):
+    """In place of a network: a clip's first and last frame numbers, over 1000."""
+    numbers = clips["mouth"][:, [0, -1], 0, 0, 0] / 1000
+    return np.column_stack([numbers, 1 - numbers.sum(axis=1)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("stretch", [1, 7, 64, 300])
+@pytest.mark.parametrize("seed", range(4))
+def test_stretches_of_any_length_give_the_same_rows(stretch, seed):
+    rng = np.random.default_rng(seed)
+    runs = rng.integers(1, 60, 12)
+    success = np.repeat(np.arange(12) % 2 == seed % 2, runs)[:250]
+    length, stride = 10, int(rng.integers(1, 11))
+    reader = _Reader(_first_and_last, length, stride, 3)
+    for chunk in _stretches(success, stretch):
+        reader.read(chunk)
+    result = reader.result("v.mp4", "m.keras", "", ("a", "b", "c"), 30.0)
+
+    expected, edges = [], np.flatnonzero(np.diff(success)) + 1
+    for run in np.split(np.arange(len(success)), edges):
+        first, past = int(run[0]), int(run[-1]) + 1
+        if not success[first]:
+            expected.append((first, past, NO_FACE))
+        elif len(run) < length:
+            expected.append((first, past, TOO_SHORT))
+        else:
+            starts = sorted({*range(first, past - length + 1, stride), past - length})
+            expected += [(start, start + length, CLIP) for start in starts]
+    rows = zip(
+        (result.start_s * 30).round(), (result.end_s * 30).round(), result.status, strict=True
+    )
+    assert [(int(a), int(b), str(c)) for a, b, c in rows] == expected
+    spans = np.array([row[:2] for row in expected if row[2] == CLIP])
+    known = result.y_prob[result.status == CLIP]
+    np.testing.assert_array_equal((known[:, :2] * 1000).round(), spans - [0, 1])
+    assert (result.n_frames, result.n_found) == (len(success), success.sum())
+
+
+def test_video_without_a_face_is_explained(tmp_path, write_video, model_path):
+    grey = write_video(tmp_path / "grey.mp4", np.full((20, 64, 64, 3), 99, np.uint8))
+    with pytest.raises(InputError, match=r"grey\.mp4: expected a face; found none in any of 10"):
+        predict_video(grey, model_path)
+
+
+def test_face_seen_too_briefly_is_explained(tmp_path, write_video, model_path):
+    take = draw_take(2, "sad", n_frames=16).frames
+    empty = np.full((10, *take.shape[1:]), 90, np.uint8)
+    path = write_video(tmp_path / "brief.mp4", np.concatenate([take[:8], empty]))
+    with pytest.raises(InputError, match=r"6 frames on end.* in 4 of 9 frames, at most 4 on end"):
+        predict_video(path, model_path)
+
+
+def test_bad_input_is_explained(tmp_path, video, model_path):
+    with pytest.raises(InputError, match=r"none\.mp4"):
+        predict_video(tmp_path / "none.mp4", model_path)
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video")
+    with pytest.raises(InputError, match=r"text\.mp4"):
+        predict_video(text, model_path)
+    with pytest.raises(ModelError, match=r"text\.mp4"):
+        predict_video(video, text)
+    for stride in (0, 7):
+        with pytest.raises(InputError, match="stride must be from 1 frame to the 6 of a clip"):
+            predict_video(video, model_path, stride=stride)
+    with pytest.raises(InputError, match="expected a folder to write to"):
+        write_prediction(_prediction(), text)
+
+
+def _prediction(**changes):
+    good = {"video": "v.mp4", "model": "m.keras", "note": "", "classes": ("a", "b")}
+    good |= {"start_s": np.zeros(1), "end_s": np.ones(1), "status": np.array([CLIP])}
+    good |= {"y_prob": np.full((1, 2), 0.5, np.float32), "n_frames": 10, "n_found": 10}
+    return Prediction(**good | changes)
+
+
+def test_prediction_checks_itself():
+    assert _prediction().emotion == "a"  # the first of equals
+    with pytest.raises(InputError, match=r"end_s must have shape \(1,\); found \(2,\)"):
+        _prediction(end_s=np.ones(2))
+    with pytest.raises(InputError, match="at least one clip"):
+        _prediction(status=np.array([NO_FACE]))
+
+
+def test_other_landmarks_than_the_models_are_noted(video, tmp_path, model_path):
+    model, facts = load_model(model_path)
+    path = tmp_path / "openface.keras"
+    save_model(model, path, facts | {"recipe": RECIPE | {"landmarks": "openface"}})
+    assert "learned from openface landmarks" in predict_video(video, path).note
+
+
+def _row(run, name, regions, n_folds=1, **facts):
+    folder = run / "rows" / name
+    folder.mkdir(parents=True)
+    for fold in range(n_folds):
+        (folder / f"fold_{fold}.keras").touch()
+    (folder / "result.json").write_text(json.dumps({"regions": regions, "facts": facts}))
+
+
+def test_find_model(tmp_path):
+    run = tmp_path / "RUN"
+    _row(run, "mouth", ["mouth"], n_folds=2)
+    _row(run, "regions+face", ["mouth", "face"], n_folds=2)
+    _row(run, "regions+face_labels_shuffled", ["a", "b", "c"], shuffled_labels=True)
+    (run / "rows" / "half").mkdir()
+    (run / "rows" / "half" / ".fold_0.part.keras").touch()
+    model, note = find_model(run)
+    assert model == run / "rows" / "regions+face" / "fold_0.keras"
+    assert note == f"used rows/regions+face/fold_0.keras, one of 5 models in {run}"
+    assert find_model(run / "rows" / "mouth")[0].parent.name == "mouth"
+    assert "one of 2" in find_model(run / "rows" / "mouth")[1]
+    assert find_model(model) == (model, "")
+    single = tmp_path / "train"
+    single.mkdir()
+    with pytest.raises(ModelError, match=r"expected a \.keras file in this folder; found none"):
+        find_model(single)
+    (single / "model.keras").touch()
+    assert find_model(single) == (single / "model.keras", "")
+    (single / "other.keras").touch()
+    with pytest.raises(ModelError, match=r"found model\.keras, other\.keras; name one"):
+        find_model(single)
+    with pytest.raises(ModelError, match=r"nowhere: expected a \.keras file or a folder"):
+        find_model(tmp_path / "nowhere")
+    (run / "rows" / "regions+face" / "result.json").unlink()
+    (run / "rows" / "mouth" / "result.json").unlink()
+    with pytest.raises(ModelError, match="expected a finished row"):
+        find_model(run)
+
+
+@pytest.mark.real
+def test_real_face(real_data, model_path):
+    result = predict_video(real_data / "cremad" / "1001_DFA_HAP_XX.flv", model_path)
+    assert set(result.status) == {CLIP}
+    assert result.n_found == result.n_frames
+    # 56 frames at 29.97 a second, shown at the model's 15
+    assert result.end_s[-1] == pytest.approx(56 / 29.97, abs=0.07)
+
+
+def test_predict_scales_to_the_unit_interval(model_path):
+    model, _ = load_model(model_path)
+    crops = np.random.default_rng(0).integers(0, 256, (2, 6, 16, 16, 3), np.uint8)
+    answer = partial(_predict, model)({"mouth": crops})
+    expected = model.predict({"mouth": crops / np.float32(255)}, verbose=0)
+    np.testing.assert_allclose(answer, expected, atol=1e-6)
