@@ -328,12 +328,13 @@ def report(
         Path | None, typer.Option(help="Corpus folder, if it has moved, for example crops.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The page; RUN/report.html.")] = None,
+    crops: Annotated[bool, typer.Option(help="Show example crops, which are faces.")] = True,
 ) -> None:
     """Write the report of a finished ablation again: one HTML page that needs no network."""
     from microx.corpus import load_corpus
     from microx.report import write_report
 
-    page = write_report(run, corpus=load_corpus(corpus) if corpus else None, out=out)
+    page = write_report(run, load_corpus(corpus) if corpus else None, out, example_crops=crops)
     _say("report", page.resolve())
 
 

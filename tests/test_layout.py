@@ -63,8 +63,8 @@ def test_setup_cfg_lists_the_packages_of_the_tree():
         for path in (ROOT / "microx").glob("*/__init__.py")
     }
     assert listed == set(folders)
-    mapped = dict(line.split(" = ") for line in config["options"]["package_dir"].split("\n") if line)
-    assert mapped == folders
+    mapping = config["options"]["package_dir"].strip().splitlines()
+    assert dict(line.split(" = ") for line in mapping) == folders
 
 
 @pytest.mark.parametrize("room", ["preprocessing", "models"])
