@@ -52,8 +52,8 @@ def upright_landmarks() -> np.ndarray:
     xy[27:31] = np.stack([np.full(4, 100), np.linspace(98, 116, 4)], 1)
     xy[31:36] = np.stack([np.linspace(92, 108, 5), [120, 121, 122, 121, 120]], 1)
     lid = np.array([[-10, 0], [-4, -4], [4, -4], [10, 0], [4, 4], [-4, 4]])
-    xy[36:42] = lid + [80, 98]
-    xy[42:48] = lid + [120, 98]
+    xy[36:42] = lid + np.array([80, 98])
+    xy[42:48] = lid + np.array([120, 98])
     angles = np.linspace(-np.pi, np.pi, 12, endpoint=False)
     xy[48:60] = np.stack([100 + 18 * np.cos(angles), 138 + 7 * np.sin(angles)], 1)
     inner = np.linspace(-np.pi, np.pi, 8, endpoint=False)

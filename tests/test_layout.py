@@ -19,7 +19,9 @@ FLOW = (
     *("preprocessing.video", "preprocessing.landmarks", "preprocessing.openface"),
     *("preprocessing.dlib_tracker", "preprocessing.regions", "preprocessing.pipeline"),
     *("models.conv_lstm", "models.multistream"),
-    *("labels", "actors", "expressions", "synthetic"),
+    "labels",
+    *("actors.expressions", "actors.canvas", "actors.looks", "actors.costume"),
+    *("actors.portrait", "actors.features", "actors.actor", "synthetic"),
     *("corpus", "dataset", "splits", "training", "metrics", "evaluation", "experiments"),
     *("cautions", "tables", "figures", "report", "predict", "cli", "__main__"),
 )
@@ -27,8 +29,8 @@ FLOW = (
 
 def _sources() -> dict[str, Path]:
     found = {path.stem: path for path in (ROOT / "microx").glob("*.py")}
-    for room in ("preprocessing", "models"):
-        found |= {f"{room}.{path.stem}": path for path in (ROOT / room).glob("*.py")}
+    for room in ("preprocessing", "models", "actors"):
+        found |= {f"{room}.{path.stem}": path for path in (ROOT / "microx" / room).glob("*.py")}
     return {name: path for name, path in found.items() if not name.endswith("__init__")}
 
 
@@ -57,14 +59,17 @@ def test_module_imports_only_from_its_left(module):
 def test_setup_cfg_lists_the_packages_of_the_tree():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    listed = set(config["options"]["packages"].split())
-    folders = {"microx": "microx"} | {
-        f"microx.{path.parent.name}": path.parent.name
-        for path in (ROOT / "microx").glob("*/__init__.py")
+    rooms = {path.parent.name for path in (ROOT / "microx").glob("*/__init__.py")}
+    assert set(config["options"]["packages"].split()) == {
+        "microx",
+        *(f"microx.{room}" for room in rooms),
     }
-    assert listed == set(folders)
+    linked = {room for room in rooms if (ROOT / "microx" / room).is_symlink()}
     mapping = config["options"]["package_dir"].strip().splitlines()
-    assert dict(line.split(" = ") for line in mapping) == folders
+    assert dict(line.split(" = ") for line in mapping) == {
+        "microx": "microx",
+        **{f"microx.{room}": room for room in linked},
+    }
 
 
 @pytest.mark.parametrize("room", ["preprocessing", "models"])

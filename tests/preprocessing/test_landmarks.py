@@ -36,7 +36,9 @@ def test_spaces_in_the_header_do_not_matter_and_case_does(tmp_path, landmarks):
     assert text.startswith("frame, face_id, timestamp")
     three_d = text.replace(", ", ",").replace("y_67", "y_67,X_0", 1)
     (tmp_path / "tight.csv").write_text(
-        "\n".join(line + ("" if i == 0 else ",999") for i, line in enumerate(three_d.split("\n")[:-1]))
+        "\n".join(
+            line + ("" if i == 0 else ",999") for i, line in enumerate(three_d.split("\n")[:-1])
+        )
     )
     assert read_openface_csv(tmp_path / "tight.csv").xy[0, 0, 0] == pytest.approx(
         landmarks.xy[0, 0, 0], abs=0.01
@@ -84,7 +86,9 @@ def test_a_header_without_rows_gives_no_frames(tmp_path, landmarks):
 
 def test_shapes_must_belong_together(landmarks):
     with pytest.raises(InputError, match=r"\(T, 68, 2\); received \(3, 67, 2\)"):
-        Landmarks(landmarks.xy[:, :67], landmarks.confidence, landmarks.success, landmarks.timestamp)
+        Landmarks(
+            landmarks.xy[:, :67], landmarks.confidence, landmarks.success, landmarks.timestamp
+        )
     with pytest.raises(InputError, match=r"success must have shape \(3,\)"):
         Landmarks(landmarks.xy, landmarks.confidence, landmarks.success[:2], landmarks.timestamp)
 

@@ -97,5 +97,5 @@ def test_a_missing_program_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
     with pytest.raises(LandmarkError, match="FeatureExtraction on PATH; found none"):
         find_openface()
-    with pytest.raises(LandmarkError, match="runnable .*nothing-here"):
+    with pytest.raises(LandmarkError, match=r"runnable .*nothing-here"):
         find_openface(tmp_path / "nothing-here")

@@ -74,7 +74,7 @@ def test_probe_tells_what_the_container_claims(tmp_path, write_video, grey_steps
 def test_a_file_that_is_no_video_is_named(tmp_path, content, found):
     path = tmp_path / "notes.mp4"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="notes.mp4.*expected a video") as error:
+    with pytest.raises(InputError, match=r"notes\.mp4.*expected a video") as error:
         probe_video(path)
     assert found in str(error.value)
     assert "\n" not in str(error.value)

@@ -1,0 +1,1 @@
+"""How drawn actors look and act; `microx.synthetic` films them."""
