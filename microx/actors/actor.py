@@ -3,8 +3,8 @@
 An `Actor` is drawn in layers. What does not change (head with hair, body, background) is painted
 once by `microx.actors.portrait` on a canvas twice as large as the frame; in each frame the eyes and
 mouth are drawn anew by `microx.actors.features`, wrinkles are multiplied in, and the canvas is bent
-by smooth displacement fields (brows, cheeks, jaw, a little yaw), moved by the head's pose and brought down to
-the frame's size in one resampling. The true landmarks go through the same steps.
+by smooth displacement fields (brows, cheeks, jaw, a little yaw), moved by the head's pose and
+brought down to the frame's size in one resampling. The true landmarks go through the same steps.
 
 Positions on the face are in face units: the origin is midway between the outer eye corners, x to
 the right of the picture, y down, and 1 is the outer-eye distance of the mean face.
