@@ -1,0 +1,187 @@
+"""Clips of a corpus as batches for Keras."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from microx.corpus import Corpus
+from microx.errors import InputError, ModelError
+
+CACHE_BYTES = 2 * 2**30
+"""Crops one `ClipDataset` keeps in memory before it forgets the least recently used (our
+choice): 2 GiB hold about 14,000 five-region clips of 10 frames of 32 x 32 pixels."""
+
+MAX_SHIFT = 1 / 16
+"""Largest shift of an augmented clip, as a share of its side (our choice: 2 of 32 pixels)."""
+
+_MIRRORED = {"left_eye": "right_eye", "left_brow": "right_brow"}
+_MIRRORED |= {right: left for left, right in _MIRRORED.items()}
+
+Batch = tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
+
+class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries no types
+    """Batches of region clips and one-hot emotions, in Keras's own dataset form.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    clips : DataFrame
+        Rows of `Corpus.clips`: clip_id, video_id, start, length, label. All of one length.
+    regions : sequence of str
+        Which of the corpus's regions to give.
+    batch_size : int
+        Clips in a batch; the last may be smaller.
+    shuffle : bool
+        Whether each epoch has an order of its own, drawn from `seed`.
+    augment : bool
+        Whether each region's clip is shifted by up to 1/16 of its side, and every second
+        clip mirrored; all frames of a clip alike. A mirrored clip's left eye is its right eye
+        seen in a mirror; where `regions` holds only one of the two nothing is mirrored, so
+        that a model of the left eye never sees the right one. Light and contrast are left
+        alone: the compact model takes them out itself.
+    seed : int
+        Order and augmentation depend on it, on the epoch and on the batch alone.
+    cache_bytes : int
+        Crops kept in memory; see `CACHE_BYTES`.
+
+    Raises
+    ------
+    ModelError
+        If the corpus lacks a region.
+    InputError
+        If there is no clip, or lengths differ.
+
+    Examples
+    --------
+    >>> dataset = ClipDataset(corpus, corpus.clips(), regions=("mouth",))  # doctest: +SKIP
+    >>> inputs, one_hot = dataset[0]  # doctest: +SKIP
+    >>> inputs["mouth"].shape, one_hot.shape  # doctest: +SKIP
+    ((8, 10, 32, 32, 3), (8, 7))
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        clips: pd.DataFrame,
+        *,
+        regions: Sequence[str],
+        batch_size: int = 8,
+        shuffle: bool = False,
+        augment: bool = False,
+        seed: int = 0,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        super().__init__()
+        missing = [region for region in regions if region not in corpus.regions]
+        if missing or not regions:
+            raise ModelError(
+                f"{corpus.folder}: regions {', '.join(missing) or '(none)'} asked for; the corpus "
+                f"holds {', '.join(corpus.regions)}; preprocess again with --regions"
+            )
+        if clips.empty or clips["length"].nunique() != 1:
+            lengths = ", ".join(map(str, sorted(clips["length"].unique()))) or "no clips"
+            raise InputError(f"{corpus.folder}: expected clips of one length; found {lengths}")
+        self.corpus = corpus
+        self.clips = clips.reset_index(drop=True)
+        self.regions = tuple(regions)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.augment = augment
+        self.seed = seed
+        self.mirrors = all(_MIRRORED.get(region, region) in self.regions for region in regions)
+        self._crops = _CropCache(corpus, cache_bytes)
+        self._one_hot = np.eye(len(corpus.classes), dtype=np.float32)[self.clips["label"]]
+        self._video_id = self.clips["video_id"].to_list()
+        self._frames = self.clips["start"].to_numpy()[:, None] + np.arange(
+            self.clips["length"].iloc[0]
+        )  # (N, T)
+        self._epoch = -1
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.clips) // self.batch_size)
+
+    def on_epoch_end(self) -> None:
+        """Draw the next epoch's order; Keras calls this."""
+        self._epoch += 1
+        n_clips = len(self.clips)
+        rng = np.random.default_rng([self.seed, self._epoch])
+        self._order = rng.permutation(n_clips) if self.shuffle else np.arange(n_clips)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Batch `index` of this epoch.
+
+        Returns
+        -------
+        inputs : dict of (B, T, H, W, C) float32
+            By region, in [0, 1].
+        one_hot : (B, K) float32
+        """
+        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        inputs = {
+            region: np.divide([self._clip(row, region) for row in rows], 255, dtype=np.float32)
+            for region in self.regions
+        }
+        if self.augment:
+            inputs = self._augmented(inputs, np.random.default_rng([self.seed, self._epoch, index]))
+        return inputs, self._one_hot[rows]
+
+    def _clip(self, row: int, region: str) -> npt.NDArray[np.uint8]:
+        video = self._crops.read(self._video_id[row], region)
+        # A clip that passes the end of its video repeats the last frame (`tail="pad"`).
+        return np.asarray(video[np.minimum(self._frames[row], len(video) - 1)])
+
+    def _augmented(
+        self, inputs: dict[str, npt.NDArray[np.float32]], rng: np.random.Generator
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        n_clips = len(next(iter(inputs.values())))
+        mirrored = rng.random(n_clips) < (0.5 if self.mirrors else 0)
+        out = {}
+        for region, pixels in inputs.items():
+            other = inputs[_MIRRORED.get(region, region)] if self.mirrors else pixels
+            turned = mirrored[:, None, None, None, None]
+            out[region] = _shifted(np.where(turned, other[:, :, :, ::-1], pixels), rng)
+        return out
+
+
+class _CropCache:
+    """A corpus's crops, read once and kept as uint8 up to a number of bytes."""
+
+    def __init__(self, corpus: Corpus, max_bytes: int) -> None:
+        self._corpus = corpus
+        self._max_bytes = max_bytes
+        self._n_bytes = 0
+        self._held: OrderedDict[tuple[str, str], npt.NDArray[np.uint8]] = OrderedDict()
+
+    def read(self, video_id: str, region: str) -> npt.NDArray[np.uint8]:
+        key = (video_id, region)
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        crops = self._corpus.read_crops(video_id, region)
+        self._held[key] = crops
+        self._n_bytes += crops.nbytes
+        while self._n_bytes > self._max_bytes and len(self._held) > 1:
+            self._n_bytes -= self._held.popitem(last=False)[1].nbytes
+        return crops
+
+
+def _shifted(pixels: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
+    """Move each clip of (B, T, H, W, C) by some pixels, its edges repeated."""
+    n_clips, _, height, width, _ = pixels.shape
+    reach = round(height * MAX_SHIFT)
+    dy, dx = rng.integers(-reach, reach, (2, n_clips, 1), endpoint=True)
+    y = np.clip(np.arange(height) + dy, 0, height - 1)  # (B, H)
+    x = np.clip(np.arange(width) + dx, 0, width - 1)  # (B, W)
+    clip = np.arange(n_clips)[:, None, None]
+    # (B, T, H, W, C) indexed at (B, :, H, W) gives (B, H, W, T, C).
+    return pixels[clip, :, y[:, :, None], x[:, None, :]].transpose(0, 3, 1, 2, 4)

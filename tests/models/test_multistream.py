@@ -1,0 +1,126 @@
+import keras
+import numpy as np
+import pytest
+
+from microx.errors import ModelError
+from microx.models.conv_lstm import classic_hard_sigmoid
+from microx.models.multistream import build_microx
+from microx.schema import DEFAULT_REGIONS
+
+PRESETS = ("compact", "paper")
+
+
+def _inputs(model, n_clips=2, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        tensor.name: rng.random((n_clips, *tensor.shape[1:]), np.float32) for tensor in model.inputs
+    }
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_rows_sum_to_one_and_every_region_counts(preset):
+    model = build_microx(preset=preset, size=18, n_frames=3, n_classes=4, seed=0)
+    inputs = _inputs(model)
+    y_prob = model.predict_on_batch(inputs)
+    assert y_prob.shape == (2, 4)
+    np.testing.assert_allclose(y_prob.sum(axis=1), 1, atol=1e-6)
+    for region in DEFAULT_REGIONS:
+        changed = inputs | {region: 1 - inputs[region]}
+        assert np.abs(model.predict_on_batch(changed) - y_prob).max() > 1e-6, region
+
+
+@pytest.mark.parametrize(
+    ("size", "n_parameters"),
+    [
+        # One stream: ConvLSTM 4 gates x 64 x (9 x (3 + 64) + 1) = 154,624; dense 256 x
+        # ((size - 2)^2 x 64 + 1); softmax 7 x 257 = 1,799. Five, then 7 x (35 + 1) = 252.
+        (60, 5 * (154_624 + 55_116_032 + 1_799) + 252),
+        (30, 5 * (154_624 + 12_845_312 + 1_799) + 252),
+    ],
+)
+def test_paper_preset_has_the_published_parameters(size, n_parameters):
+    assert n_parameters == {60: 276_362_527, 30: 65_008_927}[size]
+    # Counted without drawing a gigabyte of weights.
+    with keras.StatelessScope(initialize_variables=False):
+        assert build_microx(preset="paper", size=size).count_params() == n_parameters
+
+
+def test_paper_preset_is_the_published_stream():
+    model = build_microx(("mouth",), preset="paper", size=8)
+    roles = [layer.name for layer in model.layers]
+    assert roles == [
+        *("mouth", "mouth_conv_lstm", "mouth_dropout", "mouth_flatten", "mouth_dense"),
+        *("mouth_dense_dropout", "mouth_softmax", "fusion_softmax"),
+    ]
+    conv_lstm = model.get_layer("mouth_conv_lstm")
+    assert conv_lstm.output.shape == (None, 6, 6, 64)
+    assert conv_lstm.cell.recurrent_activation is classic_hard_sigmoid
+    assert model.get_layer("mouth_dropout").rate == 0.2
+    assert model.get_layer("mouth_dense_dropout").rate == 0.3
+
+
+def test_compact_preset_is_small_and_named_after_its_regions():
+    model = build_microx()
+    # One stream: convolutions 16 x 28 + 24 x 145 + 32 x 217,
+    # ConvLSTM 128 x (9 x (32 + 32) + 1), softmax 7 x (2 x 2 x 32 + 1).
+    stream = 448 + 3_480 + 6_944 + 73_856 + 903
+    assert model.count_params() == 5 * stream + 252 == 428_407
+    for layer in model.layers:
+        assert layer.name.startswith((*DEFAULT_REGIONS, "fusion")), layer.name
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_saved_model_predicts_the_same(preset, tmp_path):
+    model = build_microx(("mouth", "face"), preset=preset, size=18, n_frames=3, seed=1)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    inputs = _inputs(model)
+    np.testing.assert_array_equal(again.predict_on_batch(inputs), model.predict_on_batch(inputs))
+
+
+def test_seed_decides_the_weights():
+    one, same, other = (build_microx(("nose",), size=18, seed=seed) for seed in (3, 3, 4))
+    for a, b in zip(one.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one.get_weights()[0], other.get_weights()[0])
+
+
+def test_loss_falls_on_eight_clips():
+    model = build_microx(("mouth",), size=18, n_frames=3, n_classes=2, seed=0)
+    inputs, one_hot = _inputs(model, 8), np.eye(2)[np.arange(8) % 2]
+    model.compile(keras.optimizers.Adam(3e-3), "categorical_crossentropy", jit_compile=False)
+    losses = [model.train_on_batch(inputs, one_hot) for _ in range(25)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_clip_without_light_or_skin_is_the_same_clip():
+    """Twice the contrast in another colour changes nothing in the compact model."""
+    model = build_microx(("face",), size=18, n_frames=3, seed=0)
+    clip = _inputs(model)["face"]
+    tinted = 0.4 * clip + np.array([0.1, 0.3, 0.2], np.float32)
+    np.testing.assert_allclose(
+        model.predict_on_batch({"face": tinted}), model.predict_on_batch({"face": clip}), atol=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [(-3, 0), (-2.5, 0), (-1, 0.3), (0, 0.5), (1, 0.7), (2.5, 1), (3, 1)]
+)
+def test_classic_hard_sigmoid(x, y):
+    assert float(classic_hard_sigmoid(keras.ops.array(float(x)))) == pytest.approx(y)
+
+
+@pytest.mark.parametrize(
+    ("regions", "arguments", "message"),
+    [
+        ((), {}, "found none"),
+        (("mouth", "mouth"), {}, "each once; found mouth, mouth"),
+        (("ear",), {}, "one or more of left_eye.*found ear"),
+        (("mouth",), {"preset": "big"}, "compact, paper; found 'big'"),
+        (("mouth",), {"n_classes": 1}, "at least 2 classes; found 1"),
+        (("mouth",), {"size": 16}, r"at least \(1, 17, 17, 1\); found \(10, 16, 16, 3\)"),
+    ],
+)
+def test_unusable_arguments_are_refused(regions, arguments, message):
+    with pytest.raises(ModelError, match=message):
+        build_microx(regions, **arguments)
