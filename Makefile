@@ -31,7 +31,7 @@ help:
 
 demo: .venv/ready
 	@rm -rf $(DEMO)
-	$(BIN)/microx synth $(DEMO)/videos --subjects 16 --takes 2 --seed 0
+	$(BIN)/microx synth $(DEMO)/videos --subjects 12 --takes 1 --seed 0
 	$(BIN)/microx preprocess $(DEMO)/videos --out $(DEMO)/corpus --label-set microx7
 	$(BIN)/microx ablate $(DEMO)/corpus --out $(DEMO)/run --regions paper --shuffle-labels
 

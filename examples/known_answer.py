@@ -16,7 +16,7 @@ from microx import build_corpus, draw_corpus, evaluate, read_labels
 from microx.metrics import accuracy_score
 
 
-def main(out: Path, n_subjects: int = 16, seed: int = 0) -> None:
+def main(out: Path, n_subjects: int = 12, seed: int = 0) -> None:
     """Draw, preprocess, train and print accuracy on people never seen, per moving region."""
     rows = []
     for name, moving in (("mouth", ["mouth"]), ("eyes", ["left_eye", "right_eye"])):

@@ -270,7 +270,7 @@ def _start_run(
     """Write run.json, or make sure that the one there says the same."""
     clips = corpus.clips()
     content = clips[["clip_id", "label", "subject"]].to_csv(index=False)
-    run = {
+    run: dict[str, Any] = {
         "microx": microx.__version__,
         "rows": list(rows),
         "regions": rows,
@@ -289,6 +289,8 @@ def _start_run(
         for part in ("microx", "arguments", "corpus", "classes", "rows"):
             _check_same(out, part, before.get(part), run[part])
         return
+    # What the corpus holds must stay the same; where it lies, which the report reads, may change.
+    run["corpus"]["path"] = str(corpus.folder.resolve())
     out.mkdir(parents=True, exist_ok=True)
     unfinished = out / f"{_RUN}.part"
     unfinished.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")

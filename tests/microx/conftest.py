@@ -24,7 +24,6 @@ def write_small_corpus(
     n_frames: int = 20,
     named_subjects: bool = True,
     policy: str = "aligned",
-    noise: int = 5,
 ) -> Corpus:
     """Each subject acts each class once; a bar in the mouth stands at the class's height."""
     recipe = {
@@ -48,7 +47,7 @@ def write_small_corpus(
                     if region == "mouth":
                         top = round((k + 0.5) / len(classes) * size) - 1
                         crops[:, top : top + 3] += 80
-                    crops += rng.integers(-noise, noise + 1, crops.shape)
+                    crops += rng.integers(-5, 6, crops.shape)
                     file[region] = crops.astype(np.uint8)
                 file["success"] = np.ones(n_frames, bool)
             name = f"s{subject}" if named_subjects else ""
