@@ -37,7 +37,7 @@ FIT_SETTINGS: dict[str, dict[str, Any]] = {
         "learning_rate": 3e-3,
         "cosine": True,
         "label_smoothing": 0.1,
-        "patience": 5,
+        "patience": 4,
         "augment": True,
     },
     # MicroX paper (optimiser, rate, batch) and its released code (epochs, patience).

@@ -88,9 +88,9 @@ def compact_block(x: Any, region: str, n_classes: int) -> Any:
 
     Notes
     -----
-    Our choice, by trial on drawn actors (mouth alone, people never seen): without the group
-    norms accuracy fell by about 0.06, with mean and maximum over the whole map in place of the
-    2 x 2 head by about 0.15, for where in the region something moved matters. At 32 pixels
+    Our choice, by trial on drawn actors (mouth alone, people never seen, mean of two splits):
+    without the group norms accuracy fell by about 0.06, with mean and maximum over the whole
+    map in place of the 2 x 2 head by about 0.15: where something moved matters. At 32 pixels
     the map is 2 x 2 already and the pool leaves it as it is.
     """
     # Each channel of a clip loses its mean and scale, and with them skin tone and light.
