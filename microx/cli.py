@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -351,14 +352,19 @@ def main() -> None:
 
 
 def _load_keras() -> None:
-    """Import Keras without the greeting its TensorFlow backend writes, past every setting."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Import Keras without the greeting its TensorFlow backend writes, past every setting.
+
+    TensorFlow also warns of tracing a function again, which a model a row is bound to do.
+    """
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as greeting:
         os.dup2(greeting.fileno(), 2)
         try:
-            import keras  # noqa: F401
+            import keras
+
+            keras.ops.zeros(1)  # the search for a GPU, and its complaints, come with the first use
         except BaseException:
             greeting.seek(0)
             os.write(stderr, greeting.read())
@@ -466,11 +472,12 @@ def _print_results(results: pd.DataFrame) -> None:
         "accuracy": "accuracy",
         "uar": "UAR",
         "uf1": "UF1",
-        "video_accuracy": "video accuracy",
+        "video_accuracy": "by video",
     }
     shown = [name for name in titles if name in results.columns]
     for name in shown:
-        table.add_column(titles[name], justify="left" if name == "name" else "right")
+        text = name == "name"
+        table.add_column(titles[name], justify="left" if text else "right", no_wrap=text)
     for row in results.to_dict("records"):
         cells = [row[name] for name in shown]
         table.add_row(
