@@ -27,24 +27,25 @@ def draw_overview(demo: Path) -> Figure:
     corpus = load_corpus(demo / "corpus")
     videos = corpus.manifest.groupby("emotion")["path"].agg(list)
     matplotlib.rcParams["font.size"] = 9
-    figure = Figure(figsize=(11, 6.2), layout="constrained", dpi=110)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.7])
+    figure = Figure(figsize=(11.5, 5.6), layout="constrained", dpi=110)
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.75])
     for k, (axes, emotion) in enumerate(zip(top.subplots(1, 7), EMOTIONS, strict=True)):
-        frame = read_frame(demo / "videos" / videos[emotion][3 + 4 * k], 20)
+        frame = read_frame(demo / "videos" / videos[emotion][k % len(videos[emotion])], 20)
         axes.imshow(frame[10:, 8:-8])
         axes.set_title(emotion)
         axes.axis("off")
     left, right = bottom.subfigures(1, 2, width_ratios=[1.25, 1])
-    video = corpus.manifest.query("emotion == 'surprise'")["video_id"].iloc[3]
+    video = corpus.manifest.query("emotion == 'surprise'")["video_id"].iloc[0]
     axes = left.subplots()
     rows = [corpus.read_crops(video, region)[:10] for region in corpus.regions]
     axes.imshow(np.vstack([np.hstack(list(row)) for row in rows]), interpolation="nearest")
     side = corpus.size
     axes.set_yticks(side * (np.arange(len(rows)) + 0.5), corpus.regions)
     axes.set_xticks(side * (np.arange(10) + 0.5), range(1, 11))
-    axes.set_title("A clip: ten frames of each region")
+    left.suptitle("A clip: ten frames of each region", fontsize=11)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    right.suptitle("Clips named right, on drawn people never seen", fontsize=11)
     _draw_accuracy(right.subplots(), pd.read_csv(demo / "run" / "results.csv"))
     return figure
 
@@ -57,7 +58,6 @@ def _draw_accuracy(axes, results: pd.DataFrame) -> None:
     axes.bar_label(
         bars, labels=[f"{100 * value:.0f} %" for value in results["accuracy"]], padding=3
     )
-    axes.set_title("Clips named right, on people never seen")
     axes.set_xlim(0, 1.1)
     axes.xaxis.set_visible(False)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
