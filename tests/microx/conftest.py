@@ -91,7 +91,7 @@ def mouths(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def write_corpus(tmp_path: Path) -> WriteCorpus:
     """`write_small_corpus` into the test's own folder."""
 
-    def write(**arguments: object) -> Corpus:
-        return write_small_corpus(tmp_path / "corpus", **arguments)  # type: ignore[arg-type]
+    def write(name: str = "corpus", **arguments: object) -> Corpus:
+        return write_small_corpus(tmp_path / name, **arguments)  # type: ignore[arg-type]
 
     return write

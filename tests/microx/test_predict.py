@@ -27,16 +27,16 @@ from microx.synthetic import draw_take
 from microx.training import load_model, save_model
 
 CLASSES = ["<b>happy", "sad", "高兴"]
-RECIPE = {"landmarks": "dlib", "regions": ["mouth", "face"], "size": 16}
+RECIPE = {"landmarks": "dlib", "regions": ["mouth", "face"], "size": 24}
 RECIPE |= {"policy": "aligned", "margin": 0.2, "frame_rate": 15.0}
 
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.keras"
-    model = build_microx(("mouth",), n_frames=6, size=16, n_classes=3, seed=1)
+    model = build_microx(("mouth",), n_frames=6, size=24, n_classes=3, seed=1)
     facts = {"classes": CLASSES, "regions": ["mouth"], "recipe": RECIPE, "recipe_hash": "0"}
-    save_model(model, path, facts | {"n_frames": 6, "size": 16})
+    save_model(model, path, facts | {"n_frames": 6, "size": 24})
     return path
 
 
@@ -270,7 +270,7 @@ def test_real_face(real_data, model_path):
 
 def test_predict_scales_to_the_unit_interval(model_path):
     model, _ = load_model(model_path)
-    crops = np.random.default_rng(0).integers(0, 256, (2, 6, 16, 16, 3), np.uint8)
+    crops = np.random.default_rng(0).integers(0, 256, (2, 6, 24, 24, 3), np.uint8)
     answer = partial(_predict, model)({"mouth": crops})
     expected = model.predict({"mouth": crops / np.float32(255)}, verbose=0)
     np.testing.assert_allclose(answer, expected, atol=1e-6)

@@ -354,7 +354,7 @@ def test_percent_is_no_finer_than_its_n():
 
 
 def test_a_real_run_becomes_a_page(tmp_path, write_corpus):
-    corpus = write_corpus("corpus", n_subjects=3, regions=("mouth",), size=8, n_frames=10)
+    corpus = write_corpus("corpus", n_subjects=3, regions=("mouth",), size=24, n_frames=10)
     run_ablation(corpus, tmp_path / "RUN", regions="all", epochs=1)
     page = Page(write_report(tmp_path / "RUN"))
     assert set(SECTIONS) <= set(page.sections)
