@@ -237,10 +237,14 @@ def evaluate(
     from microx.corpus import load_corpus
     from microx.evaluation import evaluate_model
     from microx.experiments import results_table
+    from microx.predict import find_model
 
     opened = load_corpus(corpus)
     _load_keras()
-    result = evaluate_model(model, opened, out=out)
+    path, note = find_model(model)
+    if note:
+        _say("note", note)
+    result = evaluate_model(path, opened, out=out)
     _print_results(results_table([result]))
     if out is not None:
         _say("predictions", out)
@@ -299,6 +303,12 @@ def predict(
         Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and PNG.")] = Path("."),
+    landmarks: Annotated[
+        Backend | None, typer.Option(help="dlib or openface; default: what the model learned from.")
+    ] = None,
+    openface: Annotated[
+        Path | None, typer.Option(help="For openface: path of FeatureExtraction.")
+    ] = None,
 ) -> None:
     """Say what a trained model sees in a video, over time."""
     from microx.predict import find_model, predict_video, write_prediction
@@ -306,7 +316,13 @@ def predict(
     find_model(model)
     _load_keras()
     with _progress("looking", "frames") as advance:
-        prediction = predict_video(video, model, progress=advance)
+        prediction = predict_video(
+            video,
+            model,
+            landmarks=landmarks.value if landmarks else None,
+            openface=openface,
+            progress=advance,
+        )
     table, picture = write_prediction(prediction, out)
     if prediction.note:
         _say("note", prediction.note)
@@ -346,9 +362,10 @@ def main() -> None:
     except MicroxError as error:
         print(f"microx: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("microx: stopped; run the same command again to continue", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # what Typer makes of Ctrl-C
+            print("microx: stopped; the same command goes on from here", file=sys.stderr)
+        raise
 
 
 def _load_keras() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pandas as pd
 
 import microx
 from microx.errors import CorpusError, MicroxError
+from microx.files import whole_file
 from microx.labels import Labels
 from microx.schema import CLIP_FRAMES, CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE
 
@@ -305,14 +305,16 @@ def build_corpus(
         if not row["reason"]
     ]
     facts: dict[str, dict[str, Any]] = {}
-    try:
-        with Parallel(n_jobs=n_workers, return_as="generator_unordered") as parallel:
-            for video_id, outcome in parallel(jobs):
-                facts[video_id] = outcome
-                if progress:
-                    progress(len(facts), len(jobs), video_id)
-    finally:  # an interrupted run leaves a manifest of what it did
-        _write_manifest(out, rows, facts)
+    with Parallel(n_jobs=n_workers, return_as="generator_unordered") as parallel:
+        for video_id, outcome in parallel(jobs):
+            facts[video_id] = outcome
+            if progress:
+                progress(len(facts), len(jobs), video_id)
+    for video_id, row in rows.items():
+        if row["reason"]:
+            facts[video_id] = {"status": "skipped"}
+    _skip_copies(rows, facts)
+    _write_manifest(out, [row | facts[video_id] for video_id, row in rows.items()])
     return load_corpus(out)
 
 
@@ -373,31 +375,36 @@ def _describe(out: Path, recipe: dict[str, Any], labels: Labels) -> None:
         "classes": list(labels.classes),
         "videos": str(labels.root),
     }
-    _write_whole(out / "corpus.json", json.dumps(description, indent=2) + "\n")
+    # Until the run has ended, there is no manifest, and so no corpus to read.
+    (out / "manifest.csv").unlink(missing_ok=True)
+    with whole_file(out / "corpus.json") as partial:
+        partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_manifest(
-    out: Path, rows: Mapping[str, dict[Any, Any]], facts: Mapping[str, dict[str, Any]]
+def _skip_copies(
+    rows: Mapping[str, Mapping[Any, Any]], facts: Mapping[str, dict[str, Any]]
 ) -> None:
-    not_reached = {"status": "skipped", "reason": "not reached: the run was interrupted"}
-    table = pd.DataFrame(
-        [
-            row | ({"status": "skipped"} if row["reason"] else facts.get(video_id, not_reached))
-            for video_id, row in rows.items()
-        ],
-        columns=list(MANIFEST_COLUMNS),
-    )
+    """Use a recording once, though it lies there twice, so that no copy is trained and tested."""
+    same: dict[str, list[str]] = {}
+    for video_id in rows:
+        if facts[video_id]["status"] == "done":
+            same.setdefault(facts[video_id]["sha256"], []).append(video_id)
+    for ids in same.values():
+        labels = {(rows[video_id]["emotion"], rows[video_id]["subject"]) for video_id in ids}
+        for video_id in ids[1:] if len(labels) == 1 else ids * (len(ids) > 1):
+            other = rows[ids[0] if video_id != ids[0] else ids[1]]["path"]
+            otherwise = "" if len(labels) == 1 else ", which is labelled otherwise"
+            facts[video_id] |= {"status": "skipped", "reason": f"a copy of {other}{otherwise}"}
+
+
+def _write_manifest(out: Path, rows: list[dict[Any, Any]]) -> None:
+    table = pd.DataFrame(rows, columns=list(MANIFEST_COLUMNS))
     for name in _FACTS[:-1]:
         table[name] = table[name].fillna(0)
     for name in ("n_claimed", "n_decoded", "n_untimed", "n_frames", "n_found"):
         table[name] = table[name].astype(int)
-    _write_whole(out / "manifest.csv", table.to_csv(index=False, float_format="%.6g"))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with whole_file(out / "manifest.csv") as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
 
 
 def _preprocess_one(
@@ -415,12 +422,15 @@ def _preprocess_one(
     target = out / "crops" / f"{video_id}.h5"
     try:
         path = root / row["path"]
-        sha256 = _hash_file(path)
-        facts = _facts_of(target, recipe, sha256)
+        landmarks_csv = _csv_for(row["path"], landmarks_dir)
+        made_of = {
+            "recipe_hash": hash_recipe(recipe),
+            "sha256": _hash_file(path),
+            "landmarks_sha256": _hash_file(landmarks_csv) if landmarks_csv else "",
+        }
+        facts = _facts_of(target, made_of)
         if facts is None:
-            facts = _write_crops(
-                path, target, recipe, sha256, _csv_for(row["path"], landmarks_dir), openface
-            )
+            facts = _write_crops(path, target, recipe, made_of, landmarks_csv, openface)
     except (MicroxError, cv2.error) as error:
         return video_id, {"status": "skipped", "reason": " ".join(str(error).split())}
     if facts["n_found"] == 0:
@@ -433,10 +443,10 @@ def _hash_file(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise CorpusError(f"{path}: expected a readable video; {error.strerror}") from None
+        raise CorpusError(f"{path}: expected a readable file; {error.strerror}") from None
 
 
-def _facts_of(target: Path, recipe: dict[str, Any], sha256: str) -> dict[str, Any] | None:
+def _facts_of(target: Path, made_of: dict[str, str]) -> dict[str, Any] | None:
     """Return the facts of a video done before by this recipe from these bytes, else None."""
     import h5py
 
@@ -447,7 +457,7 @@ def _facts_of(target: Path, recipe: dict[str, Any], sha256: str) -> dict[str, An
             held = dict(file.attrs)
     except OSError:
         return None
-    if held.get("recipe_hash") != hash_recipe(recipe) or held.get("sha256") != sha256:
+    if any(held.get(name) != value for name, value in made_of.items()):
         return None
     return {name: getattr(held[name], "item", lambda name=name: held[name])() for name in _FACTS}
 
@@ -463,7 +473,7 @@ def _write_crops(
     path: Path,
     target: Path,
     recipe: dict[str, Any],
-    sha256: str,
+    made_of: dict[str, str],
     landmarks_csv: Path | None,
     openface: str | Path | None,
 ) -> dict[str, Any]:
@@ -472,39 +482,32 @@ def _write_crops(
     from microx.preprocessing.pipeline import stream_video
     from microx.preprocessing.video import probe_video
 
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     n_frames = n_found = 0
     chunk = None
-    try:
-        with h5py.File(partial, "w") as file:
-            for chunk in stream_video(
-                path, **recipe, landmarks_csv=landmarks_csv, openface=openface
-            ):
-                arrays = chunk.crops | {
-                    "landmarks": chunk.landmarks.xy,
-                    "confidence": chunk.landmarks.confidence,
-                    "success": chunk.landmarks.success,
-                    "timestamp": chunk.landmarks.timestamp,
-                    "box_xyxy": chunk.box_xyxy,
-                    "source_frame": chunk.source_frame,
-                }
-                for name, array in arrays.items():
-                    _append(file, name, array)
-                n_frames += len(chunk)
-                n_found += chunk.n_found
-            facts = {
-                "n_claimed": probe_video(path).n_frames_claimed,
-                "n_decoded": chunk.n_decoded if chunk else 0,
-                "n_untimed": chunk.n_untimed if chunk else 0,
-                "n_frames": n_frames,
-                "n_found": n_found,
-                "duration_s": n_frames / recipe["frame_rate"],
-                "sha256": sha256,
+    with whole_file(target) as partial, h5py.File(partial, "w") as file:
+        for chunk in stream_video(path, **recipe, landmarks_csv=landmarks_csv, openface=openface):
+            arrays = chunk.crops | {
+                "landmarks": chunk.landmarks.xy,
+                "confidence": chunk.landmarks.confidence,
+                "success": chunk.landmarks.success,
+                "timestamp": chunk.landmarks.timestamp,
+                "box_xyxy": chunk.box_xyxy,
+                "source_frame": chunk.source_frame,
             }
-            file.attrs.update(facts | {"recipe_hash": hash_recipe(recipe)})
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+            for name, array in arrays.items():
+                _append(file, name, array)
+            n_frames += len(chunk)
+            n_found += chunk.n_found
+        facts = {
+            "n_claimed": probe_video(path).n_frames_claimed,
+            "n_decoded": chunk.n_decoded if chunk else 0,
+            "n_untimed": chunk.n_untimed if chunk else 0,
+            "n_frames": n_frames,
+            "n_found": n_found,
+            "duration_s": n_frames / recipe["frame_rate"],
+            "sha256": made_of["sha256"],
+        }
+        file.attrs.update(facts | made_of)
     return facts
 
 

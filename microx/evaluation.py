@@ -20,6 +20,7 @@ import pandas as pd
 
 from microx.corpus import Corpus
 from microx.errors import InputError, ModelError
+from microx.files import whole_file
 from microx.splits import clip_groups, make_splits
 
 Progress = Callable[[int, int, str], None]
@@ -146,17 +147,19 @@ def write_result(result: EvaluationResult, folder: str | Path) -> None:
         # Nine digits give a float32 back exactly.
         | {f"p_{name}": [f"{p:.9g}" for p in result.y_prob[:, k]] for k, name in enumerate(classes)}
     )
-    predictions.to_csv(folder / _PREDICTIONS, index=False)
-    result.history.to_csv(folder / _HISTORY, index=False)
+    with whole_file(folder / _PREDICTIONS) as partial:
+        predictions.to_csv(partial, index=False)
+    if not result.history.empty:  # a stored model's history lies beside the model
+        with whole_file(folder / _HISTORY) as partial:
+            result.history.to_csv(partial, index=False)
     summary = {
         "name": result.name,
         "regions": list(result.regions),
         "classes": list(result.classes),
         "facts": result.facts,
     }
-    unfinished = folder / f"{_RESULT}.part"
-    unfinished.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(folder / _RESULT)
+    with whole_file(folder / _RESULT) as partial:
+        partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
 def is_finished(folder: str | Path) -> bool:
@@ -200,7 +203,7 @@ def read_result(folder: str | Path) -> EvaluationResult:
             video_id=table["video_id"].to_numpy(str),
             subject=table["subject"].to_numpy(str),
             fold=table["fold"].to_numpy(np.int64),
-            history=pd.read_csv(folder / _HISTORY),
+            history=_read_history(folder / _HISTORY),
             facts=summary["facts"],
         )
     except (OSError, KeyError, ValueError, pd.errors.ParserError) as error:
@@ -208,6 +211,12 @@ def read_result(folder: str | Path) -> EvaluationResult:
             f"{folder}: the stored result is damaged ({type(error).__name__}: {error}); "
             f"delete the folder and run again"
         ) from error
+
+
+def _read_history(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame(columns=list(HISTORY_COLUMNS))
+    return pd.read_csv(path)
 
 
 def majority_baseline(result: EvaluationResult) -> EvaluationResult:
@@ -299,9 +308,10 @@ def evaluate(
     start = time.perf_counter()
     regions = tuple(corpus.regions if regions is None else regions)
     clips = corpus.clips()
+    # The control keeps the splits of the true labels, and so the people that are tested.
+    splits = make_splits(clips, protocol, seed=seed, n_folds=n_folds)
     if shuffle_labels:
         clips = _shuffled(clips, corpus.classes, seed)
-    splits = make_splits(clips, protocol, seed=seed, n_folds=n_folds)
     tested, histories, fits = [], [], []
     for fold, split in enumerate(splits):
         model, history, fit = fit_split(

@@ -31,6 +31,7 @@ from microx.evaluation import (
     read_result,
     write_result,
 )
+from microx.files import whole_file
 from microx.schema import DEFAULT_REGIONS
 
 Progress = Callable[[int, int, str], None]
@@ -169,7 +170,8 @@ def run_ablation(
             write_result(result, folder)
         results.append(read_result(folder))
         table = results_table(results)
-        table.to_csv(out / _RESULTS, index=False)
+        with whole_file(out / _RESULTS) as partial:
+            table.to_csv(partial, index=False)
     return table
 
 
@@ -277,7 +279,6 @@ def _start_run(
         "classes": list(corpus.classes),
         "arguments": arguments,
         "corpus": {
-            "folder": corpus.folder.resolve().name,
             "recipe_hash": corpus.recipe_hash,
             "n_videos": int(clips["video_id"].nunique()),
             "n_clips": len(clips),
@@ -290,11 +291,10 @@ def _start_run(
             _check_same(out, part, before.get(part), run[part])
         return
     # What the corpus holds must stay the same; where it lies, which the report reads, may change.
-    run["corpus"]["path"] = str(corpus.folder.resolve())
+    run["corpus"] |= {"folder": corpus.folder.name, "path": str(corpus.folder.resolve())}
     out.mkdir(parents=True, exist_ok=True)
-    unfinished = out / f"{_RUN}.part"
-    unfinished.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(out / _RUN)
+    with whole_file(out / _RUN) as partial:
+        partial.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
 
 
 def _check_same(out: Path, part: str, before: Any, now: Any) -> None:

@@ -27,6 +27,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from microx.files import whole_file
+
 BLUE, VERMILLION, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"
 _PALE_BLUE = "#9CC9E3"
 
@@ -427,6 +429,6 @@ def write_figure(figure: Figure, path: Path) -> Path:
     >>> write_figure(figure, folder / "a.png").name
     'a.png'
     """
-    with _style():
-        figure.savefig(path, format="png", dpi=150)
+    with _style(), whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=150)
     return path

@@ -8,6 +8,7 @@ the columns spelling, emotion and source, like those in ``microx/label_sets/``.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Hashable, Mapping
@@ -202,7 +203,13 @@ def _read_file(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         name: table[title].str.strip() if title in table.columns else ""
         for name, title in wanted.items()
     }
-    return pd.DataFrame(chosen, index=table.index)
+    rows = pd.DataFrame(chosen, index=table.index)
+    rows = rows[(rows != "").any(axis=1)]  # spreadsheets leave rows of nothing at the end
+    unnamed = rows["path"] == ""
+    rows.loc[unnamed, "path"] = [
+        f"row {number + 2} of {path.name}" for number in rows.index[unnamed]
+    ]
+    return rows
 
 
 def _match(table: pd.DataFrame, root: Path, labels_file: Path, found: list[Path]) -> pd.DataFrame:
@@ -233,12 +240,11 @@ def _resolve(
 ) -> tuple[str, str]:
     """Return the video's path relative to the root, and why there is none, else ""."""
     named = re.sub(r"[\\/]+", "/", named)
+    # By name only: a link inside the folder may well point out of it.
     for base in (root, beside):
-        candidate = (base / named).resolve()
-        if candidate.is_relative_to(root.resolve()):
-            path = candidate.relative_to(root.resolve()).as_posix()
-            if path in relative:
-                return path, ""
+        path = Path(os.path.relpath(base / named, root)).as_posix()
+        if path in relative:
+            return path, ""
     matches = by_name.get(named, [])
     if len(matches) == 1:
         return matches[0], ""
@@ -265,14 +271,14 @@ def _apply_label_set(table: pd.DataFrame, name: str, source: str) -> tuple[str, 
 
 def _video_ids(paths: pd.Series) -> list[str]:
     """Make ids fit for file names: the path without its ending, and a hash where that is shared."""
-    plain = [
-        re.sub(r"[^A-Za-z0-9.-]+", "_", str(Path(path).with_suffix(""))).strip("._-")[-100:]
-        for path in paths
+    whole = [
+        re.sub(r"[^A-Za-z0-9.-]+", "_", os.path.splitext(path)[0]).strip("._-") for path in paths
     ]
+    plain = [name[-100:].lstrip("._-") for name in whole]
     times = Counter(name.casefold() for name in plain)
     return [
-        f"{name or 'video'}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
-        if times[name.casefold()] > 1 or not name[:1].isalnum()
-        else name
-        for name, path in zip(plain, paths, strict=True)
+        name
+        if name and len(full) <= 100 and times[name.casefold()] == 1
+        else f"{name or 'video'}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+        for full, name, path in zip(whole, plain, paths, strict=True)
     ]

@@ -7,7 +7,6 @@ travels in the model file. Every frame is accounted for: frames in no clip are r
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ import pandas as pd
 
 from microx.errors import InputError, ModelError
 from microx.figures import draw_timeline, write_figure
+from microx.files import whole_file
 from microx.preprocessing.pipeline import PreprocessedVideo, stream_video
 from microx.preprocessing.video import probe_video
 from microx.schema import FRAME_RATE
@@ -118,7 +118,8 @@ def predict_video(
     *,
     out: str | Path | None = None,
     stride: int | None = None,
-    landmarks: str = "dlib",
+    landmarks: str | None = None,
+    openface: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Prediction:
     """Run a trained model over a video.
@@ -134,8 +135,11 @@ def predict_video(
     stride : int, optional
         Frames from one clip's start to the next; half a clip by default (our choice). Each
         run of frames with a face ends with a clip of its last frames, so none is left over.
-    landmarks : {"dlib", "openface"}
-        Who finds the landmarks. Where the model's corpus used another, the note says so.
+    landmarks : {"dlib", "openface"}, optional
+        Who finds the landmarks; without it, who found those the model learned from, or dlib
+        where these came as CSV. Where the two differ, the note says so.
+    openface : path, optional
+        The OpenFace program, where it is not on PATH.
     progress : callable, optional
         Called with frames done, frames expected and the video's name.
 
@@ -162,11 +166,13 @@ def predict_video(
     probe_video(path)  # a missing video is said before a model is loaded
     model, facts = load_model(file)
     recipe = facts["recipe"]
-    if recipe.get("landmarks", landmarks) != landmarks:
+    learned_from = recipe.get("landmarks", "dlib")
+    if landmarks is None:
+        landmarks = "dlib" if learned_from == "csv" else learned_from
+    if learned_from != landmarks:
         note = _joined(
             note,
-            f"the model learned from {recipe['landmarks']} landmarks, this video's are of "
-            f"{landmarks}",
+            f"the model learned from {learned_from} landmarks, this video's are of {landmarks}",
         )
     length = int(facts["n_frames"])
     stride = max(1, length // 2) if stride is None else stride
@@ -182,6 +188,7 @@ def predict_video(
         regions=tuple(facts["regions"]),
         **{name: recipe[name] for name in ("size", "policy", "margin") if name in recipe},
         frame_rate=frame_rate,
+        openface=openface,
     )
     if progress is not None:
         chunks = _reported(chunks, Path(path), frame_rate, progress)
@@ -206,14 +213,14 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
     Returns
     -------
     csv, png : Path
-        ``<video>.csv`` with the columns start_s, time_s (the middle), end_s, status, emotion
-        and p_<class> …, the last ones empty where the row is no clip; ``<video>.png``, the
-        time line.
+        ``<video>.emotions.csv`` with the columns start_s, time_s (the middle), end_s, status,
+        emotion and p_<class> …, the last ones empty where the row is no clip;
+        ``<video>.emotions.png``, the time line.
 
     Examples
     --------
     >>> write_prediction(prediction, "out")  # doctest: +SKIP
-    (PosixPath('out/meeting.csv'), PosixPath('out/meeting.png'))
+    (PosixPath('out/meeting.emotions.csv'), PosixPath('out/meeting.emotions.png'))
     """
     folder = Path(folder)
     try:
@@ -235,11 +242,10 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
             for name, column in zip(prediction.classes, prediction.y_prob.T, strict=True)
         }
     )
-    name = Path(prediction.video).stem
+    name = f"{Path(prediction.video).stem}.emotions"
     csv = folder / f"{name}.csv"
-    unfinished = folder / f".{name}.csv.{os.getpid()}.part"
-    table.to_csv(unfinished, index=False)
-    unfinished.replace(csv)
+    with whole_file(csv) as unfinished:
+        table.to_csv(unfinished, index=False)
     share = prediction.percentages[prediction.emotion]
     title = (
         f"{Path(prediction.video).name}: {prediction.emotion} {share:.0f} % "

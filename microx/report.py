@@ -6,7 +6,6 @@ module only puts them into words, tables and figures.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from microx.corpus import Corpus, load_corpus
 from microx.errors import CorpusError, InputError, MicroxError
 from microx.evaluation import EvaluationResult
 from microx.experiments import read_run
+from microx.files import whole_file
 from microx.metrics import accuracy_score, confusion_matrix, per_class_recall
 
 EXAMPLE_FRAMES = 3
@@ -39,6 +39,7 @@ _OPTION_OF = {
     "preset": "--model",
     "epochs": "--epochs",
     "seed": "--seed",
+    "n_folds": "--folds",
     "shuffle_labels": "--shuffle-labels",
     "class_weight": "--class-weights",
 }
@@ -99,11 +100,10 @@ def write_report(
     )
     page = environment.get_template("report.html.j2").render(context)
     path = run_folder / "report.html" if out is None else Path(out)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(page, encoding="utf-8")
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            unfinished.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: expected a place for the page; {error.strerror}") from None
     return path
@@ -128,7 +128,8 @@ def _find_corpus(
     remembered = _remembered_corpus(run, main)
     if not remembered:
         return None, "The run does not say which corpus it was made from."
-    places = [Path(remembered), run_folder / remembered, run_folder.resolve().parent / remembered]
+    name = Path(remembered).name
+    places = [Path(remembered), run_folder / name, run_folder.resolve().parent / name]
     place = next((place for place in places if (place / "corpus.json").is_file()), None)
     if place is None:
         return None, f"The corpus {remembered} was not found here or beside the run."

@@ -8,7 +8,6 @@ and the true landmarks as OpenFace writes them. What the emotions look like is i
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +30,7 @@ from microx.actors.expressions import (
     limit_to_regions,
 )
 from microx.errors import InputError
+from microx.files import whole_file
 from microx.preprocessing.landmarks import Landmarks, write_openface_csv
 from microx.schema import EMOTIONS, FRAME_RATE
 
@@ -315,9 +315,8 @@ def draw_corpus(
 
 def _write_labels(path: Path, rows: list[dict[str, object]]) -> Path:
     table = pd.DataFrame(rows).astype(dict.fromkeys(("onset", "apex", "offset"), "Int64"))
-    partial = path.with_name(f".{path.name}.part")
-    table.to_csv(partial, index=False)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        table.to_csv(partial, index=False)
     return path
 
 
@@ -340,9 +339,8 @@ def _claim_folder(folder: Path, arguments: dict[str, object]) -> None:
         raise InputError(f"{folder} must be a folder; found a file")
     for part in ("videos", "landmarks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    partial = note.with_name(".synth.json.part")
-    partial.write_text(json.dumps(arguments, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, note)
+    with whole_file(note) as partial:
+        partial.write_text(json.dumps(arguments, indent=1) + "\n", encoding="utf-8")
 
 
 def _write_takes(
@@ -391,12 +389,13 @@ def _write_take(
 
 def _write_video(path: Path, frames: Bytes) -> None:
     """Write frames as MPEG-4; the file appears under its name only when it is whole."""
-    partial = path.with_name(f".{path.stem}.part.mp4")
     fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(partial), fourcc, FRAME_RATE, frames.shape[2:0:-1])
-    if not writer.isOpened():
-        raise InputError(f"{path} cannot be written as mp4; check the folder and OpenCV's codecs")
-    for frame in frames:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    writer.release()
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        writer = cv2.VideoWriter(str(partial), fourcc, FRAME_RATE, frames.shape[2:0:-1])
+        if not writer.isOpened():
+            raise InputError(
+                f"{path} cannot be written as mp4; check the folder and OpenCV's codecs"
+            )
+        for frame in frames:
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        writer.release()

@@ -23,6 +23,7 @@ import microx
 from microx.corpus import Corpus
 from microx.dataset import ClipDataset
 from microx.errors import InputError, ModelError
+from microx.files import whole_file
 from microx.models.multistream import PRESETS, build_microx
 from microx.splits import Split, make_splits, split_warnings
 
@@ -236,15 +237,17 @@ def fit_split(
         n_classes=len(corpus.classes),
         seed=seed,
     )
-    if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # The best weights so far lie under a hidden name; the model's own name means it is finished.
+    checkpoint = None if path is None else Path(path).with_name(f".{Path(path).stem}.best.keras")
+    if checkpoint is not None:
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
     history = fit_model(
         model,
         *datasets,
         **fit_arguments,
         class_weight=class_weight,
         seed=seed,
-        checkpoint=path,
+        checkpoint=checkpoint,
         progress=progress,
     )
     seen = pd.concat([train, validation])
@@ -271,8 +274,9 @@ def fit_split(
         "arguments": settings | {"class_weight": class_weight},
         "versions": read_versions(),
     }
-    if path is not None:
+    if path is not None and checkpoint is not None:
         save_model(model, path, facts)
+        checkpoint.unlink(missing_ok=True)
     return model, history, facts
 
 
@@ -328,11 +332,13 @@ def train(
         path=path,
         progress=progress,
     )
-    history.to_csv(path.with_name("history.csv"), index=False)
+    with whole_file(path.with_name("history.csv")) as partial:
+        history.to_csv(partial, index=False)
     table = clips[["clip_id", "video_id", "subject"]].copy()
     for part, rows in split.parts():
         table.loc[rows, "part"] = part
-    table.to_csv(path.with_name("split.csv"), index=False)
+    with whole_file(path.with_name("split.csv")) as partial:
+        table.to_csv(partial, index=False)
     return path
 
 
@@ -355,11 +361,10 @@ def save_model(model: keras.Model, path: str | Path, facts: dict[str, Any]) -> N
     path = Path(path)
     if path.suffix != ".keras":
         raise ModelError(f"{path}: a model's file name ends in .keras")
-    partial = path.with_name(f".{path.stem}.part.keras")
-    model.save(partial)
-    with zipfile.ZipFile(partial, "a") as archive:
-        archive.writestr(_FACTS_MEMBER, json.dumps(facts, indent=2))
-    partial.replace(path)
+    with whole_file(path) as partial:
+        model.save(partial)
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.writestr(_FACTS_MEMBER, json.dumps(facts, indent=2))
 
 
 def load_model(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from microx.errors import InputError
+from microx.files import whole_file
 from microx.schema import LEFT_EYE_OUTER, N_LANDMARKS, RIGHT_EYE_OUTER
 
 _COLUMNS = [f"{axis}_{point}" for axis in "xy" for point in range(N_LANDMARKS)]
@@ -132,9 +132,8 @@ def write_openface_csv(path: str | Path, landmarks: Landmarks) -> None:
             f"{landmarks.confidence[index]:.2f}, {int(landmarks.success[index])}"
         )
         rows.append(", ".join([facts, *(f"{value:.2f}" for value in row)]))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _from_table(table: pd.DataFrame) -> Landmarks:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 from microx.corpus import build_corpus, clip_starts, hash_recipe, load_corpus
 from microx.errors import CorpusError, InputError
 from microx.labels import read_labels
+from microx.preprocessing.landmarks import write_openface_csv
 from microx.synthetic import draw_take
 
 
@@ -148,8 +150,8 @@ def test_an_interrupted_run_continues_to_the_same_end(corpus, labels, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         build_corpus(labels, tmp_path / "c", progress=stop_after_two)
-    part = load_corpus(tmp_path / "c")
-    assert "not reached: the run was interrupted" in set(part.manifest["reason"])
+    with pytest.raises(CorpusError, match="preprocessing was cut off; run the same"):
+        load_corpus(tmp_path / "c")
     whole = build_corpus(labels, tmp_path / "c")
     assert whole.manifest.equals(corpus.manifest)
     assert content(whole) == content(corpus)
@@ -192,6 +194,35 @@ def test_settings_out_of_range_are_refused_before_any_work(labels, tmp_path, opt
     with pytest.raises(InputError, match=message):
         build_corpus(labels, tmp_path / "c", **options)
     assert not (tmp_path / "c").exists()
+
+
+def test_a_copy_of_a_video_is_used_once(videos, tmp_path):
+    for name in ("one.mp4", "two.mp4", "three.mp4"):
+        shutil.copy(videos / ("sad.mp4" if name == "three.mp4" else "happy.mp4"), tmp_path / name)
+    shutil.copy(videos / "sad.mp4", tmp_path / "four.mp4")
+    rows = ["one.mp4,joy,A", "two.mp4,joy,A", "three.mp4,sad,B", "four.mp4,sad,C"]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,emotion,subject", *rows]) + "\n")
+    corpus = build_corpus(read_labels(tmp_path, tmp_path / "labels.csv"), tmp_path / "c")
+    assert corpus.manifest["reason"].tolist() == [
+        "",
+        "a copy of one.mp4",
+        "a copy of four.mp4, which is labelled otherwise",
+        "a copy of three.mp4, which is labelled otherwise",
+    ]
+
+
+def test_mended_landmarks_are_not_ignored(videos, tmp_path):
+    take = draw_take(0, "happy", n_frames=24)
+    shutil.copy(videos / "happy.mp4", tmp_path / "happy.mp4")
+    (tmp_path / "labels.csv").write_text("path,emotion\nhappy.mp4,joy\n")
+    labels = read_labels(tmp_path, tmp_path / "labels.csv")
+    crops = []
+    for shift in (0, 6):
+        moved = dataclasses.replace(take.landmarks, xy=take.landmarks.xy + shift)
+        write_openface_csv(tmp_path / "happy.csv", moved)
+        corpus = build_corpus(labels, tmp_path / "c", landmarks="csv", landmarks_dir=tmp_path)
+        crops.append(corpus.read_crops("happy", "mouth"))
+    assert not np.array_equal(*crops)
 
 
 def test_unsafe_ids_are_refused(labels, tmp_path):

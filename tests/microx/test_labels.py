@@ -126,6 +126,28 @@ def test_sheets_that_cannot_be_used_say_why(folder, text, options, message):
     assert "\n" not in str(error.value)
 
 
+def test_rows_of_nothing_and_rows_without_a_path(folder):
+    sheet = write(folder, "path,emotion,subject\nS01/a.mp4,joy,1\n,sad,1\n,,\n,,\n")
+    assert reasons(read_labels(folder, sheet))["row 3 of labels.csv"] == "no such video"
+    assert len(read_labels(folder, sheet).table) == 5
+
+
+def test_links_to_videos_elsewhere_are_videos(folder):
+    (folder.parent / "elsewhere.mp4").touch()
+    (folder / "S01" / "link.mp4").symlink_to(folder.parent / "elsewhere.mp4")
+    sheet = write(folder, "path,emotion\nvideos/S02/../S01/link.mp4,joy\n")
+    assert reasons(read_labels(folder, sheet))["S01/link.mp4"] == ""
+
+
+def test_long_paths_get_safe_ids_too(tmp_path):
+    path = tmp_path / "happy" / ("long-" * 20) / ("name" + "-x" * 49 + ".mp4")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    (video_id,) = read_labels(tmp_path).table["video_id"]
+    assert video_id[0].isalnum()
+    assert len(video_id) <= 110
+
+
 def test_other_encodings_are_named(folder):
     sheet = write(folder, "path,emotion\nS02/ç d.avi,joy\n", encoding="latin-1")
     with pytest.raises(InputError, match="expected a CSV in UTF-8; byte 17 is not"):

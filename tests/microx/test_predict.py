@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microx.errors import InputError, ModelError
+from microx.errors import InputError, LandmarkError, ModelError
 from microx.models.multistream import build_microx
 from microx.predict import (
     CLIP,
@@ -86,8 +86,11 @@ def test_the_emotion_is_the_mean_of_the_clips(prediction):
 
 def test_table_and_time_line_are_written(prediction, tmp_path):
     csv, png = write_prediction(prediction, tmp_path / "new" / "out")
-    assert (csv.name, png.name) == ("a face.csv", "a face.png")
-    assert sorted(path.name for path in csv.parent.iterdir()) == ["a face.csv", "a face.png"]
+    assert (csv.name, png.name) == ("a face.emotions.csv", "a face.emotions.png")
+    assert sorted(path.name for path in csv.parent.iterdir()) == [
+        "a face.emotions.csv",
+        "a face.emotions.png",
+    ]
     table = pd.read_csv(csv, keep_default_na=False, dtype=str)
     assert list(table.columns)[:5] == ["start_s", "time_s", "end_s", "status", "emotion"]
     assert list(table.columns)[5:] == [f"p_{name}" for name in CLASSES]
@@ -106,7 +109,7 @@ def test_progress_and_out_folder(video, model_path, tmp_path):
         video, model_path, out=tmp_path, stride=6, progress=lambda *what: seen.append(what)
     )
     assert seen[-1] == (25, 25, "a face.mp4")
-    assert (tmp_path / "a face.csv").is_file()
+    assert (tmp_path / "a face.emotions.csv").is_file()
 
 
 def _stretches(success, length):
@@ -218,7 +221,12 @@ def test_other_landmarks_than_the_models_are_noted(video, tmp_path, model_path):
     model, facts = load_model(model_path)
     path = tmp_path / "openface.keras"
     save_model(model, path, facts | {"recipe": RECIPE | {"landmarks": "openface"}})
-    assert "learned from openface landmarks" in predict_video(video, path).note
+    note = predict_video(video, path, landmarks="dlib").note
+    assert "learned from openface landmarks" in note
+    with pytest.raises(LandmarkError, match="nowhere"):
+        predict_video(video, path, openface=tmp_path / "nowhere")
+    save_model(model, path, facts | {"recipe": RECIPE | {"landmarks": "csv"}})
+    assert "learned from csv landmarks, this video's are of dlib" in predict_video(video, path).note
 
 
 def _row(run, name, regions, n_folds=1, **facts):
