@@ -103,7 +103,7 @@ def run_ablation(
     shuffle_labels: bool = False,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Evaluate a model on each region set; a run that was cut off goes on where it was.
+    """Evaluate a model on each region set; a run that was cut off goes on with its next row.
 
     Parameters
     ----------

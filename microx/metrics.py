@@ -2,7 +2,7 @@
 
 All take labels as integers 0 … K-1 and are counted over the rows of every fold *together*:
 averaging the folds' F1 instead gives another, usually lower or higher, number under the
-same name (FACTS §6). scikit-learn does the counting.
+same name. scikit-learn does the counting.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def build_microx(
         One or more of `microx.schema.REGIONS`, each once.
     preset : {"compact", "paper"}
         ``"paper"`` is the published network, 276,362,527 parameters with five regions at
-        60 pixels. ``"compact"`` keeps its idea in a hundredth of the size.
+        60 pixels. ``"compact"`` keeps its idea in 428,407.
     n_frames, size, channels : int
         T, H = W in pixels and C of every region's clip; `size` None means the preset's own,
         32 for compact and 60 for paper.

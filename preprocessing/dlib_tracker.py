@@ -19,8 +19,8 @@ import numpy as np
 from microx.errors import LandmarkError
 from microx.schema import N_LANDMARKS
 
-# dlib's detector score: above 0 it calls a window a face. All our choice, tried on the
-# real videos named in docs: a new face must be clear of doubt, a followed one need not.
+# dlib's detector score: above 0 it calls a window a face. All our choice, tried on
+# real videos of near, far and no faces: a new face must be clear of doubt, a followed one not.
 _NEW_FACE_SCORE = 0.1
 _FOLLOWED_FACE_SCORE = -0.4
 _LONG_SIDE = 960  # px; a larger frame is searched at this size
