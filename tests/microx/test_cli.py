@@ -1,7 +1,10 @@
 """The command line as a person meets it: real processes, real files."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -141,3 +144,21 @@ def test_missing_things_are_named(tmp_path, monkeypatch, arguments, message):
     assert run.stderr.startswith("microx: ")
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+def test_ctrl_c_stops_in_one_line_and_the_next_run_goes_on(videos, tmp_path):
+    out = tmp_path / "corpus"
+    command = [sys.executable, "-m", "microx", "preprocess", str(videos), "--out", str(out)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as run:
+        deadline = time.monotonic() + 120
+        while not list(out.glob("crops/*.h5")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGINT)
+        _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 130
+    assert "microx: stopped; the same command goes on from here" in stderr
+    assert "Traceback" not in stderr
+    refused = microx("ablate", out, "--out", tmp_path / "run")
+    assert "preprocessing was cut off" in refused.stderr
+    assert "videos: 21 done, 0 skipped" in microx("preprocess", videos, "--out", out).stdout
