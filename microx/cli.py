@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from microx.corpus import Corpus
+    from microx.evaluation import EvaluationResult
 
 app = typer.Typer(
     add_completion=False,
@@ -245,7 +246,9 @@ def evaluate(
     if note:
         _say("note", note)
     result = evaluate_model(path, opened, out=out)
-    _print_results(results_table([result]))
+    results = results_table([result])
+    _print_results(results)
+    _print_cautions([result], results)
     if out is not None:
         _say("predictions", out)
 
@@ -256,7 +259,7 @@ def ablate(
     out: OutOption,
     regions: Annotated[
         RegionSets,
-        typer.Option(help="One model on all streams, the paper's comparisons, or every subset."),
+        typer.Option(help="all: one model on all streams; paper: its 7 rows; full: every subset."),
     ] = RegionSets.paper,
     protocol: ProtocolOption = Protocol.holdout,
     folds: Annotated[int, typer.Option(help="For kfold.", min=2)] = 5,
@@ -271,7 +274,7 @@ def ablate(
 ) -> None:
     """Train and test with some regions only, compare them, and write the report."""
     from microx.corpus import load_corpus
-    from microx.experiments import run_ablation
+    from microx.experiments import read_run, run_ablation
     from microx.report import write_report
 
     opened = load_corpus(corpus)
@@ -292,7 +295,8 @@ def ablate(
         )
     page = write_report(out, corpus=opened)
     _print_results(results)
-    _say("table", out / "results.csv")
+    _print_cautions(read_run(out)[1], results)
+    _say("table", (out / "results.csv").resolve())
     _say("report", page.resolve())
 
 
@@ -411,7 +415,7 @@ def _progress(what: str, unit: str) -> Iterator[Callable[[int, int, str], None]]
             speed = task.finished_speed or task.speed
             return Text(f"{speed:.1f} {unit}/s" if speed else "", style="dim")
 
-    with Progress(
+    bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -420,14 +424,18 @@ def _progress(what: str, unit: str) -> Iterator[Callable[[int, int, str], None]]
         TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[item]}"),
         console=console,
-    ) as bar:
-        task = bar.add_task(what, total=None, item="")
+    )
+    task = bar.add_task(what, total=None, item="")
 
-        def advance(done: int, total: int, item: str) -> None:
-            bar.update(task, completed=done, total=total, item=escape(item))
+    def advance(done: int, total: int, item: str) -> None:
+        bar.start()  # not before there is something to show
+        bar.update(task, completed=done, total=total, item=escape(item))
 
+    try:
         yield advance
         bar.update(task, item="")
+    finally:
+        bar.stop()
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -475,9 +483,24 @@ def _print_ledger(corpus: Corpus) -> None:
         n_videos, n_clips = ((frame["emotion"] == emotion).sum() for frame in (done, whole))
         table.add_row(escape(emotion), str(n_videos), str(n_clips))
     console.print(table)
+    rare = done["emotion"].value_counts()
+    if corpus.label_set == "file":
+        for emotion in rare[(rare == 1) & (rare.median() > 2)].index:
+            console.print(
+                f"only one video shows {escape(repr(emotion))}: a slip of the pen? "
+                "--label-set refuses spellings it does not know"
+            )
     subjects = done["subject"].replace("", None).nunique()
     console.print(f"subjects: {subjects or 'none named, so people are told apart by video'}")
     _say("corpus", corpus.folder)
+
+
+def _print_cautions(results: Sequence[EvaluationResult], table: pd.DataFrame) -> None:
+    """Print what a reader must know before quoting the scores; the report says it, too."""
+    from microx.cautions import find_cautions
+
+    for caution in find_cautions(results, float(table["accuracy"].iloc[-1])):
+        console.print(f"caution: {escape(caution)}", soft_wrap=True)
 
 
 def _print_results(results: pd.DataFrame) -> None:

@@ -432,7 +432,8 @@ def _preprocess_one(
         if facts is None:
             facts = _write_crops(path, target, recipe, made_of, landmarks_csv, openface)
     except (MicroxError, cv2.error) as error:
-        return video_id, {"status": "skipped", "reason": " ".join(str(error).split())}
+        reason = " ".join(str(error).split()).removeprefix(f"{root / row['path']}: ")
+        return video_id, {"status": "skipped", "reason": reason}
     if facts["n_found"] == 0:
         return video_id, facts | {"status": "skipped", "reason": "no face found in any frame"}
     return video_id, facts | {"status": "done", "reason": ""}

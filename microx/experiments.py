@@ -33,6 +33,7 @@ from microx.evaluation import (
 )
 from microx.files import whole_file
 from microx.schema import DEFAULT_REGIONS
+from microx.splits import make_splits
 
 Progress = Callable[[int, int, str], None]
 
@@ -148,6 +149,8 @@ def run_ablation(
         "class_weight": class_weight,
         "shuffle_labels": shuffle_labels,
     }
+    # Too few people is said before the folder is claimed.
+    make_splits(corpus.clips(), protocol, seed=seed, n_folds=n_folds)
     _start_run(out, corpus, arguments, {name: list(chosen) for name, chosen, _ in rows})
     results = []
     for k, (name, chosen, shuffled) in enumerate(rows):

@@ -100,6 +100,11 @@ def read_labels(
     else:
         table = _match(_read_file(Path(labels_file), columns or {}), root, Path(labels_file), found)
     usable = table["reason"] == ""
+    if labels_file is None and not usable.any():
+        raise InputError(
+            f"{root}: expected labels; found none: the {len(found)} videos lie in no class "
+            "sub-folders; name a labels file: --labels FILE"
+        )
     if not usable.any():
         raise InputError(
             f"{labels_file or root}: expected labels for the {len(found)} videos in {root}; "

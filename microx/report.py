@@ -209,7 +209,7 @@ def _answer(main: EvaluationResult, table: pd.DataFrame) -> str:
     else:
         whom = f"clips of {people} it never saw"
     return (
-        f"“{main.name}” told {len(main.classes)} emotions apart in "
+        f"“{main.name}” named the right one of {len(main.classes)} emotions in "
         f"{percent(row['accuracy'], n_clips)} of {n_clips:,} {whom}. Always naming the most "
         f"frequent emotion would be right in {percent(table.iloc[-1]['accuracy'], n_clips)}; "
         f"chance is {percent(1 / len(main.classes))}."

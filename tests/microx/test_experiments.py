@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microx.errors import InputError
+from microx.errors import InputError, SplitError
 from microx.experiments import read_run, region_sets, row_folder, run_ablation
 from microx.schema import DEFAULT_REGIONS
 
@@ -133,3 +133,9 @@ def test_folders_that_are_no_run_are_refused(run, tmp_path):
 def test_probabilities_of_every_row_sum_to_one(run):
     for result in read_run(run[0])[1]:
         np.testing.assert_allclose(result.y_prob.sum(axis=1), 1, atol=1e-5)
+
+
+def test_too_few_people_leave_the_folder_free(tmp_path, write_corpus):
+    with pytest.raises(SplitError, match="found 1 with usable clips"):
+        run_ablation(write_corpus(n_subjects=1), tmp_path / "run", regions="all")
+    assert not (tmp_path / "run").exists()

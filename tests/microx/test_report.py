@@ -169,7 +169,7 @@ def test_page_has_every_section_and_every_picture_its_words(page):
 
 def test_answer_comes_first_with_n_baseline_and_chance(page):
     answer = page.sections["header"]
-    assert "“regions+face” told 3 emotions apart in 75\xa0% of 12 clips" in answer
+    assert "“regions+face” named the right one of 3 emotions in 75\xa0% of 12 clips" in answer
     assert "of 2 people it never saw" in answer
     assert "most frequent emotion would be right in 33\xa0%; chance is 33\xa0%" in answer
 
