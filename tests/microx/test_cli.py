@@ -148,7 +148,10 @@ def test_missing_things_are_named(tmp_path, monkeypatch, arguments, message):
 
 def test_ctrl_c_stops_in_one_line_and_the_next_run_goes_on(videos, tmp_path):
     out = tmp_path / "corpus"
-    command = [sys.executable, "-m", "microx", "preprocess", str(videos), "--out", str(out)]
+    # A shell's background jobs ignore Ctrl-C, and so would what they start: hear it again.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = listening + "from microx.cli import main; main()"
+    command = [sys.executable, "-c", code, "preprocess", str(videos), "--out", str(out)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, start_new_session=True, **pipes) as run:
         deadline = time.monotonic() + 120
