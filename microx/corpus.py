@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +22,8 @@ import microx
 from microx.errors import CorpusError, MicroxError
 from microx.files import whole_file
 from microx.labels import Labels
+from microx.progress import Progress
 from microx.schema import CLIP_FRAMES, CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE
-
-Progress = Callable[[int, int, str], None]
 
 FORMAT = 1
 _FACTS = ("n_claimed", "n_decoded", "n_untimed", "n_frames", "n_found", "duration_s", "sha256")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,8 @@ import pandas as pd
 from microx.corpus import Corpus
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
+from microx.progress import Progress, part_of
 from microx.splits import clip_groups, make_splits
-
-Progress = Callable[[int, int, str], None]
 
 HISTORY_COLUMNS = ("fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 
@@ -324,7 +323,12 @@ def evaluate(
             seed=seed,
             class_weight=class_weight,
             path=None if out is None else Path(out) / f"fold_{fold}.keras",
-            progress=_within(progress, fold, len(splits)),
+            progress=part_of(
+                progress,
+                fold,
+                len(splits),
+                f"fold {fold + 1} of {len(splits)}, " if len(splits) > 1 else "",
+            ),
         )
         test = clips.iloc[split.test]
         tested.append(test.assign(fold=fold, prob=list(predict_clips(model, corpus, test, fit))))
@@ -502,15 +506,3 @@ def _shuffled(clips: pd.DataFrame, classes: Sequence[str], seed: int) -> pd.Data
     dealt = np.random.default_rng(seed).permutation(videos.to_numpy(np.int64))
     labels = clips["video_id"].map(dict(zip(videos.index, dealt, strict=True))).to_numpy(np.int64)
     return clips.assign(label=labels, emotion=np.array(classes)[labels])
-
-
-def _within(progress: Progress | None, part: int, n_parts: int) -> Progress | None:
-    """The progress of one of several equal parts as progress of the whole."""
-    if progress is None:
-        return None
-
-    def advance(done: int, total: int, what: str) -> None:
-        words = f"fold {part + 1} of {n_parts}, {what}" if n_parts > 1 else what
-        progress(part * total + done, n_parts * total, words)
-
-    return advance

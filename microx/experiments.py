@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,9 @@ from microx.evaluation import (
     write_result,
 )
 from microx.files import whole_file
+from microx.progress import Progress, part_of
 from microx.schema import DEFAULT_REGIONS
 from microx.splits import make_splits
-
-Progress = Callable[[int, int, str], None]
 
 _RUN, _RESULTS = "run.json", "results.csv"
 
@@ -168,7 +167,7 @@ def run_ablation(
                 shuffle_labels=shuffled,
                 name=name,
                 out=folder,
-                progress=_within(progress, k, len(rows), name),
+                progress=part_of(progress, k, len(rows), f"{name}: "),
             )
             write_result(result, folder)
         results.append(read_result(folder))
@@ -309,17 +308,6 @@ def _check_same(out: Path, part: str, before: Any, now: Any) -> None:
             f"{out}: holds a run with {part} {before}, now {now}; "
             f"use the same arguments to go on with it, or another folder"
         )
-
-
-def _within(progress: Progress | None, row: int, n_rows: int, name: str) -> Progress | None:
-    """The progress of one row as progress of the whole ablation."""
-    if progress is None:
-        return None
-
-    def advance(done: int, total: int, what: str) -> None:
-        progress(row * total + done, n_rows * total, f"{name}: {what}")
-
-    return advance
 
 
 def _read_run_json(folder: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from microx.figures import draw_timeline, write_figure
 from microx.files import whole_file
 from microx.preprocessing.pipeline import PreprocessedVideo, stream_video
 from microx.preprocessing.video import probe_video
+from microx.progress import Progress
 from microx.schema import FRAME_RATE
 
 CLIP, NO_FACE, TOO_SHORT = "clip", "no face", "too short"
@@ -29,8 +30,6 @@ CLIP, NO_FACE, TOO_SHORT = "clip", "no face", "too short"
 
 BATCH_CLIPS = 32
 """Clips predicted at a time (our choice)."""
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ and the true landmarks as OpenFace writes them. What the emotions look like is i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,10 +32,10 @@ from microx.actors.expressions import (
 from microx.errors import InputError
 from microx.files import whole_file
 from microx.preprocessing.landmarks import Landmarks, write_openface_csv
+from microx.progress import Progress
 from microx.schema import EMOTIONS, FRAME_RATE
 
 Bytes = np.ndarray
-Progress = Callable[[int, int, str], None]
 
 TAKE_FRAMES = {"macro": 45, "micro": 24}
 """Frames of a take by intensity: four clips of ten and a tail, or two that both show it."""

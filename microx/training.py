@@ -11,7 +11,7 @@ import json
 import platform
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,8 @@ from microx.dataset import ClipDataset
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
 from microx.models.multistream import PRESETS, build_microx
+from microx.progress import Progress
 from microx.splits import Split, make_splits, split_warnings
-
-Progress = Callable[[int, int, str], None]
 
 FIT_SETTINGS: dict[str, dict[str, Any]] = {
     # Our choice, by trial on drawn actors.
