@@ -13,8 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from microx import load_corpus
+from microx.preprocessing.occlusion import OCCLUSIONS, draw_occluder
 from microx.preprocessing.video import read_frames
 from microx.schema import EMOTIONS
+from microx.synthetic import draw_take
 
 
 def read_frame(path: Path, index: int) -> np.ndarray:
@@ -63,13 +65,36 @@ def _draw_accuracy(axes, results: pd.DataFrame) -> None:
     axes.spines[["top", "right", "bottom"]].set_visible(False)
 
 
+_SHOWN = {  # seeds of looks that differ well
+    "mask": (1, 11, 12, 15),
+    "sunglasses": (11, 3, 5, 15),
+    "hand": (2, 13, 10, 4),
+    "scarf": (2, 6, 17, 3),
+}
+
+
+def draw_occlusions() -> Figure:
+    """Draw actors that wear each kind of object, four looks of each."""
+    acts = ((1, "happy"), (8, "surprise"), (6, "anger"), (3, "sad"))
+    takes = [draw_take(subject, emotion, noise=0) for subject, emotion in acts]
+    figure = Figure(figsize=(11.5, 3.3), layout="constrained", dpi=110)
+    for part, kind in zip(figure.subfigures(1, 4).flat, OCCLUSIONS, strict=True):
+        part.suptitle(kind)
+        for k, (axes, take) in enumerate(zip(part.subplots(2, 2).flat, takes, strict=True)):
+            occluder = draw_occluder(kind, _SHOWN[kind][k])
+            axes.imshow(occluder.apply(take.frames[20], take.landmarks.xy[20])[20:, 18:-18])
+            axes.axis("off")
+    return figure
+
+
 def main(demo: Path, out: Path) -> None:
-    """Write overview.png."""
+    """Write overview.png and occlusion.png."""
     out.mkdir(parents=True, exist_ok=True)
-    figure = draw_overview(demo)
-    figure.savefig(out / "overview.png")
-    picture = cv2.imread(str(out / "overview.png"))
-    print(f"{out / 'overview.png'}: {picture.shape[1]} x {picture.shape[0]} px")
+    for name, figure in (("overview", draw_overview(demo)), ("occlusion", draw_occlusions())):
+        path = out / f"{name}.png"
+        figure.savefig(path)
+        picture = cv2.imread(str(path))
+        print(f"{path}: {picture.shape[1]} x {picture.shape[0]} px")
 
 
 if __name__ == "__main__":

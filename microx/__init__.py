@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from microx.building import build_corpus as build_corpus
     from microx.corpus import Corpus as Corpus
-    from microx.corpus import build_corpus as build_corpus
     from microx.corpus import load_corpus as load_corpus
     from microx.errors import MicroxError as MicroxError
     from microx.evaluation import EvaluationResult as EvaluationResult
@@ -30,7 +30,7 @@ _HOME = {
     "Corpus": "corpus",
     "EvaluationResult": "evaluation",
     "MicroxError": "errors",
-    "build_corpus": "corpus",
+    "build_corpus": "building",
     "build_microx": "models.multistream",
     "draw_corpus": "synthetic",
     "evaluate": "evaluation",

@@ -255,6 +255,8 @@ def evaluate(
     seed: int = 0,
     n_folds: int = 5,
     class_weight: str | None = None,
+    occlude_train: str | None = None,
+    occlude_test: str | None = None,
     shuffle_labels: bool = False,
     name: str | None = None,
     out: str | Path | None = None,
@@ -271,6 +273,9 @@ def evaluate(
         See `microx.splits.make_splits`, also for `n_folds`.
     preset, epochs, class_weight
         See `microx.training.fit_split`.
+    occlude_train, occlude_test : str, optional
+        Objects put on the faces, such as ``"mask:0.5"``: while training and validating, and
+        while testing; see `microx.dataset.ClipDataset`.
     seed : int
         For splits, weights, dropout, order, augmentation and shuffled labels.
     shuffle_labels : bool
@@ -322,6 +327,7 @@ def evaluate(
             epochs=epochs,
             seed=seed,
             class_weight=class_weight,
+            occlude=occlude_train,
             path=None if out is None else Path(out) / f"fold_{fold}.keras",
             progress=part_of(
                 progress,
@@ -331,7 +337,8 @@ def evaluate(
             ),
         )
         test = clips.iloc[split.test]
-        tested.append(test.assign(fold=fold, prob=list(predict_clips(model, corpus, test, fit))))
+        y_prob = predict_clips(model, corpus, test, fit, occlude=occlude_test, seed=seed)
+        tested.append(test.assign(fold=fold, prob=list(y_prob)))
         histories.append(history.assign(fold=fold)[list(HISTORY_COLUMNS)])
         fits.append(fit)
         del model
@@ -344,6 +351,7 @@ def evaluate(
         "n_subjects": int(clips["subject"].replace("", np.nan).nunique()),
         "n_videos": int(clips["video_id"].nunique()),
         "shuffled_labels": shuffle_labels,
+        "occlude_test": occlude_test,
         "corpus": corpus.folder.resolve().name,
         "seconds": round(time.perf_counter() - start, 2),
     }
@@ -352,7 +360,12 @@ def evaluate(
 
 
 def evaluate_model(
-    path: str | Path, corpus: Corpus, *, out: str | Path | None = None
+    path: str | Path,
+    corpus: Corpus,
+    *,
+    occlude: str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
 ) -> EvaluationResult:
     """Score a stored model on the people of a corpus that it was not trained on.
 
@@ -362,6 +375,10 @@ def evaluate_model(
         A model of `microx.training.train` or of a run; see `microx.training.load_model`.
     corpus : Corpus
         Its own corpus, whose test people are then left, or another one made by the same recipe.
+    occlude : str, optional
+        Objects put on the tested faces, such as ``"mask"``; see `microx.dataset.ClipDataset`.
+    seed : int
+        For what is put on whom.
     out : path, optional
         Folder for the result, see `write_result`.
 
@@ -404,10 +421,12 @@ def evaluate_model(
         "n_subjects": int(test["subject"].replace("", np.nan).nunique()),
         "n_videos": int(test["video_id"].nunique()),
         "shuffled_labels": False,
+        "occlude_test": occlude,
         "corpus": corpus.folder.resolve().name,
         "warnings": warnings,
     }
-    test = test.assign(fold=0, prob=list(predict_clips(model, corpus, test, fit)))
+    y_prob = predict_clips(model, corpus, test, fit, occlude=occlude, seed=seed)
+    test = test.assign(fold=0, prob=list(y_prob))
     facts["seconds"] = round(time.perf_counter() - start, 2)
     result = _result(Path(path).stem, test, pd.DataFrame(columns=list(HISTORY_COLUMNS)), facts)
     if out is not None:
@@ -450,7 +469,13 @@ def check_model_fits(facts: dict[str, Any], corpus: Corpus, *, name: str) -> Non
 
 
 def predict_clips(
-    model: Any, corpus: Corpus, clips: pd.DataFrame, facts: dict[str, Any]
+    model: Any,
+    corpus: Corpus,
+    clips: pd.DataFrame,
+    facts: dict[str, Any],
+    *,
+    occlude: str | None = None,
+    seed: int = 0,
 ) -> npt.NDArray[np.float32]:
     """Probabilities of each clip, in the order of the clips.
 
@@ -462,6 +487,8 @@ def predict_clips(
         Rows of `Corpus.clips`, at least one.
     facts : dict
         The model's, for its ``regions``.
+    occlude, seed
+        See `microx.dataset.ClipDataset`.
 
     Returns
     -------
@@ -470,7 +497,9 @@ def predict_clips(
     """
     from microx.dataset import ClipDataset
 
-    dataset = ClipDataset(corpus, clips, regions=facts["regions"], batch_size=32)
+    dataset = ClipDataset(
+        corpus, clips, regions=facts["regions"], batch_size=32, occlude=occlude, seed=seed
+    )
     return np.asarray(model.predict(dataset, verbose=0), np.float32)
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_MARK = ".part"
+_LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.part(\.[^.]*)?", re.DOTALL)
 
 
 @contextmanager
@@ -20,8 +25,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        A hidden name of the same ending to write to. If the block raises, what was written
-        is removed and `path` stays as it was.
+        A hidden name of the same ending to write to, of this call alone. If the block raises,
+        what was written is removed and `path` stays as it was.
 
     Examples
     --------
@@ -29,9 +34,43 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     ...     table.to_csv(partial)
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with scratch_file(path) as partial:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written)  # some disks say only now that they are full
+        partial.replace(path)
+
+
+@contextmanager
+def scratch_file(path: str | Path) -> Iterator[Path]:
+    """Give a hidden name beside `path`, of the same ending, and remove what is there at the end."""
+    path = Path(path)
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{_MARK}{path.suffix}")
     try:
         yield partial
-        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_leftover(name: str) -> bool:
+    """Tell whether a file of this name is one that `whole_file` or `scratch_file` gave.
+
+    Examples
+    --------
+    >>> is_leftover(".table.9f86d081884c.part.csv"), is_leftover("table.csv")
+    (True, False)
+    """
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+def remove_leftovers(folder: str | Path) -> int:
+    """Remove what killed runs left half written in a folder; return how many files.
+
+    Only where nothing else writes to the folder. A folder that is not there has none.
+    """
+    folder = Path(folder)
+    names = os.listdir(folder) if folder.is_dir() else []
+    leftovers = [folder / name for name in names if is_leftover(name)]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return len(leftovers)

@@ -2,7 +2,8 @@
 
 Labels come from a labels file, or, without one, from the names of class sub-folders. A
 label set maps the many spellings of an emotion to the classes of a study; it is a CSV with
-the columns spelling, emotion and source, like those in ``microx/label_sets/``.
+the columns spelling, emotion and source, like those in ``microx/label_sets/``. A video is
+what `microx.preprocessing.video` calls one: a file, an image, or a folder of frames.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from microx.errors import InputError
-from microx.preprocessing.video import find_videos
+from microx.preprocessing.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
 
 LABEL_SETS = ("microx7", "ekman7", "megc3")
 """Label sets that come with microx."""
@@ -44,12 +46,16 @@ class Labels:
         The emotions: in the order of the label set, or else alphabetical.
     label_set : str
         Name of the label set, ``"file"`` where the labels are taken as they are.
+    input_fps : float, optional
+        Frames a second of the videos that are folders of images; None where images are
+        videos of one frame.
     """
 
     root: Path
     table: pd.DataFrame
     classes: tuple[str, ...]
     label_set: str
+    input_fps: float | None = None
 
 
 def read_labels(
@@ -58,23 +64,28 @@ def read_labels(
     *,
     columns: Mapping[str, str] | None = None,
     label_set: str | None = None,
+    input_fps: float | None = None,
 ) -> Labels:
     """Bring the videos of a folder together with their labels.
 
     Parameters
     ----------
     videos : path
-        Folder that is searched for videos, sub-folders too.
+        Folder that is searched for videos and images, sub-folders too.
     labels_file : path, optional
-        CSV in UTF-8, separated by comma, semicolon or tab, with a header. A path in it is
-        relative to `videos` or to the file itself; a bare name, with or without its ending,
-        will do where only one video has it. Without a file, the first sub-folder a video
-        lies in is its emotion, and there are no subjects.
+        CSV in UTF-8, separated by comma, semicolon or tab, with a header. A path in it names
+        a video, be that a file or a folder of frames, and is relative to `videos` or to the
+        file itself; a bare name, with or without its ending, will do where only one video
+        has it. Without a file, the first sub-folder a video lies in is its emotion, and
+        there are no subjects.
     columns : dict, optional
         Where the file has other column names: ``{"emotion": "Estimated Emotion"}``.
     label_set : str, optional
         One of `LABEL_SETS`, or the path of a CSV like them. Without it, the emotions are
         taken as they stand.
+    input_fps : float, optional
+        Frames a second of folders of images: each such folder is then one video. Without it,
+        each image is a video of one frame.
 
     Returns
     -------
@@ -83,8 +94,8 @@ def read_labels(
     Raises
     ------
     InputError
-        If there is no video, a column is missing, no label fits a video, or an emotion is
-        not in the label set; the message names it.
+        If there is no video, a column is missing, no label fits a video, an emotion is not
+        in the label set, or `input_fps` is not above 0; the message names it.
 
     Examples
     --------
@@ -92,9 +103,11 @@ def read_labels(
     ('neutral', 'anger', 'disgust', 'fear', 'happy', 'sad', 'surprise')
     """
     root = Path(videos)
-    found = find_videos(root)
+    found = find_videos(root, input_fps=input_fps)
     if not found:
-        raise InputError(f"{root}: expected a folder of videos; found no video file in it")
+        raise InputError(
+            f"{root}: expected a folder of videos or images; found no video file in it and no image"
+        )
     if labels_file is None:
         table = _labels_from_folders(root, found)
     else:
@@ -102,12 +115,12 @@ def read_labels(
     usable = table["reason"] == ""
     if labels_file is None and not usable.any():
         raise InputError(
-            f"{root}: expected labels; found none: the {len(found)} videos lie in no class "
-            "sub-folders; name a labels file: --labels FILE"
+            f"{root}: expected labels; found none: the {len(found)} videos or images lie in no "
+            "class sub-folders; name a labels file: --labels FILE"
         )
     if not usable.any():
         raise InputError(
-            f"{labels_file or root}: expected labels for the {len(found)} videos in {root}; "
+            f"{labels_file}: expected labels for the {len(found)} videos or images in {root}; "
             f"none fits: {table['reason'].iloc[0]}"
         )
     classes: tuple[str, ...]
@@ -116,7 +129,7 @@ def read_labels(
     else:
         classes = _apply_label_set(table, label_set, str(labels_file or root))
     table.insert(0, "video_id", _video_ids(table["path"]))
-    return Labels(root=root, table=table, classes=classes, label_set=label_set or "file")
+    return Labels(root, table, classes, label_set or "file", input_fps)
 
 
 def read_label_set(name: str) -> dict[str, str]:
@@ -219,14 +232,15 @@ def _read_file(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
 
 def _match(table: pd.DataFrame, root: Path, labels_file: Path, found: list[Path]) -> pd.DataFrame:
     """Give each row the video it means, and each video without a row a row of its own."""
-    relative = {path.relative_to(root).as_posix() for path in found}
+    relative = [path.relative_to(root).as_posix() for path in found]
+    by_path = {_composed(path): path for path in relative}
     by_name: dict[str, list[str]] = {}
-    for path in sorted(relative):
-        by_name.setdefault(Path(path).name, []).append(path)
-        by_name.setdefault(Path(path).stem, []).append(path)
+    for path in relative:
+        for name in {Path(path).name, Path(path).stem}:
+            by_name.setdefault(_composed(name), []).append(path)
     rows: list[dict[Hashable, Any]] = []
     for row in table.to_dict("records"):
-        path, reason = _resolve(row["path"], root, labels_file.parent, relative, by_name)
+        path, reason = _resolve(row["path"], root, labels_file.parent, by_path, by_name)
         if not reason and not row["emotion"]:
             reason = f"no label: its emotion in {labels_file.name} is empty"
         rows.append(row | {"path": path, "reason": reason})
@@ -234,28 +248,39 @@ def _match(table: pd.DataFrame, root: Path, labels_file: Path, found: list[Path]
     for row in rows:
         if times[row["path"]] > 1 and not row["reason"]:
             row["reason"] = f"{times[row['path']]} rows of {labels_file.name} label this video"
-    for path in sorted(relative - set(times)):
+    for path in (path for path in relative if path not in times):
         reason = f"no label: not in {labels_file.name}"
         rows.append({**dict.fromkeys(LABEL_COLUMNS, ""), "path": path, "reason": reason})
     return pd.DataFrame(rows).drop_duplicates("path", ignore_index=True)
 
 
 def _resolve(
-    named: str, root: Path, beside: Path, relative: set[str], by_name: Mapping[str, list[str]]
+    named: str,
+    root: Path,
+    beside: Path,
+    by_path: Mapping[str, str],
+    by_name: Mapping[str, list[str]],
 ) -> tuple[str, str]:
     """Return the video's path relative to the root, and why there is none, else ""."""
-    named = re.sub(r"[\\/]+", "/", named)
+    named = _composed(re.sub(r"[\\/]+", "/", named))
     # By name only: a link inside the folder may well point out of it.
     for base in (root, beside):
         path = Path(os.path.relpath(base / named, root)).as_posix()
-        if path in relative:
-            return path, ""
-    matches = by_name.get(named, [])
+        if path in by_path:
+            return by_path[path], ""
+    matches = by_name.get(named.rstrip("/"), [])
     if len(matches) == 1:
         return matches[0], ""
     if matches:
         return named, f"the name fits {len(matches)} videos: {', '.join(matches[:3])}"
+    if any(os.path.isdir(base / named) for base in (root, beside)):
+        return named, "a folder is a video if it holds images and is given a rate: --input-fps FPS"
     return named, "no such video"
+
+
+def _composed(name: str) -> str:
+    """An é is one character in a sheet and may be two in a file's name, or the reverse."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _apply_label_set(table: pd.DataFrame, name: str, source: str) -> tuple[str, ...]:
@@ -276,14 +301,18 @@ def _apply_label_set(table: pd.DataFrame, name: str, source: str) -> tuple[str, 
 
 def _video_ids(paths: pd.Series) -> list[str]:
     """Make ids fit for file names: the path without its ending, and a hash where that is shared."""
+    endings = VIDEO_SUFFIXES | IMAGE_SUFFIXES
     whole = [
-        re.sub(r"[^A-Za-z0-9.-]+", "_", os.path.splitext(path)[0]).strip("._-") for path in paths
+        # Folders of frames have no ending: "take.1" and "take.2" are two.
+        re.sub(r"[^A-Za-z0-9.-]+", "_", bare if end.lower() in endings else path).strip("._-")
+        for path, (bare, end) in zip(paths, map(os.path.splitext, paths), strict=True)
     ]
-    plain = [name[-100:].lstrip("._-") for name in whole]
+    plain = [name[-96:].lstrip("._-") for name in whole]
+    # Not every file system tells capitals apart.
     times = Counter(name.casefold() for name in plain)
     return [
         name
-        if name and len(full) <= 100 and times[name.casefold()] == 1
-        else f"{name or 'video'}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+        if name and len(full) <= 96 and times[name.casefold()] == 1
+        else f"{name or 'video'}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
         for full, name, path in zip(whole, plain, paths, strict=True)
     ]

@@ -7,7 +7,7 @@ travels in the model file. Every frame is accounted for: frames in no clip are r
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,13 +20,15 @@ import pandas as pd
 from microx.errors import InputError, ModelError
 from microx.figures import draw_timeline, write_figure
 from microx.files import whole_file
-from microx.preprocessing.pipeline import PreprocessedVideo, stream_video
+from microx.preprocessing.pipeline import FaceFrames, Ledger, Recipe, stream_video
 from microx.preprocessing.video import probe_video
 from microx.progress import Progress
-from microx.schema import FRAME_RATE
 
 CLIP, NO_FACE, TOO_SHORT = "clip", "no face", "too short"
 """The status of a row: a clip, frames without a face, or with one but too few for a clip."""
+
+_TAKEN_OVER = ("size", "policy", "margin", "frame_rate", "max_gap")
+"""What of the recipe of a model's corpus holds for a new video, too."""
 
 BATCH_CLIPS = 32
 """Clips predicted at a time (our choice)."""
@@ -118,15 +120,17 @@ def predict_video(
     out: str | Path | None = None,
     stride: int | None = None,
     landmarks: str | None = None,
+    faces: str | None = None,
+    input_fps: float | None = None,
     openface: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Prediction:
-    """Run a trained model over a video.
+    """Run a trained model over a video and tell what it says of the person seen the most.
 
     Parameters
     ----------
     path : path
-        The video.
+        The video, an image, or a folder of images.
     model_path : path
         A ``.keras`` file of microx, or a folder: see `find_model`.
     out : path, optional
@@ -137,8 +141,13 @@ def predict_video(
     landmarks : {"dlib", "openface"}, optional
         Who finds the landmarks; without it, who found those the model learned from, or dlib
         where these came as CSV. Where the two differ, the note says so.
-    openface : path, optional
-        The OpenFace program, where it is not on PATH.
+    faces : {"main", "cropped"}, optional
+        Whether the video shows people, or is cut about a face already; without it, "cropped"
+        if that is what the model learned from.
+    input_fps : float, optional
+        Frames a second of a folder of images.
+    openface : str or path, optional
+        The OpenFace command, where the program is not on PATH.
     progress : callable, optional
         Called with frames done, frames expected and the video's name.
 
@@ -180,21 +189,32 @@ def predict_video(
             f"stride must be from 1 frame to the {length} of a clip, so that no frame is passed "
             f"over; found {stride}"
         )
-    frame_rate = float(recipe.get("frame_rate", FRAME_RATE))
-    chunks = stream_video(
+    if faces is None:
+        faces = "cropped" if recipe.get("faces") == "cropped" and landmarks == "dlib" else "main"
+    taken = {name: recipe[name] for name in _TAKEN_OVER if name in recipe}
+    stream = stream_video(
         path,
-        landmarks=landmarks,
-        regions=tuple(facts["regions"]),
-        **{name: recipe[name] for name in ("size", "policy", "margin") if name in recipe},
-        frame_rate=frame_rate,
+        Recipe(
+            landmarks=landmarks,
+            faces=faces,
+            regions=tuple(facts["regions"]),
+            input_fps=input_fps,
+            **taken,
+        ),
         openface=openface,
+        progress=progress,
     )
-    if progress is not None:
-        chunks = _reported(chunks, Path(path), frame_rate, progress)
-    reader = _Reader(partial(_predict, model), length, stride, len(facts["classes"]))
-    for chunk in chunks:
-        reader.read(chunk)
-    prediction = reader.result(Path(path), file, note, tuple(facts["classes"]), frame_rate)
+    readers: dict[int, _Reader] = {}
+    for piece in stream:
+        if piece.face not in readers:
+            readers[piece.face] = _Reader(
+                partial(_predict, model), length, stride, len(facts["classes"])
+            )
+        readers[piece.face].read(piece)
+    nobody = _Reader(partial(_predict, model), length, stride, len(facts["classes"]))
+    prediction = readers.get(stream.main_face, nobody).result(
+        Path(path), file, note, tuple(facts["classes"]), stream.ledger
+    )
     if out is not None:
         write_prediction(prediction, out)
     return prediction
@@ -349,26 +369,31 @@ class _Reader:
         self._waiting: list[dict[str, npt.NDArray[np.uint8]]] = []
         self._rows: list[tuple[int, int, str]] = []  # first frame, past the last, status
         self._probabilities: list[npt.NDArray[np.float32]] = []
-        self._found = False
+        self._segment: int | None = None  # of the run; -1 where there is no face
         self._seen = self.n_found = self.longest = 0
-        self._times: list[npt.NDArray[np.float64]] = []
 
-    def read(self, chunk: PreprocessedVideo) -> None:
-        """Take the next stretch of the video."""
-        success = chunk.landmarks.success
-        self._times.append(chunk.landmarks.timestamp)
-        self.n_found += chunk.n_found
-        edges = np.flatnonzero(np.diff(success)) + 1
-        for piece in np.split(np.arange(len(success)), edges):
-            if not len(piece):
-                continue
-            if self._seen == 0 or bool(success[piece[0]]) != self._found:
-                self._end_run()
-                self._found, self._run_from = bool(success[piece[0]]), self._seen
-                self._held, self._held_from, self._next = {}, self._seen, self._seen
-            self._seen += len(piece)
-            if self._found:
-                self._extend({region: crops[piece] for region, crops in chunk.crops.items()})
+    def read(self, piece: FaceFrames) -> None:
+        """Take the next stretch of the face."""
+        self._pass_over(piece.start)
+        edges = np.flatnonzero(np.diff(piece.segment)) + 1
+        for rows in np.split(np.arange(len(piece)), edges):
+            self._begin_run(int(piece.segment[rows[0]]))
+            self._seen += len(rows)
+            if self._segment != -1:
+                self.n_found += len(rows)
+                self._extend({region: crops[rows] for region, crops in piece.crops.items()})
+
+    def _pass_over(self, tick: int) -> None:
+        """Go on to a tick before which the face was not seen."""
+        if tick > self._seen:
+            self._begin_run(-1)
+            self._seen = tick
+
+    def _begin_run(self, segment: int) -> None:
+        if segment != self._segment:
+            self._end_run()
+            self._segment, self._run_from = segment, self._seen
+            self._held, self._held_from, self._next = {}, self._seen, self._seen
 
     def _extend(self, crops: dict[str, npt.NDArray[np.uint8]]) -> None:
         self._held = {
@@ -405,7 +430,7 @@ class _Reader:
         n_frames = self._seen - self._run_from
         if n_frames == 0:
             return
-        if not self._found:
+        if self._segment == -1:
             self._rows.append((self._run_from, self._seen, NO_FACE))
             return
         self.longest = max(self.longest, n_frames)
@@ -415,9 +440,10 @@ class _Reader:
             self._take(self._seen - self._length)
 
     def result(
-        self, video: Path, model: Path, note: str, classes: tuple[str, ...], frame_rate: float
+        self, video: Path, model: Path, note: str, classes: tuple[str, ...], ledger: Ledger
     ) -> Prediction:
         """End the video and put its rows together."""
+        self._pass_over(len(ledger))
         self._end_run()
         self._predict_waiting()
         if not self._probabilities:
@@ -425,14 +451,14 @@ class _Reader:
         first, past, status = (np.array(column) for column in zip(*self._rows, strict=True))
         y_prob = np.full((len(status), self._n_classes), np.nan, np.float32)
         y_prob[status == CLIP] = np.concatenate(self._probabilities)
-        times = np.concatenate(self._times)
+        step_s = float(ledger.timestamp[-1]) / max(1, len(ledger) - 1)
         return Prediction(
             video=str(video),
             model=str(model),
             note=note,
             classes=classes,
-            start_s=times[first],
-            end_s=times[past - 1] + 1 / frame_rate,
+            start_s=ledger.timestamp[first],
+            end_s=ledger.timestamp[past - 1] + step_s,
             status=status,
             y_prob=y_prob,
             n_frames=self._seen,
@@ -454,20 +480,6 @@ class _Reader:
 def _predict(model: Any, clips: dict[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
     scaled = {region: crops.astype(np.float32) / 255 for region, crops in clips.items()}
     return np.asarray(model.predict_on_batch(scaled), np.float32)
-
-
-def _reported(
-    chunks: Iterator[PreprocessedVideo], path: Path, frame_rate: float, progress: Progress
-) -> Iterator[PreprocessedVideo]:
-    info = probe_video(path)
-    per_frame = frame_rate / info.frame_rate if info.frame_rate > 0 else 1.0
-    expected, done = round(info.n_frames_claimed * per_frame), 0
-    for chunk in chunks:
-        done += len(chunk)
-        progress(done, max(expected, done), path.name)
-        yield chunk
-    if done < expected:
-        progress(done, done, path.name)
 
 
 def _joined(*sentences: str) -> str:

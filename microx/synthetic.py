@@ -32,6 +32,7 @@ from microx.actors.expressions import (
 from microx.errors import InputError
 from microx.files import whole_file
 from microx.preprocessing.landmarks import Landmarks, write_openface_csv
+from microx.preprocessing.occlusion import draw_occluder
 from microx.progress import Progress
 from microx.schema import EMOTIONS, FRAME_RATE
 
@@ -43,7 +44,7 @@ TAKE_FRAMES = {"macro": 45, "micro": 24}
 # Strength of the actions of a take at its apex, drawn evenly from this range; our choice.
 _STRENGTHS = {"macro": (0.78, 1.0), "micro": (0.15, 0.30)}
 
-_FORMAT = 1  # of a folder of drawn actors; raised whenever the same arguments draw other pixels
+_FORMAT = 2  # of a folder of drawn actors; raised whenever the same arguments draw other pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +102,7 @@ def draw_take(
     moving_regions
         Names of regions that may carry the emotion; None and "face" let all of it move.
     mask
-        Put a surgical mask over nose and mouth.
+        Put a mask over nose and mouth, one of its own for each subject.
     noise
         Standard deviation of the sensor noise in grey levels.
 
@@ -127,7 +128,8 @@ def draw_take(
         raise InputError(f"a take needs at least 16 frames; received n_frames={n_frames}")
     limit_to_regions({}, moving_regions)
     plan = _plan_take(identity_seed, emotion, seed, n_frames, intensity, moving_regions)
-    actor = load_actor(identity_seed, mask)
+    actor = load_actor(identity_seed)
+    worn = draw_occluder("mask", identity_seed) if mask else None
     frames = np.empty((n_frames, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
     xy = np.empty((n_frames, 68, 2), np.float32)
     for t in range(n_frames):
@@ -135,6 +137,8 @@ def draw_take(
         frame, xy[t] = actor.draw(
             state, pose=plan.poses[t], blink=float(plan.blinks[t]), gaze=plan.gazes[t]
         )
+        if worn is not None:
+            frame = worn.apply(frame, xy[t])
         frames[t] = _add_noise(plan.rng, frame, noise)
     landmarks = Landmarks(
         xy=xy,
@@ -257,7 +261,7 @@ def draw_corpus(
     moving_regions
         Names of regions that may carry the emotion; None lets all of the face move.
     mask
-        Put a surgical mask over nose and mouth.
+        Put a mask over nose and mouth, one of its own for each subject.
     n_workers
         Processes to draw in (`joblib.Parallel`).
     progress

@@ -174,6 +174,7 @@ def fit_split(
     epochs: int | None = None,
     seed: int = 0,
     class_weight: str | None = None,
+    occlude: str | None = None,
     path: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[keras.Model, pd.DataFrame, dict[str, Any]]:
@@ -196,6 +197,9 @@ def fit_split(
         For weights, dropout, order and augmentation.
     class_weight : {None, "balanced"}
         See `fit_model`.
+    occlude : str, optional
+        Objects put on the faces of training and validation clips, such as ``"mask:0.5"``; see
+        `microx.dataset.ClipDataset`.
     path : path, optional
         ``.keras`` file for the model and its facts.
     progress : callable, optional
@@ -224,8 +228,9 @@ def fit_split(
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
     datasets = [
         ClipDataset(corpus, train, regions=regions, batch_size=batch_size, seed=seed,
-                    shuffle=True, augment=augment),
-        ClipDataset(corpus, validation, regions=regions, batch_size=batch_size),
+                    shuffle=True, augment=augment, occlude=occlude),
+        ClipDataset(corpus, validation, regions=regions, batch_size=batch_size,
+                    occlude=occlude),
     ]  # fmt: skip
     n_frames = int(clips["length"].iloc[0])
     model = build_microx(
@@ -270,7 +275,7 @@ def fit_split(
         "n_validation": len(validation),
         "train_class_counts": counts.tolist(),
         "warnings": split_warnings(clips, split, corpus.classes),
-        "arguments": settings | {"class_weight": class_weight},
+        "arguments": settings | {"class_weight": class_weight, "occlude": occlude},
         "versions": read_versions(),
     }
     if path is not None and checkpoint is not None:
@@ -288,6 +293,7 @@ def train(
     epochs: int | None = None,
     seed: int = 0,
     class_weight: str | None = None,
+    occlude: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Train one model on a holdout's training people and leave its test people untouched.
@@ -299,7 +305,7 @@ def train(
         Folder for model.keras, history.csv and split.csv (clip_id, video_id, subject, part).
     regions : sequence of str, optional
         Streams of the model; None means every region the corpus holds.
-    preset, epochs, seed, class_weight, progress
+    preset, epochs, seed, class_weight, occlude, progress
         See `fit_split`.
 
     Returns
@@ -328,6 +334,7 @@ def train(
         epochs=epochs,
         seed=seed,
         class_weight=class_weight,
+        occlude=occlude,
         path=path,
         progress=progress,
     )

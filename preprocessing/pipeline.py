@@ -1,208 +1,387 @@
-"""One video in; crops, landmarks and a ledger of every frame out. Writes nothing."""
+"""One video in; crops, landmarks and a ledger of every frame out. Writes nothing.
+
+Each frame is decoded once and goes through these stages: shot cuts, faces, short gaps
+filled, a steady rate, the occluder if one is asked for, crops.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from microx.errors import InputError, LandmarkError
-from microx.preprocessing.dlib_tracker import DlibTracker, Found, weights_path
-from microx.preprocessing.landmarks import Landmarks, read_openface_csv
-from microx.preprocessing.openface import find_openface, run_openface
+from microx.preprocessing.dlib_tracker import CroppedFaces, DlibTracker, weights_path
+from microx.preprocessing.faces import MAX_GAP, Face, Sighting, Status, TableFaces, fill_gaps
+from microx.preprocessing.landmarks import Landmarks, outer_eye_distance, read_landmarks_csv
+from microx.preprocessing.occlusion import Occluder, choose_occluder, parse_occlusions
+from microx.preprocessing.openface import OpenFace, find_openface, run_openface
 from microx.preprocessing.regions import MARGIN, POLICIES, check_regions, crop_region
+from microx.preprocessing.shots import CutFinder
 from microx.preprocessing.video import Frame, probe_video, read_frames, resample_frames
+from microx.progress import Progress
 from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE, N_LANDMARKS
 
 BACKENDS = ("dlib", "openface", "csv")
-CHUNK_FRAMES = 256
-"""Frames held at a time, so that memory does not grow with a video's length (our choice)."""
+FACES = ("main", "all", "cropped")
 
-Locate = Callable[[Frame], Found | None]
-
-
-@dataclass(frozen=True, eq=False)
-class PreprocessedVideo:
-    """The crops of a video, or of a stretch of it, and an account of every frame.
-
-    Parameters
-    ----------
-    crops : dict of ndarray of shape (T, size, size, 3), uint8
-        Region to RGB crops; black where no face was found.
-    landmarks : Landmarks
-        Length T; the points are NaN where no face was found.
-    box_xyxy : ndarray of shape (T, R, 4), float32
-        Where each region was cut, in pixels of the frame, regions in the order of `crops`;
-        NaN where it was not cut from this frame.
-    source_frame : ndarray of shape (T,), int32
-        The decoded frame, from 0, that each of the T steady ticks shows.
-    n_decoded : int
-        Frames decoded, before they were brought to the steady rate.
-    n_untimed : int
-        Of these, frames whose time the stream did not give.
-    """
-
-    crops: dict[str, np.ndarray]
-    landmarks: Landmarks
-    box_xyxy: np.ndarray
-    source_frame: np.ndarray
-    n_decoded: int
-    n_untimed: int
-
-    def __len__(self) -> int:
-        return len(self.landmarks)
-
-    @property
-    def n_found(self) -> int:
-        """Frames in which a face was found."""
-        return int(self.landmarks.success.sum())
+CHUNK_FRAMES, CHUNK_BYTES = 256, 64 * 2**20
+"""What is held of a face at a time, so that memory does not grow with a video (our choice)."""
 
 
-def preprocess_video(
-    path: str | Path,
-    *,
-    landmarks: str = "dlib",
-    regions: Sequence[str] = DEFAULT_REGIONS,
-    size: int = CROP_SIZE,
-    policy: str = "aligned",
-    margin: float = MARGIN,
-    frame_rate: float = FRAME_RATE,
-    landmarks_csv: str | Path | None = None,
-    openface: str | Path | None = None,
-) -> PreprocessedVideo:
-    """Find the face in every frame of a video and cut its regions out, all held in memory.
+@dataclass(frozen=True)
+class Recipe:
+    """How crops are made: everything that changes them but the video itself.
 
     Parameters
     ----------
-    path : path
-        The video.
     landmarks : {"dlib", "openface", "csv"}
-        Who finds the landmarks: the embedded tracker, the OpenFace program, or a CSV that
-        OpenFace wrote before, named by `landmarks_csv`.
-    regions : sequence of str
+        Who finds the landmarks: the embedded tracker, the OpenFace program, or tables that
+        a program wrote before.
+    faces : {"main", "all", "cropped"}
+        The person seen the most (by time and size), every person, or pictures that are cut
+        about a face already, in which nothing is searched (dlib only).
+    regions : tuple of str
         Of `microx.schema.REGIONS`.
     size : int
         Pixels along a side of each crop.
     policy, margin
         See `microx.preprocessing.regions.crop_region`. Under "paper", a crop that fails
-        repeats the last one, as the authors' pipeline does; before the first, the frame
-        counts as one without a face.
-    frame_rate : float
-        Frames a second after resampling by time.
+        repeats the last one of its segment, as the authors' pipeline does.
+    frame_rate : float or None
+        Frames a second after resampling by time; None keeps every frame at its own time.
+    max_gap : int
+        Longest gap, in decoded frames, that is filled by interpolation.
+    occlude : str
+        What is put on the faces before they are cropped, such as ``"mask:0.5"``, see
+        `microx.preprocessing.occlusion.parse_occlusions`; landmarks are found without it.
+    occlude_seed : int
+        Which objects, and on which videos.
+    input_fps : float or None
+        Frames a second of folders of images.
+
+    Raises
+    ------
+    InputError
+        If a value is unknown or out of its range.
+    """
+
+    landmarks: str = "dlib"
+    faces: str = "main"
+    regions: tuple[str, ...] = DEFAULT_REGIONS
+    size: int = CROP_SIZE
+    policy: str = "aligned"
+    margin: float = MARGIN
+    frame_rate: float | None = FRAME_RATE
+    max_gap: int = MAX_GAP
+    occlude: str = ""
+    occlude_seed: int = 0
+    input_fps: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "regions", check_regions(self.regions))
+        for name, known in (("landmarks", BACKENDS), ("faces", FACES), ("policy", POLICIES)):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} {getattr(self, name)!r} is unknown; known: {', '.join(known)}"
+                )
+        if self.faces == "cropped" and self.landmarks != "dlib":
+            raise InputError("faces 'cropped' need landmarks 'dlib'; received " + self.landmarks)
+        for name, low, high in (
+            ("size", 4, 1024),
+            ("margin", 0, 2),
+            ("frame_rate", 0.1, 1000),
+            ("max_gap", 0, 100),
+            ("occlude_seed", 0, 2**31),
+            ("input_fps", 0.1, 1000),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise InputError(f"{name} must be from {low} to {high}; received {value}")
+        parse_occlusions(self.occlude)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as JSON has it."""
+        return asdict(self) | {"regions": list(self.regions)}
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """What became of every frame of a video, whatever faces it shows.
+
+    Parameters
+    ----------
+    timestamp : ndarray of shape (T,), float64
+        Seconds since the first frame of each of the T ticks of the steady rate.
+    source_frame : ndarray of shape (T,), int32
+        The decoded frame, from 0, that each tick shows.
+    size_hw : tuple of int
+        Height and width of the frames.
+    n_claimed, n_decoded, n_untimed : int
+        Frames the container promised, frames that came, and those of them whose time the
+        stream did not give.
+    n_cuts : int
+        Shot cuts.
+    n_rejected : int
+        Stretches in which something was followed for a while and found to be no face.
+    """
+
+    timestamp: np.ndarray
+    source_frame: np.ndarray
+    size_hw: tuple[int, int]
+    n_claimed: int
+    n_decoded: int
+    n_untimed: int
+    n_cuts: int
+    n_rejected: int
+
+    def __len__(self) -> int:
+        return len(self.timestamp)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceFrames:
+    """The crops of one face over consecutive ticks of a video.
+
+    Parameters
+    ----------
+    face : int
+        Which person, from 0 in the order of being found.
+    start : int
+        The first tick, from 0.
+    crops : dict of ndarray of shape (n, size, size, 3), uint8
+        Region to RGB crops; black where there is none.
+    landmarks : Landmarks
+        Length n; points are NaN where there are no crops.
+    box_xyxy : ndarray of shape (n, R, 4), float32
+        Where each region was cut, in pixels of the frame, regions in the order of `crops`;
+        NaN where it was not cut from this frame.
+    status : ndarray of shape (n,), uint8
+        `microx.preprocessing.faces.Status` of each frame.
+    segment : ndarray of shape (n,), int32
+        The unbroken stretch each frame belongs to; -1 where there are no crops.
+    """
+
+    face: int
+    start: int
+    crops: dict[str, np.ndarray]
+    landmarks: Landmarks
+    box_xyxy: np.ndarray
+    status: np.ndarray
+    segment: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    @property
+    def n_found(self) -> int:
+        """Frames with crops."""
+        return int(self.landmarks.success.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class PreprocessedVideo(FaceFrames):
+    """One face over all T ticks of a video, and the video's ledger."""
+
+    ledger: Ledger
+
+
+def preprocess_video(
+    path: str | Path,
+    *,
+    landmarks_csv: str | Path | None = None,
+    openface: str | Path | OpenFace | None = None,
+    **settings: Any,
+) -> PreprocessedVideo:
+    """Find the main face in every frame of a video and cut its regions out, all in memory.
+
+    Parameters
+    ----------
+    path : path
+        A video, an image, or a folder of images.
     landmarks_csv : path, optional
-        For "csv".
-    openface : path, optional
-        For "openface": the program, where it is not on PATH.
+        For ``landmarks="csv"``.
+    openface : str or path, optional
+        For ``landmarks="openface"``: the command, where the program is not on PATH.
+    **settings
+        Fields of `Recipe`: landmarks, faces, regions, size, policy, margin, frame_rate,
+        max_gap, occlude, occlude_seed, input_fps.
 
     Returns
     -------
     PreprocessedVideo
-        T frames at `frame_rate`.
+        T frames; all of them NO_FACE where there is none.
 
     Raises
     ------
     InputError
         If the file is no video, has no frame, or an argument is out of range.
     LandmarkError
-        If the backend fails, or its CSV does not have one row per decoded frame.
+        If the backend fails, or its table does not have one row per decoded frame.
 
     Examples
     --------
     >>> preprocess_video("S01_happy_1.mp4").crops["mouth"].shape  # doctest: +SKIP
     (45, 32, 32, 3)
     """
-    chunks = list(
-        stream_video(
-            path,
-            landmarks=landmarks,
-            regions=regions,
-            size=size,
-            policy=policy,
-            margin=margin,
-            frame_rate=frame_rate,
-            landmarks_csv=landmarks_csv,
-            openface=openface,
-        )
-    )
-    parts = [chunk.landmarks for chunk in chunks]
-    return PreprocessedVideo(
-        crops={
-            region: np.concatenate([chunk.crops[region] for chunk in chunks])
-            for region in chunks[0].crops
-        },
-        landmarks=Landmarks(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("xy", "confidence", "success", "timestamp")
-            )
-        ),
-        box_xyxy=np.concatenate([chunk.box_xyxy for chunk in chunks]),
-        source_frame=np.concatenate([chunk.source_frame for chunk in chunks]),
-        n_decoded=chunks[-1].n_decoded,
-        n_untimed=chunks[-1].n_untimed,
-    )
+    recipe = Recipe(**settings)
+    if recipe.faces == "all":
+        raise InputError("preprocess_video gives one face; for all, use stream_video")
+    stream = stream_video(path, recipe, landmarks_csv=landmarks_csv, openface=openface)
+    pieces = list(stream)
+    ledger, main = stream.ledger, stream.main_face
+    whole = _nothing(recipe, ledger)
+    for piece in pieces:
+        at = slice(piece.start, piece.start + len(piece))
+        if piece.face != main:
+            seen = whole.status[at]
+            seen[(seen == Status.NO_FACE) & piece.landmarks.success] = Status.OTHER_PERSON
+            continue
+        for region, crops in piece.crops.items():
+            whole.crops[region][at] = crops
+        for name in ("xy", "confidence", "success"):
+            getattr(whole.landmarks, name)[at] = getattr(piece.landmarks, name)
+        for name in ("box_xyxy", "status", "segment"):
+            getattr(whole, name)[at] = getattr(piece, name)
+    return whole
 
 
 def stream_video(
     path: str | Path,
+    recipe: Recipe | None = None,
     *,
-    landmarks: str = "dlib",
-    regions: Sequence[str] = DEFAULT_REGIONS,
-    size: int = CROP_SIZE,
-    policy: str = "aligned",
-    margin: float = MARGIN,
-    frame_rate: float = FRAME_RATE,
+    name: str | None = None,
     landmarks_csv: str | Path | None = None,
-    openface: str | Path | None = None,
-) -> Iterator[PreprocessedVideo]:
-    """Do what `preprocess_video` does, a stretch of at most `CHUNK_FRAMES` frames at a time.
+    openface: str | Path | OpenFace | None = None,
+    timeout_s: float | None = None,
+    progress: Progress | None = None,
+) -> VideoStream:
+    """Do what `preprocess_video` does, for every face, a stretch at a time.
 
-    In each stretch, `n_decoded` and `n_untimed` count from the start of the video. A fault
-    that shows only at the end, such as a CSV of too few rows, is raised at the end: keep
-    nothing of a video until the last stretch has come.
+    Parameters
+    ----------
+    path, landmarks_csv, openface
+        See `preprocess_video`.
+    recipe : Recipe, optional
+    name : str, optional
+        What the choice of an occluder goes by; the file's name where None.
+    timeout_s : float, optional
+        Seconds that OpenFace may take.
+    progress : callable, optional
+        Told the frames decoded, the frames claimed, and the video's name.
+
+    Returns
+    -------
+    VideoStream
+        To be iterated once.
     """
-    regions = check_regions(regions)
-    check_cropping(size=size, policy=policy, margin=margin, frame_rate=frame_rate)
-    locate, n_rows = _locator(Path(path), landmarks, landmarks_csv, openface)
-    decoding = _Decoding(Path(path), locate)
-    cutter = _Cutter(regions, size, policy, margin)
-    ticks: list[_Tick] = []
-    for time_s, frame in resample_frames(decoding, frame_rate):
-        ticks.append(cutter.cut(time_s, frame, decoding.found[frame.index]))
-        if len(ticks) == CHUNK_FRAMES:
-            yield _pack(ticks, regions, decoding)
-            ticks = []
-    if decoding.n_decoded == 0:
-        claimed = probe_video(path).n_frames_claimed
-        raise InputError(f"{path}: expected a video; found no frame to decode ({claimed} claimed)")
-    if n_rows is not None and n_rows != decoding.n_decoded:
-        raise LandmarkError(
-            f"{path}: expected landmarks for the {decoding.n_decoded} frames decoded; found "
-            f"{n_rows} rows; run OpenFace again on this very file"
+    return VideoStream(
+        Path(path), recipe or Recipe(), name, landmarks_csv, openface, timeout_s, progress
+    )
+
+
+class VideoStream:
+    """The faces of a video, in stretches, see `stream_video`.
+
+    Iterating decodes the video and gives `FaceFrames`; those of one face come in order. A
+    fault that shows only at the end, such as a table of too few rows, is raised at the end:
+    keep nothing before it. Then `ledger` and `main_face` can be asked for.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        recipe: Recipe,
+        name: str | None,
+        landmarks_csv: str | Path | None,
+        openface: str | Path | OpenFace | None,
+        timeout_s: float | None,
+        progress: Progress | None,
+    ) -> None:
+        self.path, self.recipe = path, recipe
+        self._landmarks_csv, self._openface, self._timeout_s = landmarks_csv, openface, timeout_s
+        self._progress = progress
+        self._occluder = choose_occluder(
+            parse_occlusions(recipe.occlude), recipe.occlude_seed, name or path.name
         )
-    if ticks:
-        yield _pack(ticks, regions, decoding)
+        self._ledger: Ledger | None = None
+        self._presence: dict[int, float] = {}
 
+    @property
+    def ledger(self) -> Ledger:
+        """What became of every frame; known when the last stretch has come."""
+        if self._ledger is None:
+            raise InputError(f"{self.path}: the ledger is not known before the video's end")
+        return self._ledger
 
-def check_cropping(*, size: int, policy: str, margin: float, frame_rate: float) -> None:
-    """Raise `InputError` where a setting of the pipeline is out of its range."""
-    if policy not in POLICIES:
-        raise InputError(f"crop policy {policy!r} is unknown; known: {', '.join(POLICIES)}")
-    for name, value, low, high in (
-        ("size", size, 4, 1024),
-        ("margin", margin, 0, 2),
-        ("frame_rate", frame_rate, 0.1, 1000),
-    ):
-        if not low <= value <= high:
-            raise InputError(f"{name} must be from {low} to {high}; received {value}")
+    @property
+    def main_face(self) -> int:
+        """The face seen the most, by the sum of its outer-eye distances; 0 where there is none."""
+        return max(self._presence, key=lambda face: self._presence[face], default=0)
+
+    def __iter__(self) -> Iterator[FaceFrames]:
+        n_claimed = probe_video(self.path, input_fps=self.recipe.input_fps).n_frames_claimed
+        tables = self._tables()
+        locate = self._locator(tables)
+        decoding = _Decoding(self.path, self.recipe, locate, n_claimed, self._progress)
+        collector = _Collector(self.recipe, decoding, self._occluder)
+        for time_s, frame in resample_frames(decoding, self.recipe.frame_rate):
+            yield from self._counted(collector.take(time_s, frame))
+        if decoding.n_decoded == 0:
+            raise InputError(
+                f"{self.path}: expected a video; found no frame to decode ({n_claimed} claimed)"
+            )
+        self._check_rows(tables, decoding.n_decoded)
+        yield from self._counted(collector.finish())
+        self._ledger = collector.ledger(n_claimed)
+
+    def _counted(self, pieces: Iterator[FaceFrames]) -> Iterator[FaceFrames]:
+        for piece in pieces:
+            seen = piece.landmarks.xy[piece.landmarks.success]
+            size = float(outer_eye_distance(seen).sum())
+            self._presence[piece.face] = self._presence.get(piece.face, 0.0) + size
+            yield piece
+
+    def _tables(self) -> list[Landmarks] | None:
+        several = self.recipe.faces == "all"
+        if self.recipe.landmarks == "openface":
+            return run_openface(
+                self.path,
+                command=self._openface,
+                several=several,
+                timeout_s=self._timeout_s,
+                progress=self._progress,
+            )
+        if self.recipe.landmarks == "csv":
+            if self._landmarks_csv is None:
+                raise InputError(f"{self.path}: landmarks 'csv' need the CSV; found none named")
+            return read_landmarks_csv(self._landmarks_csv)
+        return None
+
+    def _locator(self, tables: list[Landmarks] | None) -> _Locator:
+        if tables is not None:
+            return TableFaces(tables, self.recipe.max_gap)
+        return CroppedFaces() if self.recipe.faces == "cropped" else DlibTracker()
+
+    def _check_rows(self, tables: list[Landmarks] | None, n_decoded: int) -> None:
+        if not tables:
+            return
+        # Where several faces share a file, frames without any have no row.
+        n_rows = len(tables[0])
+        if n_rows > n_decoded or (n_rows < n_decoded and len(tables) == 1):
+            raise LandmarkError(
+                f"{self.path}: expected landmarks for the {n_decoded} frames decoded; found "
+                f"{n_rows} rows; run the landmark program again on this very file"
+            )
 
 
 def check_backend(
-    landmarks: str,
+    recipe: Recipe,
     *,
-    openface: str | Path | None = None,
+    openface: str | Path | OpenFace | None = None,
     landmarks_dir: str | Path | None = None,
 ) -> None:
     """Raise where a landmark backend cannot run at all, before any video is blamed for it.
@@ -212,130 +391,211 @@ def check_backend(
     LandmarkError
         If dlib's weights or the OpenFace program are not there.
     InputError
-        If the backend is unknown, or the folder of CSVs is not there.
+        If the folder of CSVs is not there.
     """
-    if landmarks == "dlib":
+    if recipe.landmarks == "dlib":
         weights_path()
-    elif landmarks == "openface":
-        find_openface(openface)
-    elif landmarks == "csv":
-        if landmarks_dir is None or not Path(landmarks_dir).is_dir():
-            raise InputError(
-                f"landmarks 'csv' need a folder of CSVs; found {landmarks_dir or 'none named'}; "
-                "name it with --landmarks-dir"
-            )
-    else:
-        raise InputError(f"landmarks {landmarks!r} are unknown; known: {', '.join(BACKENDS)}")
+    elif recipe.landmarks == "openface":
+        if not isinstance(openface, OpenFace):
+            find_openface(openface, several=recipe.faces == "all")
+    elif landmarks_dir is None or not Path(landmarks_dir).is_dir():
+        raise InputError(
+            f"landmarks 'csv' need a folder of CSVs; found {landmarks_dir or 'none named'}; "
+            "name it with --landmarks-dir"
+        )
 
 
-def _locator(
-    path: Path, backend: str, landmarks_csv: str | Path | None, openface: str | Path | None
-) -> tuple[Locate, int | None]:
-    """Say how a decoded frame gets its landmarks, and how many frames are known beforehand."""
-    if backend == "dlib":
-        tracker = DlibTracker()
-        return lambda frame: tracker.locate(frame.rgb), None
-    if backend == "openface":
-        table = run_openface(path, program=openface)
-    elif backend == "csv":
-        if landmarks_csv is None:
-            raise InputError(f"{path}: landmarks 'csv' needs the CSV; found none named")
-        table = read_openface_csv(landmarks_csv)
-    else:
-        raise InputError(f"landmarks {backend!r} are unknown; known: {', '.join(BACKENDS)}")
-
-    def look_up(frame: Frame) -> Found | None:
-        if frame.index >= len(table) or not table.success[frame.index]:
-            return None
-        return Found(table.xy[frame.index], float(table.confidence[frame.index]))
-
-    return look_up, len(table)
+class _Locator(Protocol):
+    def locate(self, rgb: np.ndarray, *, cut: bool = False) -> Sighting: ...
 
 
 class _Decoding:
-    """Decoded frames passed on in order, each looked at once for its face, and counted."""
+    """Decoded frames passed on in order, each looked at once for cuts and faces, and counted."""
 
-    def __init__(self, path: Path, locate: Locate) -> None:
-        self._path, self._locate = path, locate
-        self.n_decoded = self.n_untimed = 0
-        self.found: dict[int, Found | None] = {}
+    def __init__(
+        self,
+        path: Path,
+        recipe: Recipe,
+        locator: _Locator,
+        n_claimed: int,
+        progress: Progress | None,
+    ) -> None:
+        self._path, self._recipe, self._locator = path, recipe, locator
+        self._n_claimed, self._progress = n_claimed, progress
+        self.n_decoded = self.n_untimed = self.n_cuts = 0
+        self.size_hw = (0, 0)
+        self.sightings: dict[int, Sighting] = {}
+        self.identities: dict[int, int] = {}
+        self.rejected: set[int] = set()
 
     def __iter__(self) -> Iterator[Frame]:
-        for frame in read_frames(self._path):
+        for frame, sighting in fill_gaps(self._looked_at(), self._recipe.max_gap):
+            self.identities |= sighting.identities
+            self.rejected |= sighting.rejected
+            # Resampling looks one frame ahead, so two are enough to remember.
+            self.sightings.pop(frame.index - 2, None)
+            self.sightings[frame.index] = sighting
+            yield frame
+
+    def _looked_at(self) -> Iterator[tuple[Frame, Sighting]]:
+        cuts = CutFinder()
+        for frame in read_frames(self._path, input_fps=self._recipe.input_fps):
+            cut = cuts.is_cut(frame.rgb[..., 1])  # green is near enough to grey
             self.n_decoded += 1
             self.n_untimed += not frame.timed
-            # Resampling looks one frame ahead, so two are enough to remember.
-            self.found.pop(frame.index - 2, None)
-            self.found[frame.index] = self._locate(frame)
-            yield frame
+            self.n_cuts += cut
+            self.size_hw = frame.rgb.shape[:2]
+            if self._progress and self.n_decoded % 16 == 0:
+                total = max(self.n_decoded, self._n_claimed)
+                self._progress(self.n_decoded, total, self._path.name)
+            yield frame, self._locator.locate(frame.rgb, cut=cut)
+        if self._progress:
+            self._progress(self.n_decoded, self.n_decoded, self._path.name)
 
 
 @dataclass(frozen=True, eq=False)
 class _Tick:
-    time_s: float
-    source_frame: int
-    xy: np.ndarray
-    confidence: float
-    success: bool
-    crops: list[np.ndarray]
+    """One face at one tick: `crops` and `box_xyxy` in the order of the regions."""
+
+    face: Face
+    crops: list[np.ndarray] | None
     box_xyxy: np.ndarray
 
 
-class _Cutter:
-    """Cuts the regions of one frame after another, repeating a crop where the paper does."""
+class _Collector:
+    """Cuts the faces of tick after tick and puts what belongs together into stretches.
 
-    def __init__(self, regions: tuple[str, ...], size: int, policy: str, margin: float) -> None:
-        self._regions, self._size = regions, size
-        self._policy, self._margin = policy, margin
-        self._last: dict[str, np.ndarray] = {}
+    The frames of a segment are kept back until its person is known.
+    """
 
-    def cut(self, time_s: float, frame: Frame, found: Found | None) -> _Tick:
-        black = np.zeros((self._size, self._size, 3), np.uint8)
-        boxes = np.full((len(self._regions), 4), np.nan, np.float32)
-        crops: list[np.ndarray | None] = [None] * len(self._regions)
-        if found is not None:
-            for place, region in enumerate(self._regions):
-                crops[place], boxes[place] = crop_region(
-                    frame.rgb,
-                    found.xy,
-                    region,
-                    size=self._size,
-                    policy=self._policy,
-                    margin=self._margin,
-                )
-                if crops[place] is None and self._policy == "paper":
-                    crops[place] = self._last.get(region)
-        whole = [crop for crop in crops if crop is not None]
-        success = found is not None and len(whole) == len(self._regions)
-        if success:
-            self._last = dict(zip(self._regions, whole, strict=True))
-        else:
-            boxes[:] = np.nan
-        return _Tick(
-            time_s=time_s,
-            source_frame=frame.index,
-            xy=found.xy if success and found else np.full((N_LANDMARKS, 2), np.nan, np.float32),
-            confidence=found.confidence if found else 0.0,
-            success=success,
-            crops=whole if success else [black] * len(self._regions),
-            box_xyxy=boxes,
+    def __init__(self, recipe: Recipe, decoding: _Decoding, occluder: Occluder | None) -> None:
+        self._recipe, self._decoding, self._occluder = recipe, decoding, occluder
+        self._open: dict[int, tuple[int, list[_Tick]]] = {}  # segment: its first tick held, ticks
+        self._last_crops: dict[int, list[np.ndarray]] = {}
+        self._times: list[float] = []
+        self._sources: list[int] = []
+        tick_bytes = 3 * recipe.size**2 * len(recipe.regions)
+        self._most = max(1, min(CHUNK_FRAMES, CHUNK_BYTES // tick_bytes))
+
+    def take(self, time_s: float, frame: Frame) -> Iterator[FaceFrames]:
+        """Take the next tick; give what is complete."""
+        index = len(self._times)
+        self._times.append(time_s)
+        self._sources.append(frame.index)
+        faces = {
+            segment: face
+            for segment, face in self._decoding.sightings[frame.index].faces.items()
+            if segment not in self._decoding.rejected
+        }
+        rgb = frame.rgb
+        for face in faces.values() if self._occluder else ():
+            rgb = self._occluder.apply(rgb, face.xy) if self._occluder else rgb
+        for segment, face in faces.items():
+            self._open.setdefault(segment, (index, []))[1].append(self._cut(segment, face, rgb))
+        for segment in list(self._open):
+            full = len(self._open[segment][1]) >= self._most
+            if segment not in faces or (full and segment in self._decoding.identities):
+                yield from self._close(segment, ended=segment not in faces)
+
+    def finish(self) -> Iterator[FaceFrames]:
+        """Give what is left when the video has ended."""
+        for segment in list(self._open):
+            yield from self._close(segment, ended=True)
+
+    def ledger(self, n_claimed: int) -> Ledger:
+        """The video's ledger, when it has ended."""
+        decoding = self._decoding
+        return Ledger(
+            timestamp=np.array(self._times, np.float64),
+            source_frame=np.array(self._sources, np.int32),
+            size_hw=decoding.size_hw,
+            n_claimed=n_claimed,
+            n_decoded=decoding.n_decoded,
+            n_untimed=decoding.n_untimed,
+            n_cuts=decoding.n_cuts,
+            n_rejected=len(decoding.rejected - decoding.identities.keys()),
         )
 
+    def _close(self, segment: int, *, ended: bool) -> Iterator[FaceFrames]:
+        """Give what is held of a segment, if its person is known."""
+        identity = self._decoding.identities.get(segment)
+        if identity is None:
+            if ended:
+                del self._open[segment]
+                self._decoding.rejected.add(segment)
+            return
+        start, ticks = self._open.pop(segment)
+        yield _pack(ticks, identity, segment, start, self._times, self._recipe)
 
-def _pack(ticks: list[_Tick], regions: tuple[str, ...], decoding: _Decoding) -> PreprocessedVideo:
-    return PreprocessedVideo(
+    def _cut(self, segment: int, face: Face, rgb: np.ndarray) -> _Tick:
+        boxes = np.full((len(self._recipe.regions), 4), np.nan, np.float32)
+        crops: list[np.ndarray] = []
+        last = self._last_crops.get(segment) if self._recipe.policy == "paper" else None
+        for place, region in enumerate(self._recipe.regions):
+            crop, boxes[place] = crop_region(
+                rgb,
+                face.xy,
+                region,
+                size=self._recipe.size,
+                policy=self._recipe.policy,
+                margin=self._recipe.margin,
+            )
+            if crop is None:
+                if last is None:
+                    return _Tick(face, None, np.full_like(boxes, np.nan))
+                crop = last[place]
+            crops.append(crop)
+        self._last_crops[segment] = crops
+        return _Tick(face, crops, boxes)
+
+
+def _pack(
+    ticks: list[_Tick],
+    face: int,
+    segment: int,
+    start: int,
+    times: list[float],
+    recipe: Recipe,
+) -> FaceFrames:
+    black = [np.zeros((recipe.size, recipe.size, 3), np.uint8)] * len(recipe.regions)
+    whole = np.array([tick.crops is not None for tick in ticks])
+    nowhere = np.full((N_LANDMARKS, 2), np.nan, np.float32)
+    return FaceFrames(
+        face=face,
+        start=start,
         crops={
-            region: np.stack([tick.crops[place] for tick in ticks])
-            for place, region in enumerate(regions)
+            region: np.stack([(tick.crops or black)[place] for tick in ticks])
+            for place, region in enumerate(recipe.regions)
         },
         landmarks=Landmarks(
-            xy=np.stack([tick.xy for tick in ticks]).astype(np.float32),
-            confidence=np.array([tick.confidence for tick in ticks], np.float32),
-            success=np.array([tick.success for tick in ticks], bool),
-            timestamp=np.array([tick.time_s for tick in ticks], np.float64),
+            xy=np.stack([tick.face.xy if tick.crops else nowhere for tick in ticks]),
+            confidence=np.array([tick.face.confidence for tick in ticks], np.float32),
+            success=whole,
+            timestamp=np.array(times[start : start + len(ticks)], np.float64),
         ),
         box_xyxy=np.stack([tick.box_xyxy for tick in ticks]),
-        source_frame=np.array([tick.source_frame for tick in ticks], np.int32),
-        n_decoded=decoding.n_decoded,
-        n_untimed=decoding.n_untimed,
+        status=np.array(
+            [tick.face.status if tick.crops else Status.FAILED_CROP for tick in ticks], np.uint8
+        ),
+        segment=np.where(whole, segment, -1).astype(np.int32),
+    )
+
+
+def _nothing(recipe: Recipe, ledger: Ledger) -> PreprocessedVideo:
+    """A video in which nobody is seen."""
+    n_ticks, shape = len(ledger), (len(ledger), recipe.size, recipe.size, 3)
+    return PreprocessedVideo(
+        face=0,
+        start=0,
+        crops={region: np.zeros(shape, np.uint8) for region in recipe.regions},
+        landmarks=Landmarks(
+            xy=np.full((n_ticks, N_LANDMARKS, 2), np.nan, np.float32),
+            confidence=np.zeros(n_ticks, np.float32),
+            success=np.zeros(n_ticks, bool),
+            timestamp=ledger.timestamp,
+        ),
+        box_xyxy=np.full((n_ticks, len(recipe.regions), 4), np.nan, np.float32),
+        status=np.full(n_ticks, Status.NO_FACE, np.uint8),
+        segment=np.full(n_ticks, -1, np.int32),
+        ledger=ledger,
     )

@@ -84,33 +84,105 @@ def crop_region(
         The upright box about the crop, in pixels of the frame; NaN where it is empty.
         An aligned box may reach past the frame; what lies outside repeats its edge.
     """
+    _check_policy(policy)
     if policy == "aligned":
         return _crop_aligned(rgb, xy, region, size, margin)
-    if policy == "paper":
-        return _crop_paper(rgb, xy, region, size)
-    raise InputError(f"crop policy {policy!r} is unknown; known: {', '.join(POLICIES)}")
+    return _crop_paper(rgb, xy, region, size)
+
+
+def crop_transform(
+    xy: np.ndarray,
+    region: str,
+    *,
+    size: int = 32,
+    policy: str = "aligned",
+    margin: float = MARGIN,
+    size_hw: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Where each place of a frame comes to lie in the crop that `crop_region` cuts.
+
+    Parameters
+    ----------
+    xy, region, size, policy, margin
+        As for `crop_region`.
+    size_hw : tuple of int, optional
+        Height and width of the frame. Only "paper" asks for it: its boxes end at the frame's
+        edges, and its face is the whole frame.
+
+    Returns
+    -------
+    ndarray of shape (2, 3), float64
+        ``matrix[:, :2] @ (x, y) + matrix[:, 2]`` takes frame pixels to crop pixels, both whole
+        numbers at pixel centres. "paper" scales each axis by itself. NaN where `crop_region`
+        gives no crop, or landmarks are NaN.
+
+    Raises
+    ------
+    InputError
+        If the policy is unknown, or "paper" is not told the frame's size.
+
+    Examples
+    --------
+    >>> crop_transform(np.zeros((68, 2)), "face", size=32, policy="paper", size_hw=(64, 128))
+    array([[ 0.25 ,  0.   , -0.375],
+           [ 0.   ,  0.5  , -0.25 ]])
+    """
+    _check_policy(policy)
+    if policy == "paper" and size_hw is None:
+        raise InputError("crop_transform: policy 'paper' needs size_hw, the size of the frame")
+    nowhere = np.full((2, 3), np.nan)
+    if not np.isfinite(xy).all():
+        return nowhere
+    if policy == "aligned":
+        square = _find_square(xy, region, margin)
+        if square is None:
+            return nowhere
+        axes, corner, side = square
+        turn = axes * (size / side)
+    else:
+        box = _find_paper_box(xy, region, size_hw or (0, 0))
+        if box is None:
+            return nowhere
+        axes, corner = np.eye(2), np.array(box[:2])
+        turn = np.diag([size / (box[2] - box[0]), size / (box[3] - box[1])])
+    # A pixel's centre lies half a pixel from its edge, in the frame and in the crop.
+    offset = turn @ (np.array([0.5, 0.5]) - axes.T @ corner) - 0.5
+    return np.column_stack([turn, offset])
+
+
+def _check_policy(policy: str) -> None:
+    if policy not in POLICIES:
+        raise InputError(f"crop policy {policy!r} is unknown; known: {', '.join(POLICIES)}")
 
 
 def _crop_aligned(
     rgb: np.ndarray, xy: np.ndarray, region: str, size: int, margin: float
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    points = xy.astype(np.float64)
-    across = points[_LEFT_EYE].mean(axis=0) - points[_RIGHT_EYE].mean(axis=0)
-    length = float(np.hypot(*across))
-    if length == 0:
+    square = _find_square(xy, region, margin)
+    if square is None:
         return None, np.full(4, np.nan, np.float32)
-    right, down = across / length, np.array([-across[1], across[0]]) / length
-    axes = np.stack([right, down])  # (2, 2): the levelled axes in the frame
-    levelled = points[list(REGION_LANDMARKS[region])] @ axes.T
-    low, high = levelled.min(axis=0), levelled.max(axis=0)
-    side = float((high - low).max()) * (1 + 2 * margin)
-    if side < 1:
-        return None, np.full(4, np.nan, np.float32)
-    corner = (low + high) / 2 - side / 2
+    axes, corner, side = square
     corners = np.array([[0, 0], [side, 0], [side, side], [0, side]]) + corner
     quad = corners @ axes  # back to the frame
     box_xyxy = np.concatenate([quad.min(axis=0), quad.max(axis=0)]).astype(np.float32)
     return _cut(rgb, axes, corner, side, size), box_xyxy
+
+
+def _find_square(
+    xy: np.ndarray, region: str, margin: float
+) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """The levelled axes (2, 2) in the frame, the square's corner along them, and its side."""
+    points = xy.astype(np.float64)
+    across = points[_LEFT_EYE].mean(axis=0) - points[_RIGHT_EYE].mean(axis=0)
+    length = float(np.hypot(*across))
+    if length == 0:
+        return None
+    right, down = across / length, np.array([-across[1], across[0]]) / length
+    axes = np.stack([right, down])
+    levelled = points[list(REGION_LANDMARKS[region])] @ axes.T
+    low, high = levelled.min(axis=0), levelled.max(axis=0)
+    side = float((high - low).max()) * (1 + 2 * margin)
+    return None if side < 1 else (axes, (low + high) / 2 - side / 2, side)
 
 
 def _cut(
@@ -136,7 +208,20 @@ def _cut(
 def _crop_paper(
     rgb: np.ndarray, xy: np.ndarray, region: str, size: int
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    height, width = rgb.shape[:2]
+    box = _find_paper_box(xy, region, rgb.shape[:2])
+    if box is None:
+        return None, np.full(4, np.nan, np.float32)
+    crop = rgb[box[1] : box[3], box[0] : box[2]]
+    shrinking = crop.shape[0] > size or crop.shape[1] > size
+    interpolation = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    resized = cv2.resize(crop, (size, size), interpolation=interpolation)
+    return resized, np.array(box, np.float32)
+
+
+def _find_paper_box(
+    xy: np.ndarray, region: str, size_hw: tuple[int, ...]
+) -> tuple[int, int, int, int] | None:
+    height, width = size_hw
     if region == "face":
         box = (0, 0, width, height)
     else:
@@ -147,10 +232,4 @@ def _crop_paper(
             min(width, int(xy[right, 0]) + _PAPER_PADDING),
             min(height, int(xy[bottom, 1]) + _PAPER_PADDING),
         )
-    if box[2] <= box[0] or box[3] <= box[1]:
-        return None, np.full(4, np.nan, np.float32)
-    crop = rgb[box[1] : box[3], box[0] : box[2]]
-    shrinking = crop.shape[0] > size or crop.shape[1] > size
-    interpolation = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    resized = cv2.resize(crop, (size, size), interpolation=interpolation)
-    return resized, np.array(box, np.float32)
+    return None if box[2] <= box[0] or box[3] <= box[1] else box

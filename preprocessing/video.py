@@ -1,8 +1,13 @@
-"""Video files as frames with the time each is shown, and as frames at one steady rate."""
+"""Videos as frames with the time each is shown, and as frames at one steady rate.
+
+A video is a video file, a single image, or a folder of images whose rate is told.
+"""
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +19,21 @@ import numpy as np
 from microx.errors import InputError
 
 VIDEO_SUFFIXES = frozenset(
-    {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4"}
-    | {".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv"}
+    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
+    | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
 """What counts as a video when a folder is searched; a file named outright may end in anything."""
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""What counts as an image: a video of one frame, or a frame of a folder."""
+
+MAX_FAULTS = 1000
+"""Packets in a row that may fail to decode before the rest of a video is given up; our choice."""
+
+MAX_GAP_S = 600.0
+"""A frame said to come later than this after the one before has no usable time; our choice."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +43,17 @@ class VideoInfo:
     Parameters
     ----------
     path : Path
-        The file.
+        The file, or the folder of images.
     size_hw : tuple of int
-        Height and width in pixels, after the rotation the container asks for.
+        Height and width in pixels, after the rotation the file asks for.
     frame_rate : float
-        Average frames a second; 0 where the container does not say.
+        Average frames a second: what the container says, or what was told of a folder; 0
+        where neither does.
     n_frames_claimed : int
-        Frames the container promises; what is decoded may differ, and is counted apart.
+        Frames the container promises, some reckoning them from duration and rate; what is
+        decoded may differ, and is counted apart. The number of images.
     codec : str
-        Four-letter code, such as ``"h264"``.
+        Four-letter code, such as ``"h264"``; ``"images"`` for images.
     """
 
     path: Path
@@ -56,6 +74,8 @@ class Frame:
     time_s : float
         Seconds since the first frame.
     rgb : ndarray of shape (H, W, 3), uint8
+        Upright: turned as the file asks. Grey becomes three equal channels, 16 bits become
+        8, and transparency is left out.
     timed : bool
         False where the stream gave no usable time, so that `time_s` was reckoned from the
         frame rate.
@@ -67,23 +87,37 @@ class Frame:
     timed: bool
 
 
-def probe_video(path: str | Path) -> VideoInfo:
-    """Read what a video's container claims, decoding nothing.
+def probe_video(path: str | Path, *, input_fps: float | None = None) -> VideoInfo:
+    """Read what a video claims of itself; of images, the first is decoded for its size.
+
+    Parameters
+    ----------
+    path : path
+        A video file, an image, or a folder of images.
+    input_fps : float, optional
+        Frames a second of a folder of images, which needs it; files have no use for it.
 
     Raises
     ------
     InputError
-        If there is no such file, or OpenCV cannot open it as a video.
+        If there is no such file, OpenCV cannot open it, or a folder holds no images or has
+        no rate.
 
     Examples
     --------
     >>> probe_video("S01_happy_1.mp4").frame_rate  # doctest: +SKIP
     30.0
     """
-    with _opened(Path(path)) as capture:
+    path = Path(path)
+    if path.is_dir() or _ends_in(path, IMAGE_SUFFIXES):
+        frame_rate = _checked_rate(path, input_fps) if path.is_dir() else 0.0
+        images = list_files(path)
+        height, width = _read_image(images[0]).shape[:2]
+        return VideoInfo(path, (height, width), frame_rate, len(images), "images")
+    with _opened(path) as capture:
         code = int(capture.get(cv2.CAP_PROP_FOURCC))
         return VideoInfo(
-            path=Path(path),
+            path=path,
             size_hw=(
                 int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
                 int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
@@ -94,43 +128,45 @@ def probe_video(path: str | Path) -> VideoInfo:
         )
 
 
-def read_frames(path: str | Path) -> Iterator[Frame]:
+def read_frames(path: str | Path, *, input_fps: float | None = None) -> Iterator[Frame]:
     """Decode a video frame by frame, each with its presentation time.
 
     Times come from the stream (OpenCV's ``CAP_PROP_POS_MSEC`` after each read, FFmpeg
-    back end), so a variable frame rate stays true. Where a time does not advance, it is
-    reckoned from the average rate and the frame is marked ``timed=False``. One frame is
-    held at a time.
+    back end), so a variable frame rate stays true. Where a time does not advance, or leaps
+    by more than `MAX_GAP_S`, it is reckoned from the average rate and the frame is marked
+    ``timed=False``. What a damaged file still holds is decoded, beyond the damage too. An
+    image is one frame at time 0; image ``i`` of a folder is shown at ``i / input_fps``, in
+    the order of `list_files`. One frame is held at a time.
+
+    Parameters
+    ----------
+    path : path
+        A video file, an image, or a folder of images.
+    input_fps : float, optional
+        Frames a second of a folder of images, which needs it; files have no use for it.
 
     Yields
     ------
     Frame
-        In order; a file with no decodable frame yields nothing.
+        In order; a video file with no decodable frame yields nothing.
 
     Raises
     ------
     InputError
-        If there is no such file, or OpenCV cannot open it as a video.
+        If there is no such file or OpenCV cannot open it; if a folder holds no images or has
+        no rate, or an image in it cannot be read or differs in size from the first.
     """
-    with _opened(Path(path)) as capture:
-        step_s = 1.0 / (_plausible_rate(capture.get(cv2.CAP_PROP_FPS)) or 30.0)
-        start_s = last_s = 0.0
-        index = 0
-        while True:
-            decoded, bgr = capture.read()
-            if not decoded:
-                return
-            shown_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-            if index == 0:
-                start_s = shown_s
-            timed = index == 0 or shown_s - start_s > last_s
-            last_s = 0.0 if index == 0 else shown_s - start_s if timed else last_s + step_s
-            yield Frame(index, last_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), timed)
-            index += 1
+    path = Path(path)
+    if path.is_dir():
+        yield from _frames_of_folder(path, _checked_rate(path, input_fps))
+    elif _ends_in(path, IMAGE_SUFFIXES):
+        yield Frame(0, 0.0, _read_image(path), True)
+    else:
+        yield from _frames_of_file(path)
 
 
 def resample_frames(
-    frames: Iterable[Frame], frame_rate: float = 30.0
+    frames: Iterable[Frame], frame_rate: float | None = 30.0
 ) -> Iterator[tuple[float, Frame]]:
     """Show frames at a steady rate, each tick taking the frame nearest in time.
 
@@ -143,8 +179,8 @@ def resample_frames(
     ----------
     frames : iterable of Frame
         In order of time, as `read_frames` gives them. Empty gives empty.
-    frame_rate : float
-        Ticks a second, above 0.
+    frame_rate : float or None
+        Ticks a second, above 0. None shows every frame once, at its own time.
 
     Yields
     ------
@@ -160,7 +196,10 @@ def resample_frames(
     >>> [frame.index for _, frame in resample_frames(film, 30.0)]
     [0, 0, 1, 1, 2]
     """
-    if not frame_rate > 0:
+    if frame_rate is None:
+        yield from ((frame.time_s, frame) for frame in frames)
+        return
+    if not 0 < frame_rate < math.inf:
         raise InputError(f"frame_rate must be above 0 frames a second; received {frame_rate}")
     tick = 0
     held: Frame | None = None
@@ -178,53 +217,191 @@ def resample_frames(
             tick += 1
 
 
-def find_videos(folder: str | Path) -> list[Path]:
-    """List the videos below a folder, sorted by path; hidden files and folders are passed over.
+def find_videos(folder: str | Path, *, input_fps: float | None = None) -> list[Path]:
+    """List the videos below a folder, 2 before 10; hidden files and folders are passed over.
+
+    Parameters
+    ----------
+    folder : path
+        Searched with its sub-folders; links to files count, links to folders do not.
+    input_fps : float, optional
+        Without it, each video file and each image is a video. With it, images are frames:
+        each video file and each folder that directly holds images is a video.
+
+    Returns
+    -------
+    list of Path
+        Empty where there are none.
 
     Raises
     ------
     InputError
-        If the folder does not exist or is not a folder.
+        If the folder does not exist, is not a folder or may not be read, a name is not in
+        UTF-8, or `input_fps` is not above 0.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
-        raise InputError(f"{folder}: expected a folder of videos; found {found} there")
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+        found_there = "a file" if folder.exists() else "nothing"
+        raise InputError(f"{folder}: expected a folder of videos; found {found_there} there")
+    if input_fps is not None:
+        _checked_rate(folder, input_fps)
+    endings = VIDEO_SUFFIXES if input_fps is not None else VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = [Path(place, name) for name in names if not name.startswith(".")]
+        found += [path for path in files if _ends_in(path, endings) and path.is_file()]
+        if input_fps is not None and any(_ends_in(path, IMAGE_SUFFIXES) for path in files):
+            found.append(Path(place))
+    for path in found:
+        _check_name(path)
+    return sorted(found, key=_reading_order)
+
+
+def list_files(path: str | Path) -> list[Path]:
+    """List the files a video is made of: itself, or the images of a folder in order.
+
+    The order is that of a reader, ``img2`` before ``img10``. Hidden files and files that are
+    no images are passed over, and so are sub-folders.
+
+    Raises
+    ------
+    InputError
+        If there is nothing there, or a folder directly holds no image.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"{path}: expected a video or image file; found nothing there")
+    images = [
+        entry
+        for entry in path.iterdir()
+        if _ends_in(entry, IMAGE_SUFFIXES) and entry.name[0] != "." and entry.is_file()
+    ]
+    if not images:
+        raise InputError(
+            f"{path}: expected a folder of images; found none directly in it; known endings: "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    return sorted(images, key=_reading_order)
+
+
+def _frames_of_folder(folder: Path, frame_rate: float) -> Iterator[Frame]:
+    shape: tuple[int, ...] = ()
+    for index, path in enumerate(list_files(folder)):
+        rgb = _read_image(path)
+        shape = shape or rgb.shape
+        if rgb.shape != shape:
+            raise InputError(
+                f"{path}: expected {shape[1]} x {shape[0]} pixels, as the first frame of its "
+                f"folder has; found {rgb.shape[1]} x {rgb.shape[0]}; give each size its own folder"
+            )
+        yield Frame(index, index / frame_rate, rgb, True)
+
+
+def _frames_of_file(path: Path) -> Iterator[Frame]:
+    with _opened(path) as capture:
+        step_s = 1.0 / (_plausible_rate(capture.get(cv2.CAP_PROP_FPS)) or 30.0)
+        start_s = last_s = 0.0
+        for index, bgr in enumerate(_decoded(capture)):
+            shown_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+            if index == 0:
+                start_s, timed = shown_s, True
+            else:
+                timed = last_s < shown_s - start_s <= last_s + MAX_GAP_S
+                last_s = shown_s - start_s if timed else last_s + step_s
+            yield Frame(index, last_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), timed)
+
+
+def _decoded(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
+    """Yield each picture of a file; past the end, or past damage, a read fails."""
+    n_claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    n_read = n_faults = 0
+    # A read that meets a damaged packet fails, yet the next one goes on after it.
+    while n_faults <= max(0, min(MAX_FAULTS, n_claimed - n_read)):
+        decoded, bgr = capture.read()
+        if decoded:
+            yield bgr
+            n_read, n_faults = n_read + 1, 0
+        else:
+            n_faults += 1
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing"
-        raise InputError(f"{path}: expected a video file; found {found} there")
-    # FFmpeg and OpenCV print their own complaints on stderr; ours is the one line that counts.
+        raise InputError(f"{path}: expected a video file; found nothing there")
+    _check_name(path)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    capture = cv2.VideoCapture()
+    with _silent_opencv():
+        try:
+            # The whole path, for FFmpeg takes a name such as "S01:a.mp4" for an address. One
+            # thread: workers run one a core, and frames come out the same either way.
+            name = str(path.absolute())
+            if not capture.open(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]):
+                raise InputError(
+                    f"{path}: expected a video that OpenCV can decode; found {_first_bytes(path)}; "
+                    "check that it plays, or convert it: ffmpeg -i IN OUT.mp4"
+                )
+            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+            yield capture
+        finally:
+            capture.release()
+
+
+def _read_image(path: Path) -> np.ndarray:
+    """Decode an image to ``(H, W, 3)`` uint8 RGB, turned as its EXIF data ask."""
+    try:
+        data = path.read_bytes()
+        if _is_cut_short(data):
+            raise InputError(
+                f"{path}: expected an image; found a JPEG that ends before its picture does; "
+                "copy it anew"
+            )
+        with _silent_opencv():
+            rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except OSError as error:
+        raise InputError(f"{path}: expected an image; {error.strerror}") from None
+    except cv2.error:  # empty, or of more pixels than OpenCV takes
+        rgb = None
+    if rgb is None:
+        raise InputError(
+            f"{path}: expected an image that OpenCV can decode; found {_first_bytes(path)}; "
+            "check that it opens, or save it anew as PNG"
+        )
+    return rgb
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """Whether a JPEG ends before its picture does; OpenCV would fill the rest with grey."""
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    place = 2
+    # Segments tell their length, up to the scan; a thumbnail's own end lies in one of them.
+    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return b"\xff\xd9" not in data[place:]
+
+
+@contextmanager
+def _silent_opencv() -> Iterator[None]:
+    # FFmpeg and OpenCV print their own complaints on stderr; ours is the one line that counts.
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    capture = cv2.VideoCapture()
     try:
-        # One thread: workers run one a core, and frames come out the same either way.
-        if not capture.open(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]):
-            raise InputError(
-                f"{path}: expected a video that OpenCV can decode; found {_first_bytes(path)}; "
-                "check that it plays, or convert it: ffmpeg -i IN OUT.mp4"
-            )
-        yield capture
+        yield
     finally:
-        capture.release()
         cv2.utils.logging.setLogLevel(level)
 
 
 def _first_bytes(path: Path) -> str:
-    with path.open("rb") as stream:
-        head = stream.read(12)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(12)
+    except OSError as error:
+        return f"a file that cannot be read ({error.strerror})"
     size = path.stat().st_size
     return f"{size} bytes that begin with {head!r}" if size else "an empty file"
 
@@ -232,3 +409,38 @@ def _first_bytes(path: Path) -> str:
 def _plausible_rate(frame_rate: float) -> float:
     """Average rate, or 0 where the container gives none (NaN, 0, or a 90,000 Hz time base)."""
     return float(frame_rate) if 0 < frame_rate < 2000 else 0.0
+
+
+def _checked_rate(folder: Path, input_fps: float | None) -> float:
+    if input_fps is None:
+        raise InputError(
+            f"{folder}: expected a video or image file; found a folder there; if it holds frames, "
+            "say how many a second: --input-fps FPS"
+        )
+    if not 0 < input_fps < math.inf:
+        raise InputError(f"input_fps must be above 0 frames a second; received {input_fps}")
+    return float(input_fps)
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: expected a folder that may be read; {error.strerror}")
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name that is not UTF-8, such as old archives leave: OpenCV crashes on it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(path).decode("utf-8", "replace")
+        raise InputError(
+            f"{name}: expected a file name in UTF-8; found other bytes in it; rename it"
+        ) from None
+
+
+def _ends_in(path: Path, endings: frozenset[str]) -> bool:
+    return path.suffix.lower() in endings
+
+
+def _reading_order(path: Path) -> tuple[list[int | str], Path]:
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [int(part) if part.isdecimal() else part for part in parts], path

@@ -1,5 +1,6 @@
 """Inputs that several tests share, drawn in code."""
 
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,20 @@ def write_video():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def ffmpeg():
+    """Return a function that runs a real ffmpeg with these arguments and returns what it says."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    def run(*arguments: object) -> str:
+        command = [get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-y", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")

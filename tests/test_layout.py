@@ -16,13 +16,27 @@ pytestmark = pytest.mark.skipif(
 # Left to right: a module imports only from modules to its left.
 FLOW = (
     *("schema", "errors", "files", "progress"),
-    *("preprocessing.video", "preprocessing.landmarks", "preprocessing.openface"),
-    *("preprocessing.dlib_tracker", "preprocessing.regions", "preprocessing.pipeline"),
+    *("preprocessing.video", "preprocessing.landmarks", "preprocessing.faces"),
+    *("preprocessing.shots", "preprocessing.openface", "preprocessing.follower"),
+    *("preprocessing.dlib_tracker", "preprocessing.regions", "preprocessing.placement"),
+    *("preprocessing.painting", "preprocessing.hand", "preprocessing.occluders"),
+    "preprocessing.occlusion",
+    "preprocessing.pipeline",
     *("models.conv_lstm", "models.multistream"),
     "labels",
     *("actors.expressions", "actors.canvas", "actors.looks", "actors.costume"),
     *("actors.portrait", "actors.features", "actors.actor", "synthetic"),
-    *("corpus", "dataset", "splits", "training", "metrics", "evaluation", "experiments"),
+    *(
+        "crops",
+        "corpus",
+        "building",
+        "dataset",
+        "splits",
+        "training",
+        "metrics",
+        "evaluation",
+        "experiments",
+    ),
     *("cautions", "tables", "figures", "report", "predict", "cli", "__main__"),
 )
 

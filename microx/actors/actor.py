@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 
 from microx.actors.canvas import CANVAS, CENTRE, UNIT, to_canvas
-from microx.actors.expressions import ACTIONS
 from microx.actors.features import EyeArtist, MouthArtist
 from microx.actors.looks import Look, draw_look
 from microx.actors.portrait import Portrait
@@ -344,8 +343,6 @@ class Actor:
     ----------
     identity
         Who is drawn.
-    mask
-        Put a surgical mask over nose and mouth; the landmarks stay where they are.
 
     Examples
     --------
@@ -354,10 +351,9 @@ class Actor:
     ((256, 256, 3), (68, 2))
     """
 
-    def __init__(self, identity: Identity, *, mask: bool = False) -> None:
+    def __init__(self, identity: Identity) -> None:
         self.identity = identity
         self._portrait = Portrait(identity.shape, identity.look, identity.seed)
-        self._mask = self._portrait.paint_mask() if mask else None
         self._eyes = [EyeArtist(self._portrait, side, identity.seed) for side in ("right", "left")]
         self._mouth = MouthArtist(self._portrait, identity.seed)
         self._names, self._fields = _displacement_fields(identity.shape)
@@ -397,19 +393,10 @@ class Actor:
         self._portrait.press_wrinkles(actions)
         for eye in self._eyes:
             eye.paint(canvas, moved, actions, gaze)
-        if self._mask is None:
-            self._mouth.paint(canvas, moved, actions)
+        self._mouth.paint(canvas, moved, actions)
         field = self._field(actions, pose)
         matrix = pose.matrix()
-        source = self._source(matrix, field)
-        head = cv2.remap(canvas, *source, cv2.INTER_LINEAR)
-        if self._mask is not None:
-            loose = dict.fromkeys(ACTIONS, 0.0) | {
-                name: 0.6 * actions[name] for name in ("AU26_right", "AU26_left")
-            }
-            source = self._source(matrix, self._field(loose, pose))
-            cover = cv2.remap(self._mask, *source, cv2.INTER_LINEAR)
-            head = _over(cover, head)
+        head = cv2.remap(canvas, *self._source(matrix, field), cv2.INTER_LINEAR)
         frame = cv2.cvtColor(_over(head, self._portrait.backdrop), cv2.COLOR_RGBA2RGB)
         return np.asarray(frame, np.uint8), _displace(to_canvas(moved), field, matrix)
 
@@ -447,18 +434,16 @@ def _displace(points: Array, field: Array, matrix: Array) -> Array:
 
 
 @lru_cache(maxsize=4)
-def load_actor(seed: int, mask: bool = False) -> Actor:
+def load_actor(seed: int) -> Actor:
     """The actor of an identity seed, painted at most once while four others are not asked for.
 
     Parameters
     ----------
     seed
         Identity seed.
-    mask
-        With a surgical mask.
 
     Returns
     -------
     Actor
     """
-    return Actor(draw_identity(seed), mask=mask)
+    return Actor(draw_identity(seed))

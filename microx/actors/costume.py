@@ -1,4 +1,4 @@
-"""What surrounds a drawn face: ears, hair, neck and clothes, background, surgical mask.
+"""What surrounds a drawn face: ears, hair, neck and clothes, background.
 
 Called by `microx.actors.portrait.Portrait`.
 All numbers are our choice.
@@ -11,7 +11,6 @@ import numpy as np
 
 from microx.actors.canvas import (
     CANVAS,
-    UNIT,
     face_grid,
     fill,
     grain,
@@ -310,66 +309,3 @@ def _clothes(look: Look, shape: Array, picture: Array, rng: np.random.Generator)
     fall = soften(cover, 6)[..., None]
     picture = picture * (1 - 0.25 * fall)
     return np.asarray(picture * (1 - cover[..., None]) + colour * cover[..., None], np.float32)
-
-
-def _mask_light(look: Look, rng: np.random.Generator) -> Array:
-    """Light on the cloth of a mask with three folds, (512, 512)."""
-    x, y = face_grid()
-    lx, ly, _ = look.light
-    drape = (
-        -0.75 * x**2
-        - 0.30 * (y - 0.72) ** 2
-        + 0.16 * np.exp(-((x / 0.13) ** 2)) * np.clip(1.1 - y, 0, 0.7)
-    )
-    slope_y, slope_x = np.gradient(drape, 1 / UNIT)
-    lit = 0.88 - 0.34 * (lx * slope_x + ly * slope_y) - 0.10 * np.abs(x)
-    for height in (0.56, 0.74, 0.92):
-        fold = y - (height - 0.06 * np.cos(2.0 * x))
-        lit += 0.13 * np.exp(-0.5 * ((fold + 0.013) / 0.010) ** 2)
-        lit -= 0.22 * np.exp(-0.5 * ((fold - 0.006) / 0.011) ** 2)
-    lit += 0.012 * grain(rng, (CANVAS, CANVAS), 0.8) + 0.030 * grain(rng, (CANVAS, CANVAS), 14)
-    return np.asarray(lit, np.float32)
-
-
-def paint_mask(look: Look, shape: Array, rng: np.random.Generator) -> Bytes:
-    """A surgical mask over nose and mouth.
-
-    Parameters
-    ----------
-    look, shape
-        As in `add_ears`.
-    rng
-        Source of chance for colour and folds.
-
-    Returns
-    -------
-    ndarray of uint8, shape (512, 512, 4)
-        RGBA on the canvas.
-    """
-    size, shape = (CANVAS, CANVAS), shape
-    colours = ((176, 206, 220), (226, 230, 232), (150, 186, 212), (70, 74, 82))
-    colour = np.array(colours[int(rng.integers(0, len(colours)))], np.float32)
-    bridge, chin = float(shape[28, 1]) + 0.03, float(shape[8, 1])
-    wide = float(shape[14, 0])
-    side = np.array(
-        [[0.0, bridge], [0.13, bridge + 0.07], [0.36, 0.33], [wide - 0.02, 0.42],
-         [wide - 0.03, 0.80], [0.50, chin - 0.13], [0.22, chin + 0.025], [0.0, chin + 0.05]]
-    )  # fmt: skip
-    edge = smooth_curve(np.concatenate([side, side[-2:0:-1] * [-1, 1]]), 6, closed=True)
-    cover = fill(size, to_canvas(edge), 0.8)
-    lit = _mask_light(look, rng)
-    wire = smooth_curve((side[:3] * [1, 1])[::-1].tolist() + (side[1:3] * [-1, 1]).tolist(), 6)
-    lit += 0.10 * stroke(size, to_canvas(wire + np.array([0, 0.035])), 4, 1.5)
-    rim = stroke(size, to_canvas(edge), 4, 1.0)
-    paint = colour * np.clip(lit - 0.10 * rim, 0.2, 1.15)[..., None]
-    alpha = cover
-    for sign in (-1, 1):
-        for start, end in ((0.44, 0.02), (0.78, 0.34)):
-            loop = np.array([[wide - 0.03, start], [0.80, 0.5 * (start + end)], [0.86, end]]) * [
-                sign,
-                1,
-            ]
-            cord = stroke(size, to_canvas(smooth_curve(loop, 6)), 3, 0.7)
-            paint = paint * (1 - cord[..., None]) + colour * 0.92 * cord[..., None]
-            alpha = np.maximum(alpha, cord)
-    return np.asarray(np.clip(np.dstack([paint, 255 * alpha]), 0, 255).round(), np.uint8)

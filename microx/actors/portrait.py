@@ -31,7 +31,6 @@ from microx.actors.canvas import (
 from microx.actors.looks import Look
 
 Array = np.ndarray
-Bytes = np.ndarray
 
 
 def _bump(x: Array, y: Array, cx: float, cy: float, sx: float, sy: float) -> Array:
@@ -341,10 +340,6 @@ class Portrait:
                     factor += strength * self.wrinkles[name][rows, columns]
             skin = self.base[rows, columns] * factor[..., None]
             self.canvas[rows, columns, :3] = np.clip(skin, 0, 255)
-
-    def paint_mask(self) -> Bytes:
-        """A surgical mask over nose and mouth, RGBA, (512, 512, 4) uint8."""
-        return costume.paint_mask(self.look, self.shape, self._rng)
 
 
 _BOXES: dict[str, tuple[float, float, float, float]] = {

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microx.corpus import Corpus, hash_recipe, load_corpus
+from microx.corpus import FORMAT, MANIFEST_COLUMNS, Corpus, hash_recipe, load_corpus
+from microx.preprocessing.faces import Status
+from microx.preprocessing.pipeline import Recipe
 
 
 def write_small_corpus(
@@ -26,14 +28,9 @@ def write_small_corpus(
     policy: str = "aligned",
 ) -> Corpus:
     """Each subject acts each class once; a bar in the mouth stands at the class's height."""
-    recipe = {
-        "landmarks": "csv",
-        "regions": list(regions),
-        "size": size,
-        "policy": policy,
-        "margin": 0.2,
-        "frame_rate": 30.0,
-    }
+    recipe = Recipe(
+        landmarks="csv", regions=regions, size=size, policy=policy, frame_rate=30.0
+    ).as_dict()
     (folder / "crops").mkdir(parents=True)
     rng = np.random.default_rng(0)
     rows = []
@@ -42,30 +39,40 @@ def write_small_corpus(
         for k, emotion in enumerate(classes):
             video_id = f"s{subject}_{emotion}"
             with h5py.File(folder / "crops" / f"{video_id}.h5", "w") as file:
+                file["timestamp"] = np.arange(n_frames) / 30
+                file["source_frame"] = np.arange(n_frames, dtype=np.int32)
+                face = file.create_group("face_0")
                 for region in regions:
                     crops = np.repeat(looks[region][None], n_frames, axis=0)
                     if region == "mouth":
                         top = round((k + 0.5) / len(classes) * size) - 1
                         crops[:, top : top + 3] += 80
                     crops += rng.integers(-5, 6, crops.shape)
-                    file[region] = crops.astype(np.uint8)
-                file["success"] = np.ones(n_frames, bool)
-            name = f"s{subject}" if named_subjects else ""
+                    face[region] = crops.astype(np.uint8)
+                face["status"] = np.full(n_frames, Status.GIVEN, np.uint8)
+                face["segment"] = np.zeros(n_frames, np.int32)
+                face["confidence"] = np.ones(n_frames, np.float32)
+                face["landmarks"] = np.zeros((n_frames, 68, 2), np.float32)
+                file.attrs["facts"] = json.dumps({"video": {"size_hw": [240, 320]}, "faces": []})
+            counts = dict.fromkeys(("n_claimed", "n_decoded", "n_frames", "n_found"), n_frames)
             rows.append(
-                {"video_id": video_id, "path": f"{video_id}.mp4", "emotion": emotion}
-                | {"subject": name, "corpus": "", "onset": "", "apex": "", "offset": ""}
-                | {"status": "done", "reason": "", "n_claimed": n_frames, "n_decoded": n_frames}
-                | {"n_untimed": 0, "n_frames": n_frames, "n_found": n_frames}
+                dict.fromkeys(MANIFEST_COLUMNS, "")
+                | {name: 0 for name in MANIFEST_COLUMNS if name.startswith("n_")}
+                | {"video_id": video_id, "path": f"{video_id}.mp4", "emotion": emotion, "face": 0}
+                | {"subject": f"s{subject}" if named_subjects else "", "status": "done"}
+                | counts
+                | {"n_given": n_frames, "n_people": 1, "n_segments": 1}
                 | {"duration_s": n_frames / 30, "sha256": video_id}
             )
     pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
     description = {
-        "format": 1,
+        "format": FORMAT,
         "microx": "0.1.0",
         "recipe": recipe,
         "recipe_hash": hash_recipe(recipe),
         "label_set": "file",
         "classes": list(classes),
+        "videos": str(folder),
     }
     (folder / "corpus.json").write_text(json.dumps(description))
     return load_corpus(folder)

@@ -1,122 +1,87 @@
-import dataclasses
 import json
 import shutil
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
-from microx.corpus import build_corpus, clip_starts, hash_recipe, load_corpus
-from microx.errors import CorpusError, InputError
-from microx.labels import read_labels
-from microx.preprocessing.landmarks import write_openface_csv
-from microx.synthetic import draw_take
+from microx.corpus import MANIFEST_COLUMNS, clip_starts, hash_recipe, load_corpus
+from microx.crops import STATUS_COUNTS, stretch_lengths
+from microx.errors import CorpusError
+from microx.preprocessing.faces import Status
 
 
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory, write_video):
-    """Two drawn takes, one without a face, one file that is no video, one without a label."""
-    folder = tmp_path_factory.mktemp("videos")
-    for subject, emotion in enumerate(("happy", "sad")):
-        take = draw_take(subject, emotion, n_frames=24)
-        write_video(folder / f"{emotion}.mp4", take.frames)
-    write_video(folder / "wall.mp4", np.full((12, 96, 128, 3), 90, np.uint8))
-    (folder / "notes.mp4").write_text("not a film")
-    shutil.copy(folder / "sad.mp4", folder / "unlabelled.mp4")
-    rows = ["happy.mp4,joy,A", "sad.mp4,SAD,B", "wall.mp4,sad,C", "notes.mp4,sad,C", "gone,sad,C"]
-    (folder / "labels.csv").write_text("\n".join(["path,emotion,subject", *rows]) + "\n")
-    return folder
+def set_segments(corpus, video_id, changes):
+    """Open a copy of a corpus in which frames of a video have other segments: frame to segment."""
+    with h5py.File(corpus.crops_path(video_id), "a") as file:
+        for frame, segment in changes.items():
+            file["face_0/segment"][frame] = segment
+    return load_corpus(corpus.folder)
 
 
-@pytest.fixture(scope="module")
-def labels(videos):
-    return read_labels(videos, videos / "labels.csv", label_set="ekman7")
+def test_what_was_written_is_read(small_corpus):
+    assert small_corpus.classes == ("neutral", "happy", "sad")
+    assert (small_corpus.regions, small_corpus.size) == (("mouth", "face"), 24)
+    assert small_corpus.recipe_hash == hash_recipe(small_corpus.recipe)
+    assert tuple(small_corpus.manifest.columns) == MANIFEST_COLUMNS
+    assert small_corpus.read_crops("s0_sad", "mouth").shape == (20, 24, 24, 3)
+    assert small_corpus.read_landmarks("s0_sad").shape == (20, 68, 2)
+    assert small_corpus.read_frames_found("s0_sad").all()
+    assert small_corpus.read_size_hw("s0_sad") == (240, 320)
+    ledger = small_corpus.read_ledger("s0_sad")
+    assert ledger["time_s"].iloc[-1] == pytest.approx(19 / 30)
+    assert set(ledger["status"]) == {"given"}
 
 
-@pytest.fixture(scope="module")
-def corpus(labels, tmp_path_factory):
-    return build_corpus(labels, tmp_path_factory.mktemp("corpora") / "corpus")
+def test_there_is_a_count_for_each_status():
+    assert STATUS_COUNTS == tuple(f"n_{status.name.lower()}" for status in Status)
+    assert set(STATUS_COUNTS) < set(MANIFEST_COLUMNS)
 
 
-def content(corpus):
-    """Every number of a corpus's crops files, by name."""
-    held = {}
-    for path in sorted((corpus.folder / "crops").iterdir()):
-        with h5py.File(path) as file:
-            held |= {f"{path.name}/{name}": data[()].tobytes() for name, data in file.items()}
-            held[path.name] = sorted((k, str(v)) for k, v in file.attrs.items())
-    return held
+def test_clips_are_an_index(small_corpus):
+    clips = small_corpus.clips()
+    assert clips["clip_id"].tolist()[:3] == ["s0_neutral:0", "s0_neutral:10", "s0_happy:0"]
+    assert clips["label"].tolist()[:6] == [0, 0, 1, 1, 2, 2]
+    assert clips["subject"].tolist()[:7] == ["s0"] * 6 + ["s1"]
+    assert len(small_corpus.clips(8, stride=4)) == 15 * 4
+    assert small_corpus.clips(100).empty
 
 
-def test_every_video_is_a_row_with_its_fate(corpus):
-    rows = corpus.manifest.set_index("path")
-    assert rows["status"].to_dict() == {
-        "happy.mp4": "done",
-        "sad.mp4": "done",
-        "wall.mp4": "skipped",
-        "notes.mp4": "skipped",
-        "gone": "skipped",
-        "unlabelled.mp4": "skipped",
-    }
-    assert rows.loc["wall.mp4", "reason"] == "no face found in any frame"
-    assert "expected a video that OpenCV can decode" in rows.loc["notes.mp4", "reason"]
-    assert rows.loc["gone", "reason"] == "no such video"
-    assert rows.loc["unlabelled.mp4", "reason"] == "no label: not in labels.csv"
+def test_the_last_frame_fills_a_padded_clip(small_corpus):
+    padded = small_corpus.clips(15, tail="pad")
+    assert padded["start"].tolist()[:4] == [0, 15, 0, 15]
+    assert padded["n_found"].tolist() == [15] * 30
 
 
-def test_frames_are_counted(corpus):
-    rows = corpus.manifest.set_index("path")
-    counts = rows[["n_claimed", "n_decoded", "n_untimed", "n_frames", "n_found"]]
-    assert counts.loc["happy.mp4"].tolist() == [24, 24, 0, 24, 24]
-    assert counts.loc["wall.mp4"].tolist() == [12, 12, 0, 12, 0]
-    assert rows.loc["happy.mp4", "duration_s"] == pytest.approx(0.8)
-    assert len(rows.loc["happy.mp4", "sha256"]) == 64
+def test_clips_with_a_faceless_frame_are_left_out_and_can_be_counted(write_corpus):
+    corpus = set_segments(write_corpus(n_subjects=1), "s0_sad", {13: -1})
+    assert len(corpus.clips()) == 5
+    every = corpus.clips(incomplete=True)
+    assert every["n_found"].tolist() == [10, 10, 10, 10, 10, 6]
 
 
-def test_crops_files_hold_what_design_says(corpus):
-    with h5py.File(corpus.crops_path("happy")) as file:
-        shapes = {name: (data.shape, data.dtype.kind) for name, data in file.items()}
-    regions = dict.fromkeys(corpus.regions, ((24, 32, 32, 3), "u"))
-    assert shapes == regions | {
-        "landmarks": ((24, 68, 2), "f"),
-        "confidence": ((24,), "f"),
-        "success": ((24,), "b"),
-        "timestamp": ((24,), "f"),
-        "box_xyxy": ((24, 5, 4), "f"),
-        "source_frame": ((24,), "i"),
-    }
-    assert corpus.read_crops("happy", "mouth").std() > 5
+@pytest.mark.parametrize(
+    ("changes", "n_found"),
+    [
+        ({frame: 1 for frame in range(13, 20)}, 7),  # a cut, a face on both sides
+        ({13: -1} | {frame: 1 for frame in range(14, 20)}, 6),
+        ({frame: -1 for frame in range(10, 20)}, 0),
+        ({12: -1, 15: -1}, 4),  # one segment, twice interrupted
+    ],
+)
+def test_no_clip_reaches_over_the_end_of_a_segment(write_corpus, changes, n_found):
+    corpus = set_segments(write_corpus(n_subjects=1), "s0_sad", changes)
+    assert "s0_sad:10" not in set(corpus.clips()["clip_id"])
+    assert corpus.clips(incomplete=True)["n_found"].tolist()[-1] == n_found
 
 
-def test_labels_and_recipe_travel_with_it(corpus):
-    assert corpus.classes == ("neutral", "anger", "disgust", "fear", "happy", "sad", "surprise")
-    assert corpus.label_set == "ekman7"
-    described = json.loads((corpus.folder / "corpus.json").read_text())
-    assert described["recipe_hash"] == corpus.recipe_hash == hash_recipe(corpus.recipe)
-    assert corpus.recipe["policy"] == "aligned"
-    assert load_corpus(corpus.folder).manifest.equals(corpus.manifest)
-
-
-def test_clips_are_an_index(corpus):
-    clips = corpus.clips()
-    assert clips["clip_id"].tolist() == ["happy:0", "happy:10", "sad:0", "sad:10"]
-    assert clips["label"].tolist() == [4, 4, 5, 5]
-    assert clips["subject"].tolist() == ["A", "A", "B", "B"]
-    assert len(corpus.clips(8, stride=4)) == 10
-    padded = corpus.clips(tail="pad")
-    assert padded["start"].tolist() == [0, 10, 20, 0, 10, 20]
-    assert padded["n_found"].tolist() == [10] * 6
-    assert corpus.clips(100).empty
-
-
-def test_clips_with_a_faceless_frame_are_left_out_and_can_be_counted(corpus, tmp_path):
-    shutil.copytree(corpus.folder, tmp_path / "copy")
-    with h5py.File(tmp_path / "copy" / "crops" / "sad.h5", "a") as file:
-        file["success"][13] = False
-    copy = load_corpus(tmp_path / "copy")
-    assert copy.clips()["clip_id"].tolist() == ["happy:0", "happy:10", "sad:0"]
-    every = copy.clips(incomplete=True)
-    assert every["n_found"].tolist() == [10, 10, 10, 9]
+@pytest.mark.parametrize(
+    ("segment", "lengths"),
+    [([], []), ([-1, -1], []), ([0], [1]), ([3, 3, -1, 3, 4, -1], [2, 1, 1]), ([-1, 5, 5], [2])],
+)
+def test_stretch_lengths(segment, lengths):
+    assert stretch_lengths(np.array(segment, np.int32)).tolist() == lengths
 
 
 @pytest.mark.parametrize(
@@ -136,130 +101,97 @@ def test_clip_starts(arguments, expected):
     assert clip_starts(*arguments) == expected
 
 
-def test_a_second_run_does_nothing_twice(corpus, labels):
-    before = {path: path.stat().st_mtime_ns for path in (corpus.folder / "crops").iterdir()}
-    again = build_corpus(labels, corpus.folder)
-    assert before == {path: path.stat().st_mtime_ns for path in (corpus.folder / "crops").iterdir()}
-    assert again.manifest.equals(corpus.manifest)
+@pytest.mark.parametrize("arguments", [(9, 0, 1), (9, 1, 0), (9, 1, 1, "bend")])
+def test_clips_of_no_length_are_refused(arguments):
+    with pytest.raises(CorpusError, match="received"):
+        clip_starts(*arguments)
 
 
-def test_an_interrupted_run_continues_to_the_same_end(corpus, labels, tmp_path):
-    def stop_after_two(done, total, video_id):
-        if done == 2:
-            raise KeyboardInterrupt
+def test_the_content_hash_tells_contents_apart_and_nothing_else(write_corpus, tmp_path):
+    corpus = write_corpus(n_subjects=1)
+    before = corpus.content_hash()
+    shutil.copytree(corpus.folder, tmp_path / "elsewhere" / "deep")
+    assert load_corpus(tmp_path / "elsewhere" / "deep").content_hash() == before
 
-    with pytest.raises(KeyboardInterrupt):
-        build_corpus(labels, tmp_path / "c", progress=stop_after_two)
-    with pytest.raises(CorpusError, match="preprocessing was cut off; run the same"):
-        load_corpus(tmp_path / "c")
-    whole = build_corpus(labels, tmp_path / "c")
-    assert whole.manifest.equals(corpus.manifest)
-    assert content(whole) == content(corpus)
-    assert not list((tmp_path / "c").rglob("*.part"))
+    def rewritten(name, value):
+        table = pd.read_csv(corpus.folder / "manifest.csv", dtype=str, keep_default_na=False)
+        table.loc[0, name] = value
+        table.iloc[::-1].to_csv(tmp_path / "elsewhere" / "deep" / "manifest.csv", index=False)
+        return load_corpus(tmp_path / "elsewhere" / "deep").content_hash()
 
-
-def test_two_workers_give_what_one_gives(corpus, labels, tmp_path):
-    pair = build_corpus(labels, tmp_path / "c", n_workers=2)
-    assert content(pair) == content(corpus)
-
-
-def test_a_damaged_crops_file_is_made_again(corpus, labels, tmp_path):
-    shutil.copytree(corpus.folder, tmp_path / "c")
-    target = tmp_path / "c" / "crops" / "happy.h5"
-    target.write_bytes(target.read_bytes()[:500])
-    with pytest.raises(CorpusError, match=r"happy.h5.*run microx preprocess again"):
-        load_corpus(tmp_path / "c").clips()
-    assert content(build_corpus(labels, tmp_path / "c")) == content(corpus)
+    assert rewritten("reason", f"{tmp_path}: in words") == before
+    assert rewritten("path", f"{tmp_path}/other.mp4") == before
+    assert rewritten("emotion", "sad") != before
+    with h5py.File(corpus.crops_path("s0_sad"), "a") as file:
+        file["face_0/mouth"][3, 4, 5] ^= 1
+    assert corpus.content_hash() != before
 
 
-def test_another_recipe_is_refused_with_the_difference(corpus, labels):
-    with pytest.raises(CorpusError, match="was made with size 32; received 48"):
-        build_corpus(labels, corpus.folder, size=48)
-    with pytest.raises(CorpusError, match="was made with policy aligned; received paper"):
-        build_corpus(labels, corpus.folder, policy="paper")
+def test_folders_that_are_not_a_corpus_are_named(tmp_path, small_corpus):
+    with pytest.raises(CorpusError, match=r"expected a corpus folder with corpus\.json"):
+        load_corpus(tmp_path)
+    shutil.copy(small_corpus.folder / "corpus.json", tmp_path)
+    with pytest.raises(CorpusError, match=r"expected manifest\.csv.*run the same microx prep"):
+        load_corpus(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("text", "found"),
     [
-        ({"regions": ("mouth", "chin")}, "region 'chin' is unknown"),
-        ({"size": 1}, "size must be from 4 to 1024; received 1"),
-        ({"policy": "loose"}, "crop policy 'loose' is unknown"),
-        ({"landmarks": "magic"}, "landmarks 'magic' are unknown"),
-        ({"landmarks": "csv"}, "need a folder of CSVs; found none named"),
-        ({"frame_rate": 0}, r"frame_rate must be from 0\.1"),
+        (b"", "JSONDecodeError"),
+        (b"{", "JSONDecodeError"),
+        (b"\xff\xfe\x00", "UnicodeDecodeError"),
+        (b"[]", "TypeError"),
+        (b"{}", "KeyError: 'format'"),
+        (b'{"format": 1}', "found format 1"),
+        (b'{"format": 2, "recipe": {}, "classes": []}', "found no label_set"),
+        (b'{"format": 2, "recipe": 7, "classes": [], "label_set": ""}', "found the recipe 7"),
     ],
 )
-def test_settings_out_of_range_are_refused_before_any_work(labels, tmp_path, options, message):
-    with pytest.raises(InputError, match=message):
-        build_corpus(labels, tmp_path / "c", **options)
-    assert not (tmp_path / "c").exists()
-
-
-def test_a_copy_of_a_video_is_used_once(videos, tmp_path):
-    for name in ("one.mp4", "two.mp4", "three.mp4"):
-        shutil.copy(videos / ("sad.mp4" if name == "three.mp4" else "happy.mp4"), tmp_path / name)
-    shutil.copy(videos / "sad.mp4", tmp_path / "four.mp4")
-    rows = ["one.mp4,joy,A", "two.mp4,joy,A", "three.mp4,sad,B", "four.mp4,sad,C"]
-    (tmp_path / "labels.csv").write_text("\n".join(["path,emotion,subject", *rows]) + "\n")
-    corpus = build_corpus(read_labels(tmp_path, tmp_path / "labels.csv"), tmp_path / "c")
-    assert corpus.manifest["reason"].tolist() == [
-        "",
-        "a copy of one.mp4",
-        "a copy of four.mp4, which is labelled otherwise",
-        "a copy of three.mp4, which is labelled otherwise",
-    ]
-
-
-def test_mended_landmarks_are_not_ignored(videos, tmp_path):
-    take = draw_take(0, "happy", n_frames=24)
-    shutil.copy(videos / "happy.mp4", tmp_path / "happy.mp4")
-    (tmp_path / "labels.csv").write_text("path,emotion\nhappy.mp4,joy\n")
-    labels = read_labels(tmp_path, tmp_path / "labels.csv")
-    crops = []
-    for shift in (0, 6):
-        moved = dataclasses.replace(take.landmarks, xy=take.landmarks.xy + shift)
-        write_openface_csv(tmp_path / "happy.csv", moved)
-        corpus = build_corpus(labels, tmp_path / "c", landmarks="csv", landmarks_dir=tmp_path)
-        crops.append(corpus.read_crops("happy", "mouth"))
-    assert not np.array_equal(*crops)
-
-
-def test_unsafe_ids_are_refused(labels, tmp_path):
-    labels.table.loc[0, "video_id"], safe = "../../x", labels.table.loc[0, "video_id"]
-    try:
-        with pytest.raises(CorpusError, match=r"video_id '\.\./\.\./x' must be letters"):
-            build_corpus(labels, tmp_path / "c")
-    finally:
-        labels.table.loc[0, "video_id"] = safe
-
-
-def test_folders_that_are_not_a_corpus_are_named(labels, tmp_path, corpus):
-    with pytest.raises(CorpusError, match="expected a corpus folder with corpus"):
-        load_corpus(tmp_path)
-    (tmp_path / "thesis.docx").touch()
-    with pytest.raises(CorpusError, match="found other files"):
-        build_corpus(labels, tmp_path)
-    (tmp_path / "corpus.json").write_text("{")
-    with pytest.raises(CorpusError, match="expected a corpus description of format 1"):
-        load_corpus(tmp_path)
-    shutil.copy(corpus.folder / "corpus.json", tmp_path)
-    with pytest.raises(CorpusError, match=r"expected manifest\.csv"):
+def test_a_broken_description_is_named(tmp_path, text, found):
+    (tmp_path / "corpus.json").write_bytes(text)
+    with pytest.raises(CorpusError, match=rf"corpus\.json: .* format 2; found .*{found[6:]}"):
         load_corpus(tmp_path)
 
 
-def test_a_region_that_was_not_cropped_is_named(corpus):
-    with pytest.raises(CorpusError, match="expected 'left_brow'; found box_xyxy"):
-        corpus.read_crops("happy", "left_brow")
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\x00\xff\x89PNG", b"video_id,path\na,b\n", b"a\n1,2,3\n1,2\n", b'"open'],
+    ids=["empty", "binary", "few columns", "ragged", "cut short"],
+)
+def test_a_broken_manifest_is_named(write_corpus, text):
+    folder = write_corpus(n_subjects=1).folder
+    (folder / "manifest.csv").write_bytes(text)
+    with pytest.raises(CorpusError, match=r"manifest\.csv: expected a row for each video; found"):
+        load_corpus(folder)
 
 
-@pytest.mark.real
-def test_real_faces_are_found_and_every_frame_accounted_for(real_data, tmp_path):
-    names = ["ANG", "DIS", "FEA", "HAP", "NEU", "SAD"]
-    rows = [f"1001_DFA_{name}_XX.flv,{name},1001" for name in names]
-    (tmp_path / "labels.csv").write_text("\n".join(["path,emotion,subject", *rows]))
-    labels = read_labels(real_data / "cremad", tmp_path / "labels.csv", label_set="ekman7")
-    corpus = build_corpus(labels, tmp_path / "corpus", n_workers=2)
-    assert (corpus.manifest["status"] == "done").all()
-    assert corpus.manifest["n_decoded"].equals(corpus.manifest["n_claimed"])
-    assert corpus.manifest["n_found"].sum() / corpus.manifest["n_frames"].sum() >= 0.99
+def test_a_count_that_is_no_number_is_named(write_corpus):
+    path = write_corpus(n_subjects=1).folder / "manifest.csv"
+    table = pd.read_csv(path).astype(str)
+    table.loc[1, "n_frames"] = "many"
+    table.to_csv(path, index=False)
+    with pytest.raises(CorpusError, match=r"manifest\.csv: .*many"):
+        load_corpus(path.parent)
+
+
+def test_a_region_that_was_not_cropped_is_named(small_corpus):
+    with pytest.raises(CorpusError, match="expected 'left_brow'; found confidence, face"):
+        small_corpus.read_crops("s0_sad", "left_brow")
+
+
+def test_a_damaged_crops_file_is_named(write_corpus):
+    corpus = write_corpus(n_subjects=1)
+    path = corpus.crops_path("s0_sad")
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(CorpusError, match=r"s0_sad\.h5: .*run microx preprocess again"):
+        corpus.clips()
+    path.unlink()
+    with pytest.raises(CorpusError, match=r"s0_sad\.h5: .*run microx preprocess again"):
+        corpus.read_crops("s0_sad", "mouth")
+
+
+def test_the_description_is_plain_json(small_corpus):
+    described = json.loads((small_corpus.folder / "corpus.json").read_text())
+    assert described["recipe"]["regions"] == ["mouth", "face"]
+    assert described["recipe_hash"] == small_corpus.recipe_hash

@@ -1,8 +1,15 @@
+import json
+from dataclasses import replace
+
+import h5py
 import numpy as np
 import pytest
 
 from microx.dataset import ClipDataset
 from microx.errors import InputError, ModelError
+from microx.preprocessing.occlusion import choose_occluder, parse_occlusions
+from microx.preprocessing.regions import crop_region
+from microx.synthetic import draw_take
 
 
 def _dataset(corpus, **arguments):
@@ -96,3 +103,81 @@ def test_unusable_arguments_are_refused(small_corpus):
     clips.loc[0, "length"] = 9
     with pytest.raises(InputError, match="one length; found 9, 10"):
         _dataset(small_corpus, clips=clips)
+
+
+REGIONS = ("mouth", "left_eye", "face")
+
+
+@pytest.fixture(params=["aligned", "paper"])
+def faces(request, write_corpus):
+    """Crops of a drawn actor in every video, as the pipeline cuts them; and its frames."""
+    corpus = write_corpus(regions=REGIONS, n_subjects=2, policy=request.param)
+    take = draw_take(3, "sad", n_frames=20, noise=0)
+    xy = take.landmarks.xy
+    for video_id in corpus.manifest["video_id"]:
+        with h5py.File(corpus.crops_path(video_id), "a") as file:
+            for region in REGIONS:
+                for t in range(20):
+                    crop, _ = _cut(corpus, take.frames[t], xy[t], region)
+                    file["face_0"][region][t] = crop
+            file["face_0"].require_dataset("landmarks", xy.shape, xy.dtype)[...] = xy
+            file.attrs["facts"] = json.dumps({"video": {"size_hw": [256, 256]}})
+    return corpus, take
+
+
+def _cut(corpus, frame, xy, region):
+    recipe = corpus.recipe
+    return crop_region(
+        frame, xy, region, size=corpus.size, policy=recipe["policy"], margin=recipe["margin"]
+    )
+
+
+def test_a_clip_wears_in_all_regions_what_its_frames_would(faces):
+    corpus, take = faces
+    dataset = _dataset(corpus, regions=REGIONS, batch_size=2, occlude="mask")
+    worn = choose_occluder(parse_occlusions("mask"), 0, corpus.clips()["video_id"][0])
+    for region in REGIONS:
+        clip = 255 * dataset[0][0][region][1]  # frames 10 to 19 of the first video
+        for t in (10, 19):
+            xy = take.landmarks.xy[t]
+            crop, _ = _cut(corpus, worn.apply(take.frames[t], xy), xy, region)
+            assert np.abs(clip[t - 10] - crop).mean() < 5, (region, t)
+    bare, _ = _dataset(corpus, regions=REGIONS, batch_size=2)[0]
+    changed = {r: np.abs(255 * (bare[r] - dataset[0][0][r])).mean() for r in REGIONS}
+    assert changed["mouth"] > 20
+    assert changed["face"] > 5
+    assert changed["left_eye"] < changed["mouth"] / 4
+
+
+def test_training_deals_objects_out_anew_and_tests_do_not(faces):
+    corpus, _ = faces
+    arguments = {"regions": ("mouth",), "batch_size": 12, "occlude": "mask:0.5"}
+    shown = {}
+    for shuffle in (False, True):
+        dataset = _dataset(corpus, shuffle=shuffle, **arguments)
+        again = _dataset(corpus, shuffle=shuffle, **arguments)
+        first = dataset[0][0]["mouth"]
+        np.testing.assert_array_equal(first, again[0][0]["mouth"])
+        dataset.on_epoch_end()
+        shown[shuffle] = np.sort(first.ravel()), np.sort(dataset[0][0]["mouth"].ravel())
+    np.testing.assert_array_equal(*shown[False])
+    assert not np.array_equal(*shown[True])
+
+
+def test_stored_crops_stay_bare(faces):
+    corpus, _ = faces
+    before = corpus.read_crops("s0_happy", "mouth").copy()
+    bare = _dataset(corpus, regions=("mouth",), batch_size=12)
+    worn = _dataset(corpus, regions=("mouth",), batch_size=12, occlude="scarf")
+    once, twice = worn[0][0]["mouth"], worn[0][0]["mouth"]
+    np.testing.assert_array_equal(once, twice)
+    assert not np.array_equal(once, bare[0][0]["mouth"])
+    np.testing.assert_array_equal(corpus.read_crops("s0_happy", "mouth"), before)
+
+
+def test_unusable_occlusion_is_refused(small_corpus):
+    covered = replace(small_corpus, recipe=small_corpus.recipe | {"occlude": "mask"})
+    with pytest.raises(InputError, match="its faces wear mask already; received occlude hand"):
+        _dataset(covered, occlude="hand")
+    with pytest.raises(InputError, match="'beard' is unknown"):
+        _dataset(small_corpus, occlude="beard")

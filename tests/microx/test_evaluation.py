@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -142,6 +143,21 @@ def test_stored_model_is_scored_on_people_it_never_saw(evaluated, small_corpus, 
     )
     np.testing.assert_array_equal(read_result(tmp_path).y_prob, again.y_prob)
     assert len(majority_baseline(again).y_true) == own.sum()
+
+
+def test_stored_model_is_scored_on_covered_faces(evaluated, write_corpus, upright_landmarks):
+    corpus = write_corpus()
+    for video_id in corpus.manifest["video_id"]:
+        with h5py.File(corpus.crops_path(video_id), "a") as file:
+            points = file["face_0"].require_dataset("landmarks", (20, 68, 2), np.float32)
+            points[...] = upright_landmarks
+    bare, masked, again = (
+        evaluate_model(evaluated[1] / "fold_1.keras", corpus, occlude=occlude)
+        for occlude in (None, "mask", "mask")
+    )
+    assert (bare.facts["occlude_test"], masked.facts["occlude_test"]) == (None, "mask")
+    assert np.abs(bare.y_prob - masked.y_prob).max() > 0.01  # its mouths are hidden
+    np.testing.assert_array_equal(masked.y_prob, again.y_prob)
 
 
 def test_model_is_not_scored_on_the_people_it_learnt_from(evaluated, write_corpus):

@@ -1,3 +1,6 @@
+import re
+import unicodedata
+
 import pytest
 
 from microx.errors import InputError
@@ -155,28 +158,104 @@ def test_other_encodings_are_named(folder):
 
 
 def test_folders_without_videos_are_named(tmp_path):
-    with pytest.raises(InputError, match="found no video file in it"):
-        read_labels(tmp_path)
+    for input_fps in (None, 25):
+        with pytest.raises(InputError, match="found no video file in it and no image"):
+            read_labels(tmp_path, input_fps=input_fps)
     (tmp_path / "a.mp4").touch()
     with pytest.raises(InputError, match=r"labels\.csv: expected a labels file; found none"):
         read_labels(tmp_path, tmp_path / "labels.csv")
 
 
 def test_ids_are_safe_unique_and_stable(tmp_path):
-    for name in (
-        "e/a b.mp4",
-        "e/a_b.mp4",
-        "e/日本.mp4",
-        "e/plain.mp4",
-        "e/plain.avi",
-        "e/x..y.mp4",
-    ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    names = ["a b.mp4", "a_b.mp4", "A_b.mp4", "日本.mp4", "東京.mp4", "plain.mp4", "plain.avi"]
+    for name in [*(f"e/{name}" for name in names), "e/x..y.mp4", "f/a b.mp4", "e/f/a.jpg"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     ids = read_labels(tmp_path).table.set_index("path")["video_id"]
-    assert ids.is_unique
-    assert ids.str.fullmatch(r"[A-Za-z0-9][\w.-]*").all()
-    assert ids["e/x..y.mp4"] == "e_x..y"
+    assert ids.str.casefold().is_unique
+    assert ids.str.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", flags=re.ASCII).all()
+    assert ids[["e/x..y.mp4", "f/a b.mp4", "e/f/a.jpg"]].tolist() == ["e_x..y", "f_a_b", "e_f_a"]
     (tmp_path / "e/new.mp4").touch()
     again = read_labels(tmp_path).table.set_index("path")["video_id"]
     assert again[ids.index].equals(ids)
+
+
+@pytest.mark.parametrize(
+    "named", ["../../x", "/etc/passwd", "../x/..x.", "C:\\x\\y.mp4", "a\x07b", "-rf"]
+)
+def test_a_path_from_outside_gives_no_video_and_a_safe_id(folder, named):
+    labels = read_labels(folder, write(folder, f"path,emotion\n{named},joy\nS01/a.mp4,joy\n"))
+    first = labels.table.iloc[0]
+    assert first["reason"] == "no such video"
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", first["video_id"])
+
+
+def test_a_sheet_may_spell_its_letters_another_way(folder):
+    decomposed = unicodedata.normalize("NFD", "S02/ç d.avi")
+    labels = read_labels(folder, write(folder, f"path,emotion\n{decomposed},joy\n"))
+    assert reasons(labels)["S02/ç d.avi"] == ""
+
+
+def test_images_in_class_sub_folders_are_videos(tmp_path):
+    for number in (1, 2, 10):
+        for emotion in ("angry", "sad"):
+            (tmp_path / emotion).mkdir(exist_ok=True)
+            (tmp_path / emotion / f"{number}.jpg").touch()
+    labels = read_labels(tmp_path)
+    assert labels.table["path"].tolist()[:3] == ["angry/1.jpg", "angry/2.jpg", "angry/10.jpg"]
+    assert labels.table["emotion"].tolist() == ["angry"] * 3 + ["sad"] * 3
+    assert labels.input_fps is None
+
+
+@pytest.fixture
+def folders_of_frames(tmp_path):
+    """Two folders of two frames, a film and a folder named alike; nothing is opened."""
+    root = tmp_path / "videos"
+    for clip in ("happy/take.1", "happy/take.2", "sad/EP02_01f"):
+        (root / clip).mkdir(parents=True)
+        for number in (1, 2):
+            (root / clip / f"img{number}.jpg").touch()
+    (root / "sad/film.mp4").touch()
+    return root
+
+
+def test_with_a_rate_folders_of_frames_are_videos(folders_of_frames):
+    labels = read_labels(folders_of_frames, input_fps=200)
+    table = labels.table.set_index("path")
+    paths = ["happy/take.1", "happy/take.2", "sad/EP02_01f", "sad/film.mp4"]
+    assert table.index.tolist() == paths
+    assert table["emotion"].tolist() == ["happy", "happy", "sad", "sad"]
+    assert table["video_id"].tolist() == [
+        "happy_take.1",
+        "happy_take.2",
+        "sad_EP02_01f",
+        "sad_film",
+    ]
+    assert labels.input_fps == 200
+
+
+@pytest.mark.parametrize("named", ["sad/EP02_01f", "sad/EP02_01f/", "EP02_01f", "EP02_01f/"])
+def test_a_sheet_may_name_a_folder_of_frames(folders_of_frames, named):
+    sheet = write(folders_of_frames, f"path,emotion\n{named},disgust\n")
+    labels = read_labels(folders_of_frames, sheet, input_fps=200)
+    assert reasons(labels)["sad/EP02_01f"] == ""
+    assert len(labels.table) == 4
+
+
+def test_a_folder_of_frames_without_a_rate_is_explained(folders_of_frames):
+    sheet = write(folders_of_frames, "path,emotion\nsad/EP02_01f,disgust\n")
+    with pytest.raises(InputError, match=r"none fits: a folder is a video if .*--input-fps FPS"):
+        read_labels(folders_of_frames, sheet)
+
+
+def test_the_searched_folder_may_itself_hold_the_frames(folders_of_frames):
+    clip = folders_of_frames / "sad" / "EP02_01f"
+    sheet = write(folders_of_frames, "path,emotion\nvideos/sad/EP02_01f,disgust\n")
+    (row,) = read_labels(clip, sheet, input_fps=200).table.to_dict("records")
+    assert (row["path"], row["reason"]) == (".", "")
+    assert re.fullmatch(r"video-[0-9a-f]+", row["video_id"])
+
+
+def test_a_rate_of_frames_must_be_one(folders_of_frames):
+    with pytest.raises(InputError, match="input_fps must be above 0"):
+        read_labels(folders_of_frames, input_fps=0)

@@ -22,7 +22,7 @@ from microx.predict import (
     write_prediction,
 )
 from microx.preprocessing.landmarks import Landmarks
-from microx.preprocessing.pipeline import PreprocessedVideo, preprocess_video
+from microx.preprocessing.pipeline import FaceFrames, Ledger, preprocess_video
 from microx.synthetic import draw_take
 from microx.training import load_model, save_model
 
@@ -108,7 +108,7 @@ def test_progress_and_out_folder(video, model_path, tmp_path):
     predict_video(
         video, model_path, out=tmp_path, stride=6, progress=lambda *what: seen.append(what)
     )
-    assert seen[-1] == (25, 25, "a face.mp4")
+    assert seen[-1] == (50, 50, "a face.mp4")
     assert (tmp_path / "a face.emotions.csv").is_file()
 
 
@@ -116,10 +116,15 @@ def _stretches(success, length):
     """The frames of a video whose mouth is its frame's number, a stretch at a time."""
     n_frames = len(success)
     crops = np.repeat(np.arange(n_frames, dtype=np.uint8), 3).reshape(n_frames, 1, 1, 3)
+    segment = np.where(success, np.cumsum(np.diff(success, prepend=False)), -1).astype(np.int32)
     for start in range(0, n_frames, length):
         at = slice(start, start + length)
         n = len(success[at])
-        yield PreprocessedVideo(
+        if not success[at].any():
+            continue  # a face that is not seen has no stretch
+        yield FaceFrames(
+            face=0,
+            start=start,
             crops={"mouth": crops[at]},
             landmarks=Landmarks(
                 np.zeros((n, 68, 2), np.float32),
@@ -128,10 +133,14 @@ def _stretches(success, length):
                 np.arange(n_frames)[at] / 30,
             ),
             box_xyxy=np.zeros((n, 1, 4), np.float32),
-            source_frame=np.arange(n_frames, dtype=np.int32)[at],
-            n_decoded=start + n,
-            n_untimed=0,
+            status=success[at].astype(np.uint8),
+            segment=segment[at],
         )
+
+
+def _ledger(n_frames):
+    every = np.arange(n_frames)
+    return Ledger(every / 30, every.astype(np.int32), (9, 9), n_frames, n_frames, 0, 0, 0)
 
 
 def _first_and_last(clips):
@@ -150,7 +159,7 @@ def test_stretches_of_any_length_give_the_same_rows(stretch, seed):
     reader = _Reader(_first_and_last, length, stride, 3)
     for chunk in _stretches(success, stretch):
         reader.read(chunk)
-    result = reader.result("v.mp4", "m.keras", "", ("a", "b", "c"), 30.0)
+    result = reader.result("v.mp4", "m.keras", "", ("a", "b", "c"), _ledger(len(success)))
 
     expected, edges = [], np.flatnonzero(np.diff(success)) + 1
     for run in np.split(np.arange(len(success)), edges):

@@ -150,3 +150,22 @@ def test_only_moving_regions_carry_the_emotion(moving, still):
             assert changed[:, rows, columns].max() == 0, (emotion, region)
         rows, columns = _around(xy, moving[0])
         assert changed[:, rows, columns].max() > 15, emotion
+
+
+def test_a_mask_covers_the_mouth_and_keeps_the_landmarks():
+    plain, masked, smiling = (
+        draw_take(5, emotion, n_frames=16, mask=mask, noise=0)
+        for emotion, mask in (("neutral", False), ("neutral", True), ("happy", True))
+    )
+    np.testing.assert_array_equal(plain.landmarks.xy, masked.landmarks.xy)
+    xy = plain.landmarks.xy[12]
+    left, top = xy[48:68].min(axis=0).astype(int)
+    right, bottom = xy[48:68].max(axis=0).astype(int)
+    mouth = slice(top, bottom), slice(left, right)
+    bare, hidden, smile = (take.frames[12].astype(int) for take in (plain, masked, smiling))
+    assert np.abs(hidden[mouth] - bare[mouth]).mean() > 15
+    assert np.abs(hidden[mouth] - smile[mouth]).mean() < 4  # the smile does not show
+    eyes = slice(0, int(xy[27, 1])), slice(60, 196)
+    assert np.abs(hidden[eyes] - bare[eyes]).mean() < 0.5
+    other = draw_take(6, "neutral", n_frames=16, mask=True, noise=0)
+    assert np.abs(other.frames[12][mouth].astype(int).mean() - hidden[mouth].mean()) > 3

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from microx.errors import InputError
-from microx.preprocessing.regions import check_regions, crop_region
+from microx.preprocessing.regions import check_regions, crop_region, crop_transform
 from microx.schema import REGIONS
 
 
@@ -105,3 +105,43 @@ def test_region_names_are_checked(regions, message):
 def test_an_unknown_policy_is_refused(picture, upright_landmarks):
     with pytest.raises(InputError, match="'tight' is unknown; known: aligned, paper"):
         crop_region(picture, upright_landmarks, "mouth", policy="tight")
+
+
+@pytest.mark.parametrize("policy", ["aligned", "paper"])
+@pytest.mark.parametrize("size", [12, 24, 64])
+@pytest.mark.parametrize("region", REGIONS)
+def test_the_transform_is_what_the_crop_was_cut_by(
+    picture, upright_landmarks, policy, size, region
+):
+    xy, _ = turned(upright_landmarks, 8)
+    crop, _ = crop_region(picture, xy, region, size=size, policy=policy)
+    matrix = crop_transform(xy, region, size=size, policy=policy, size_hw=picture.shape[:2])
+    again = cv2.warpAffine(
+        cv2.GaussianBlur(picture, (0, 0), max(0.1, 0.4 / np.linalg.norm(matrix[0, :2]))),
+        matrix,
+        (size, size),
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    # Red and green run along x and y, so a shift of one pixel of the frame would be 1 level.
+    assert np.abs(crop[..., :2].astype(int) - again[..., :2])[2:-2, 2:-2].mean() < 1
+
+
+def test_a_landmark_is_carried_to_where_the_crop_shows_it(upright_landmarks):
+    matrix = crop_transform(upright_landmarks, "mouth", size=54, margin=0.25)
+    # The box runs from 73 to 127 px: one pixel of the crop to one of the frame.
+    corner = matrix[:, :2] @ upright_landmarks[48] + matrix[:, 2]
+    assert corner == pytest.approx(upright_landmarks[48] - [73, 111], abs=0.1)
+
+
+def test_no_crop_has_no_transform(upright_landmarks):
+    assert np.isnan(crop_transform(np.full((68, 2), 50.0), "mouth")).all()
+    assert np.isnan(crop_transform(np.full((68, 2), np.nan), "mouth")).all()
+    xy, _ = turned(upright_landmarks, 180)
+    assert np.isnan(crop_transform(xy, "left_eye", policy="paper", size_hw=(220, 200))).all()
+
+
+def test_the_papers_transform_asks_for_the_frames_size(upright_landmarks):
+    with pytest.raises(InputError, match="needs size_hw"):
+        crop_transform(upright_landmarks, "face", policy="paper")
+    with pytest.raises(InputError, match="'tight' is unknown"):
+        crop_transform(upright_landmarks, "face", policy="tight")

@@ -1,0 +1,199 @@
+"""Follows the landmarks of one face from frame to frame: optical flow and the fit together.
+
+The fit of the 68 points is right on average but trembles; optical flow is steady but drifts.
+So the points are carried by the flow and drawn a little towards the fit in each frame: a
+still face stands still, and a moving one is not lagged behind, for the flow moves with it.
+All of this happens in a small levelled picture of the face, so that its cost does not
+depend on the size of the video. Numbers are our choice, tried on the clips named in
+tests/preprocessing/test_dlib_tracker.py, unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from microx.schema import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
+
+PATCH = 192  # px, side of the levelled picture
+PATCH_BOX = 112  # px, side of the detector's box in it
+
+# dlib's detector box about the points that are not the jaw's, in units of their root mean
+# square distance from their mean: measured on 100 detections in real videos and photographs.
+_BOX_DOWN = 0.107
+_BOX_SIDE = 3.41
+_INNER = slice(17, 68)
+
+_WINDOW, _LEVELS = (21, 21), 2
+_STRAY = 0.12  # outer-eye distances a point may move apart from the face in one frame
+_FIT_EVERY = 3  # frames from fit to fit, when all goes well
+_EARLY = 6  # frames of a new face that are each fitted
+_TROUBLE = 0.7  # of the points that the flow carries; below, the frame is fitted
+_STEADY_GAIN = 0.2  # share of the way to the fit that is gone from one fit to the next
+_AGREE, _DISAGREE = 0.04, 0.10  # outer-eye distances; above the second, the fit is taken whole
+
+Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""A grey picture and a box (4,) in it, to 68 points (68, 2) in it."""
+
+
+class Follower:
+    """The landmarks of one face, carried from frame to frame.
+
+    Parameters
+    ----------
+    fit : callable
+        Gives 68 points for a picture and a face box in it.
+    grey : ndarray of shape (H, W), uint8
+        The frame the face was found in.
+    box : ndarray of shape (4,)
+        Where, xyxy in pixels.
+    """
+
+    def __init__(self, fit: Fit, grey: np.ndarray, box: np.ndarray) -> None:
+        self._fit = fit
+        side = float(box[2] - box[0])
+        # The first fit is made twice: once to level the face, once on the levelled face.
+        self._anchor_at((box[:2] + box[2:]) / 2, 0.0, PATCH_BOX / side)
+        patch = self.cut(grey)
+        middle = np.array([PATCH - PATCH_BOX, PATCH - PATCH_BOX, PATCH + PATCH_BOX] * 2)[:4] / 2
+        middle[3] = middle[2]
+        self.xy = self.to_frame(fit(patch, middle))
+        self._anchor()
+        self.patch = self.cut(grey)
+        points = self._to_patch(self.xy)
+        self.xy = self.to_frame(fit(self.patch, box_of(points)))
+        self._age = 0
+        self._pull = np.zeros_like(self.xy)
+        self.doubt, self.share_carried = 0.0, 1.0
+
+    def step(self, grey: np.ndarray) -> None:
+        """Carry the landmarks into the next frame.
+
+        Afterwards `xy` holds them, ``(68, 2)`` in pixels of the frame, and `doubt` how far
+        flow and fit were apart, in outer-eye distances, the median over the points.
+        """
+        points = self._to_patch(self.xy).astype(np.float32)
+        patch = self.cut(grey)
+        points, self.share_carried = _carry(self.patch, patch, points)
+        self._age += 1
+        if self._age <= _EARLY or self._age % _FIT_EVERY == 0 or self.share_carried < _TROUBLE:
+            points = self._compared_with_fit(patch, points)
+        self.xy = self.to_frame(points + self._pull)
+        self.patch = patch
+        if self._has_left():
+            self._anchor()
+            self.patch = self.cut(grey)
+
+    def _compared_with_fit(self, patch: np.ndarray, carried: np.ndarray) -> np.ndarray:
+        """Return the points, corrected at once where far off; leave the rest to a steady pull."""
+        apart = self._fit(patch, box_of(carried)) - carried
+        distance = np.linalg.norm(apart, axis=1) / _eye_distance(carried)
+        self.doubt = float(np.median(distance))
+        # A new face has no past to lean on: its first fits are averaged.
+        gain = 1 / (self._age + 1) if self._age <= _EARLY else 0.0
+        gain = np.clip((distance - _AGREE) / (_DISAGREE - _AGREE), gain, 1.0)[:, None]
+        self._pull = (1 - gain) * apart * _STEADY_GAIN / _FIT_EVERY
+        return np.asarray(carried + gain * apart)
+
+    @property
+    def patch_box(self) -> np.ndarray:
+        """The face's box, xyxy in pixels of `patch`."""
+        return box_of(self._to_patch(self.xy))
+
+    @property
+    def box(self) -> np.ndarray:
+        """The face's upright box, xyxy in pixels of the frame."""
+        return box_of(self.xy)
+
+    def _has_left(self) -> bool:
+        """Tell whether the face has moved, turned or grown too far in the patch."""
+        points = self._to_patch(self.xy)
+        box = box_of(points)
+        across = points[LEFT_EYE_OUTER] - points[RIGHT_EYE_OUTER]
+        return bool(
+            np.abs((box[:2] + box[2:]) / 2 - PATCH / 2).max() > 0.06 * PATCH
+            or abs(np.arctan2(across[1], across[0])) > np.radians(6)
+            or not 0.88 < (box[2] - box[0]) / PATCH_BOX < 1.14
+        )
+
+    def _anchor(self) -> None:
+        across = self.xy[LEFT_EYE_OUTER] - self.xy[RIGHT_EYE_OUTER]
+        box = box_of(self.xy)
+        self._anchor_at(
+            (box[:2] + box[2:]) / 2,
+            float(np.arctan2(across[1], across[0])),
+            PATCH_BOX / float(box[2] - box[0]),
+        )
+
+    def _anchor_at(self, centre: np.ndarray, angle: float, scale: float) -> None:
+        """Choose the patch: about `centre` of the frame, turned level, scaled to its size."""
+        turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        self.scale = scale
+        self._turn, self._shift = turn, np.full(2, PATCH / 2) - turn @ centre
+
+    def _to_patch(self, xy: np.ndarray) -> np.ndarray:
+        return np.asarray(xy @ self._turn.T + self._shift)
+
+    def to_frame(self, points: np.ndarray) -> np.ndarray:
+        return np.asarray((points - self._shift) @ np.linalg.inv(self._turn).T)
+
+    def cut(self, grey: np.ndarray) -> np.ndarray:
+        turn, shift = self._turn, self._shift
+        if self.scale < 0.5:  # shrink first, so that no pixel of a large face is left out
+            shrink = 2.0 ** np.floor(np.log2(self.scale) + 1)
+            corners = self.to_frame(np.array([[0, 0], [PATCH, 0], [0, PATCH], [PATCH, PATCH]]))
+            low = np.clip(np.floor(corners.min(axis=0)), 0, np.array(grey.shape[::-1]) - 2)
+            high = np.clip(np.ceil(corners.max(axis=0)), low + 2, grey.shape[::-1])
+            (left, top), (right, bottom) = low.astype(int), high.astype(int)
+            grey = grey[top:bottom, left:right]
+            smaller = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+            stretch = np.array(smaller.shape[::-1]) / grey.shape[::-1]
+            # A pixel's centre is at a whole number; an area resize keeps its edges instead.
+            shift = shift + turn @ (np.array([left, top]) + 0.5 / stretch - 0.5)
+            grey, turn = smaller, turn / stretch
+        return cv2.warpAffine(
+            grey,
+            np.hstack([turn, shift[:, None]]),
+            (PATCH, PATCH),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+
+
+def box_of(points: np.ndarray) -> np.ndarray:
+    """The box dlib's detector would draw about a face, from its points ``(68, 2)``: xyxy."""
+    inner = points[_INNER]
+    centre = inner.mean(axis=0)
+    radius = float(np.sqrt(((inner - centre) ** 2).sum(axis=1).mean()))
+    centre = centre + np.array([0.0, _BOX_DOWN * radius])
+    return np.concatenate([centre - _BOX_SIDE * radius / 2, centre + _BOX_SIDE * radius / 2])
+
+
+def _carry(before: np.ndarray, now: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Move points by the flow; those that stray from the face's own motion go with the face."""
+    nothing = np.empty(0, np.float32)
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(
+        before, now, points, nothing, winSize=_WINDOW, maxLevel=_LEVELS
+    )
+    found = np.asarray(status)[:, 0].astype(bool)
+    inner = found.copy()
+    inner[: _INNER.start] = False  # the flow of the jaw is half the background's
+    motion = None
+    if inner.sum() >= 8:
+        motion, _ = cv2.estimateAffinePartial2D(
+            points[inner], moved[inner], method=cv2.RANSAC, ransacReprojThreshold=1.5
+        )
+    if motion is None:
+        return points.astype(np.float64), 0.0
+    along = points @ motion[:, :2].T + motion[:, 2]
+    stray = np.linalg.norm(moved - along, axis=1) > _STRAY * _eye_distance(points)
+    stray |= ~found
+    stray[: _INNER.start] = True
+    share = 1 - float(stray[_INNER].mean())
+    return np.where(stray[:, None], along, moved).astype(np.float64), share
+
+
+def _eye_distance(points: np.ndarray) -> float:
+    return float(np.linalg.norm(points[LEFT_EYE_OUTER] - points[RIGHT_EYE_OUTER])) + 1e-6
