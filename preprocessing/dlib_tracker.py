@@ -32,12 +32,13 @@ _NEW_SCORE = -0.15  # enough to begin a track
 _NO_EVIDENCE = -0.35  # a look of this score speaks neither for nor against a face
 _FOLLOWED_SCORE = -0.5  # enough to stay one
 
-_LOOK_EVERY = 10  # frames between two looks at a followed face
-_SEARCH_EVERY = 30  # frames between two searches for new faces while some are followed
+_LOOK_EVERY = 15  # frames between two looks at a followed face
+_SEARCH_EVERY = 60  # frames between two searches for new faces while some are followed
 _SEARCH_SOON = 2  # the same while none is, or only doubtful ones
 _SEARCH_CLOSELY_EVERY = 5  # searches in vain of which one is made again for small faces
 _MAX_FACES = 4  # followed at once, the largest first
-_PATIENCE = 9  # looks in vain at a face that still looks the same: hidden, or turned aside
+_LOOK_SCALE = 0.8  # of a follower's patch, that leaves a face just large enough for the detector
+_PATIENCE = 6  # looks in vain at a face that still looks the same: hidden, or turned aside
 _LONG_SIDE = 960  # px; a larger frame is searched at this size
 _CLOSE_LONG_SIDE = 1920  # px; a frame is searched at this size for small faces
 _SMALL_FACE = 80  # px, the least side of a face that dlib's detector finds
@@ -149,7 +150,7 @@ class DlibTracker:
         expected = follower.patch_box
         hits = [
             (box, score)
-            for box, score in _detect(patch, 0.85, _FOLLOWED_SCORE)
+            for box, score in _detect(patch, _LOOK_SCALE, _FOLLOWED_SCORE)
             if _overlap(box, expected) > 0.3
         ]
         if not hits:

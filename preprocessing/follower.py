@@ -15,6 +15,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from microx.preprocessing.warping import warp_square
 from microx.schema import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 
 PATCH = 192  # px, side of the levelled picture
@@ -27,11 +28,12 @@ _BOX_SIDE = 3.41
 _INNER = slice(17, 68)
 
 _WINDOW, _LEVELS = (21, 21), 2
+_LEAST_POINTS = 8  # to tell how a face moves
 _STRAY = 0.12  # outer-eye distances a point may move apart from the face in one frame
-_FIT_EVERY = 3  # frames from fit to fit, when all goes well
+_FIT_EVERY = 4  # frames from fit to fit, when all goes well
 _EARLY = 6  # frames of a new face that are each fitted
 _TROUBLE = 0.7  # of the points that the flow carries; below, the frame is fitted
-_STEADY_GAIN = 0.2  # share of the way to the fit that is gone from one fit to the next
+_STEADY_GAIN = 0.25  # share of the way to the fit that is gone from one fit to the next
 _AGREE, _DISAGREE = 0.04, 0.10  # outer-eye distances; above the second, the fit is taken whole
 
 Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -140,26 +142,9 @@ class Follower:
         return np.asarray((points - self._shift) @ np.linalg.inv(self._turn).T)
 
     def cut(self, grey: np.ndarray) -> np.ndarray:
-        turn, shift = self._turn, self._shift
-        if self.scale < 0.5:  # shrink first, so that no pixel of a large face is left out
-            shrink = 2.0 ** np.floor(np.log2(self.scale) + 1)
-            corners = self.to_frame(np.array([[0, 0], [PATCH, 0], [0, PATCH], [PATCH, PATCH]]))
-            low = np.clip(np.floor(corners.min(axis=0)), 0, np.array(grey.shape[::-1]) - 2)
-            high = np.clip(np.ceil(corners.max(axis=0)), low + 2, grey.shape[::-1])
-            (left, top), (right, bottom) = low.astype(int), high.astype(int)
-            grey = grey[top:bottom, left:right]
-            smaller = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-            stretch = np.array(smaller.shape[::-1]) / grey.shape[::-1]
-            # A pixel's centre is at a whole number; an area resize keeps its edges instead.
-            shift = shift + turn @ (np.array([left, top]) + 0.5 / stretch - 0.5)
-            grey, turn = smaller, turn / stretch
-        return cv2.warpAffine(
-            grey,
-            np.hstack([turn, shift[:, None]]),
-            (PATCH, PATCH),
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        """The face in a frame, levelled, ``(PATCH, PATCH)``: where it was last."""
+        back = np.linalg.inv(self._turn)
+        return warp_square(grey, np.column_stack([back, -back @ self._shift]), PATCH)
 
 
 def box_of(points: np.ndarray) -> np.ndarray:
@@ -172,27 +157,28 @@ def box_of(points: np.ndarray) -> np.ndarray:
 
 
 def _carry(before: np.ndarray, now: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Move points by the flow; those that stray from the face's own motion go with the face."""
-    nothing = np.empty(0, np.float32)
+    """Move points by the flow; those that stray from the face's own motion go with the face.
+
+    The jaw goes with the face, too: the flow there is half the background's. Also returns the
+    share of the other points that the flow carried.
+    """
+    inner, nothing = points[_INNER], np.empty(0, np.float32)
     moved, status, _ = cv2.calcOpticalFlowPyrLK(
-        before, now, points, nothing, winSize=_WINDOW, maxLevel=_LEVELS
+        before, now, inner, nothing, winSize=_WINDOW, maxLevel=_LEVELS
     )
     found = np.asarray(status)[:, 0].astype(bool)
-    inner = found.copy()
-    inner[: _INNER.start] = False  # the flow of the jaw is half the background's
-    motion = None
-    if inner.sum() >= 8:
-        motion, _ = cv2.estimateAffinePartial2D(
-            points[inner], moved[inner], method=cv2.RANSAC, ransacReprojThreshold=1.5
-        )
+    if found.sum() < _LEAST_POINTS:
+        return points.astype(np.float64), 0.0
+    motion, _ = cv2.estimateAffinePartial2D(
+        inner[found], moved[found], method=cv2.RANSAC, ransacReprojThreshold=1.5
+    )
     if motion is None:
         return points.astype(np.float64), 0.0
     along = points @ motion[:, :2].T + motion[:, 2]
-    stray = np.linalg.norm(moved - along, axis=1) > _STRAY * _eye_distance(points)
+    stray = np.linalg.norm(moved - along[_INNER], axis=1) > _STRAY * _eye_distance(points)
     stray |= ~found
-    stray[: _INNER.start] = True
-    share = 1 - float(stray[_INNER].mean())
-    return np.where(stray[:, None], along, moved).astype(np.float64), share
+    along[_INNER] = np.where(stray[:, None], along[_INNER], moved)
+    return along, 1 - float(stray.mean())
 
 
 def _eye_distance(points: np.ndarray) -> float:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from microx.errors import InputError
+from microx.preprocessing.warping import warp_square
 from microx.schema import REGION_LANDMARKS
 
 POLICIES = ("aligned", "paper")
@@ -34,8 +35,8 @@ _PAPER_BOX: dict[str, tuple[int, int, int, int]] = {
 }
 _PAPER_PADDING = 5  # px, same source
 
-_RIGHT_EYE = list(REGION_LANDMARKS["right_eye"])
-_LEFT_EYE = list(REGION_LANDMARKS["left_eye"])
+# The points of a region follow each other; a slice is quicker than a list of them.
+_POINTS = {region: slice(points[0], points[-1] + 1) for region, points in REGION_LANDMARKS.items()}
 
 
 def check_regions(regions: Sequence[str]) -> tuple[str, ...]:
@@ -173,13 +174,13 @@ def _find_square(
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
     """The levelled axes (2, 2) in the frame, the square's corner along them, and its side."""
     points = xy.astype(np.float64)
-    across = points[_LEFT_EYE].mean(axis=0) - points[_RIGHT_EYE].mean(axis=0)
+    across = points[_POINTS["left_eye"]].sum(axis=0) - points[_POINTS["right_eye"]].sum(axis=0)
     length = float(np.hypot(*across))
     if length == 0:
         return None
     right, down = across / length, np.array([-across[1], across[0]]) / length
     axes = np.stack([right, down])
-    levelled = points[list(REGION_LANDMARKS[region])] @ axes.T
+    levelled = points[_POINTS[region]] @ axes.T
     low, high = levelled.min(axis=0), levelled.max(axis=0)
     side = float((high - low).max()) * (1 + 2 * margin)
     return None if side < 1 else (axes, (low + high) / 2 - side / 2, side)
@@ -189,19 +190,13 @@ def _cut(
     rgb: np.ndarray, axes: np.ndarray, corner: np.ndarray, side: float, size: int
 ) -> np.ndarray:
     """Turn the frame and take the square at `corner`, at full detail before it is shrunk."""
-    pixels = max(size, int(np.ceil(side)))
+    pixels = int(np.clip(np.ceil(side), size, 2 * size))
     scale = side / pixels
     # Pixel centres: output (u, v) shows the levelled point corner + (u + .5, v + .5) * scale.
     inverse = np.empty((2, 3))
     inverse[:, :2] = axes.T * scale
     inverse[:, 2] = (corner + scale / 2) @ axes - 0.5
-    crop = cv2.warpAffine(
-        rgb,
-        inverse,
-        (pixels, pixels),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    crop = warp_square(rgb, inverse, pixels)
     return crop if pixels == size else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
 
 

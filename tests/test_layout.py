@@ -16,7 +16,8 @@ pytestmark = pytest.mark.skipif(
 # Left to right: a module imports only from modules to its left.
 FLOW = (
     *("schema", "errors", "files", "progress"),
-    *("preprocessing.video", "preprocessing.landmarks", "preprocessing.faces"),
+    *("preprocessing.video", "preprocessing.warping", "preprocessing.landmarks"),
+    "preprocessing.faces",
     *("preprocessing.shots", "preprocessing.openface", "preprocessing.follower"),
     *("preprocessing.dlib_tracker", "preprocessing.regions", "preprocessing.placement"),
     *("preprocessing.painting", "preprocessing.hand", "preprocessing.occluders"),

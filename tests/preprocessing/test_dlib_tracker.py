@@ -126,7 +126,7 @@ def test_people_who_cross_are_never_mixed(take, other):
                 for truth, x in zip((take, other), left[index], strict=True)
             ]
             owners.add(int(np.argmin(errors)))
-            assert min(errors) < 15
+            assert min(errors) < 30  # px; it is being covered
         assert len(owners) == 1
 
 

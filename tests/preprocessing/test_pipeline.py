@@ -4,8 +4,8 @@ import pytest
 
 from microx.errors import InputError, LandmarkError
 from microx.preprocessing import pipeline
-from microx.preprocessing.landmarks import outer_eye_distance, write_openface_csv
 from microx.preprocessing.faces import Status
+from microx.preprocessing.landmarks import outer_eye_distance, write_openface_csv
 from microx.preprocessing.occlusion import choose_occluder, parse_occlusions
 from microx.preprocessing.pipeline import Recipe, preprocess_video, stream_video
 from microx.preprocessing.regions import crop_region
