@@ -1,6 +1,6 @@
-"""Make the pictures of the documentation, from a folder that `make demo` wrote.
+"""Make the pictures of the documentation; one of them wants a folder that `make demo` wrote.
 
-python examples/pictures.py demo docs/pictures
+python examples/pictures.py docs/pictures [demo]
 """
 
 import sys
@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from microx import load_corpus
 from microx.preprocessing.occlusion import OCCLUSIONS, draw_occluder
+from microx.preprocessing.regions import POLICIES, crop_region, crop_transform
 from microx.preprocessing.video import read_frames
-from microx.schema import EMOTIONS
+from microx.schema import DEFAULT_REGIONS, EMOTIONS
 from microx.synthetic import draw_take
 
 
@@ -87,10 +88,55 @@ def draw_occlusions() -> Figure:
     return figure
 
 
-def main(demo: Path, out: Path) -> None:
-    """Write overview.png and occlusion.png."""
+def draw_policies() -> Figure:
+    """Cut one drawn face, upright and tilted, by both crop policies."""
+    take = draw_take(8, "happy", noise=0)
+    rgb, xy = take.frames[22], take.landmarks.xy[22]
+    turn = cv2.getRotationMatrix2D((128, 128), 16, 1)
+    tilted = cv2.warpAffine(rgb, turn, (256, 256), borderMode=cv2.BORDER_REPLICATE)
+    faces = {"upright": (rgb, xy), "tilted": (tilted, xy @ turn[:, :2].T + turn[:, 2])}
+    figure = Figure(figsize=(11.5, 4.1), layout="constrained", dpi=110)
+    for policy, parts in zip(POLICIES, figure.subfigures(2, 1).flat, strict=True):
+        parts.suptitle(f'policy "{policy}"', x=0.01, ha="left", fontweight="bold")
+        columns = parts.subplots(1, 12, width_ratios=[2, 1, 1, 1, 1, 1] * 2)
+        for half, (name, (picture, points)) in enumerate(faces.items()):
+            axes = columns[6 * half]
+            axes.imshow(picture)
+            axes.set_title(name)
+            for region, colour, cell in zip(
+                DEFAULT_REGIONS, _COLOURS, columns[6 * half + 1 :], strict=False
+            ):
+                crop, _ = crop_region(picture, points, region, size=64, policy=policy)
+                if crop is not None:
+                    cell.imshow(crop)
+                    corners = _corners_in_frame(points, region, policy)
+                    axes.plot(*corners.T, color=colour, linewidth=1.2)
+                cell.set_title(region.replace("_", " "), fontsize=8, color=colour)
+            axes.set_xlim(0, 255)
+            axes.set_ylim(255, 0)
+        for axes in columns:
+            axes.axis("off")
+    return figure
+
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+
+
+def _corners_in_frame(xy: np.ndarray, region: str, policy: str) -> np.ndarray:
+    """The outline of a crop of 64 px, closed, in pixels of the frame: (5, 2)."""
+    matrix = crop_transform(xy, region, size=64, policy=policy, size_hw=(256, 256))
+    inverse = cv2.invertAffineTransform(matrix)
+    square = np.array([[0, 0], [63, 0], [63, 63], [0, 63], [0, 0]])
+    return square @ inverse[:, :2].T + inverse[:, 2]
+
+
+def main(out: Path, demo: Path | None) -> None:
+    """Write policies.png, occlusion.png and, from a demo, overview.png."""
     out.mkdir(parents=True, exist_ok=True)
-    for name, figure in (("overview", draw_overview(demo)), ("occlusion", draw_occlusions())):
+    figures = {"policies": draw_policies(), "occlusion": draw_occlusions()}
+    if demo is not None:
+        figures["overview"] = draw_overview(demo)
+    for name, figure in figures.items():
         path = out / f"{name}.png"
         figure.savefig(path)
         picture = cv2.imread(str(path))
@@ -98,6 +144,6 @@ def main(demo: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python examples/pictures.py DEMO OUT")
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python examples/pictures.py OUT [DEMO]")
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else None)
