@@ -31,6 +31,8 @@ FLOW = (
         "crops",
         "corpus",
         "building",
+        "ledger",
+        "scan",
         "dataset",
         "splits",
         "training",
@@ -38,7 +40,8 @@ FLOW = (
         "evaluation",
         "experiments",
     ),
-    *("cautions", "tables", "figures", "report", "predict", "cli", "__main__"),
+    *("cautions", "tables", "figures", "sheets", "inspection", "report", "predict"),
+    *("doctor", "printing", "cli", "__main__"),
 )
 
 

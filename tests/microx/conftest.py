@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 import pandas as pd
@@ -14,6 +17,7 @@ import pytest
 from microx.corpus import FORMAT, MANIFEST_COLUMNS, Corpus, hash_recipe, load_corpus
 from microx.preprocessing.faces import Status
 from microx.preprocessing.pipeline import Recipe
+from microx.synthetic import draw_take
 
 
 def write_small_corpus(
@@ -102,3 +106,28 @@ def write_corpus(tmp_path: Path) -> WriteCorpus:
         return write_small_corpus(tmp_path / name, **arguments)  # type: ignore[arg-type]
 
     return write
+
+
+@pytest.fixture(scope="session")
+def takes(
+    tmp_path_factory: pytest.TempPathFactory, write_video: Callable[..., Path]
+) -> dict[str, Path]:
+    """Six drawn videos by emotion, of 20 to 30 frames of 160 pixels a side, quick to preprocess."""
+    folder = tmp_path_factory.mktemp("takes")
+    found = {}
+    for subject, emotion in enumerate(("happy", "sad", "fear", "anger", "surprise", "neutral")):
+        frames = draw_take(subject, emotion, n_frames=20 + 2 * subject).frames
+        small = [cv2.resize(frame, (160, 160), interpolation=cv2.INTER_AREA) for frame in frames]
+        found[emotion] = write_video(folder / f"{emotion}.mp4", np.stack(small))
+    return found
+
+
+@pytest.fixture(scope="session")
+def microx() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs the command line in a process of its own."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "microx", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    return run

@@ -1,13 +1,21 @@
 """The command line as a person meets it: real processes, real files."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import cv2
 import pandas as pd
 import pytest
+
+from microx.corpus import load_corpus
+from microx.inspection import N_SHEETS
+from microx.preprocessing.faces import MAX_GAP
+from microx.preprocessing.regions import MARGIN
+from microx.synthetic import draw_take
 
 
 def microx(*arguments):
@@ -29,7 +37,11 @@ def corpus(videos):
     run = microx("preprocess", videos, "--out", out, "--label-set", "microx7")
     assert run.returncode == 0, run.stderr
     assert "videos: 21 done, 0 skipped" in run.stdout
+    assert "frames decoded: 945\n" in run.stdout
+    assert "frames at 30 a second: 945 of 945 with a face (100.0%)" in run.stdout
+    assert "clips of 10 frames: 84 whole; 0 left out" in run.stdout
     assert "subjects: 3" in run.stdout
+    assert "caution" not in run.stdout
     return out
 
 
@@ -70,6 +82,99 @@ def test_a_trained_model_predicts_a_video(corpus, trained, videos, tmp_path):
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".png"]
 
 
+def test_inspect_tells_the_counts_and_draws_the_worst(corpus, tmp_path):
+    told = microx("inspect", corpus)
+    assert told.returncode == 0, told.stderr
+    assert "videos: 21 done, 0 skipped" in told.stdout
+    assert "the 10 worst of 21" in told.stdout
+    (line,) = [line for line in told.stdout.splitlines() if line.startswith("content hash: ")]
+    drawn = microx("inspect", corpus, "--out", tmp_path / "looks", "--sheets", 2)
+    assert drawn.returncode == 0, drawn.stderr
+    assert line in drawn.stdout
+    assert "sheets: the 2 worst of 21 videos" in drawn.stdout
+    assert len(list((tmp_path / "looks" / "videos").glob("*.png"))) == 2
+    assert len(list((tmp_path / "looks" / "emotions").glob("*.png"))) == 7
+    assert f"page: {tmp_path / 'looks' / 'index.html'}" in drawn.stdout
+    wrong = microx("inspect", corpus, "--video", "S99")
+    assert wrong.returncode == 1
+    assert "none of id or path 'S99'" in wrong.stderr
+
+
+def test_check_ends_with_a_table_and_fails_where_a_video_cannot_be_used(videos, tmp_path):
+    folder = tmp_path / "films"
+    shutil.copytree(videos / "videos", folder)
+    fine = microx("check", folder, "--faces", "--quick")
+    assert fine.returncode == 0, fine.stderr
+    assert "videos: 21: 21 fine, 0 with remarks, 0 cannot be used" in fine.stdout
+    assert "and 11 more without remarks" in fine.stdout
+    assert "5 of 5" in fine.stdout
+    (folder / "a.mp4").write_text("no film")
+    broken = microx("check", folder)
+    assert broken.returncode == 1
+    assert broken.stderr == ""
+    table = broken.stdout[broken.stdout.index("remarks") :]
+    assert table.splitlines()[1].startswith("a.mp4")
+    assert "videos: 22, 32 s in all: 21 fine, 0 with remarks, 1 cannot be used" in table
+
+
+def test_the_doctor_says_what_is_missing_and_is_well_without_it():
+    run = microx("doctor", "--openface", "nowhere/FeatureExtraction")
+    assert run.returncode == 0, run.stderr
+    assert "30 of 30 frames of a drawn face found" in run.stdout
+    assert [line.split()[1] for line in run.stdout.splitlines() if line.startswith("openface")] == [
+        "missing"
+    ]
+
+
+def test_every_setting_of_the_recipe_can_be_given(videos, tmp_path):
+    out = tmp_path / "corpus"
+    first = videos / "videos" / "S01_happy_1.mp4"
+    (tmp_path / "few" / "happy").mkdir(parents=True)
+    shutil.copy(first, tmp_path / "few" / "happy")
+    (tmp_path / "csv" / "happy").mkdir(parents=True)
+    shutil.copy(videos / "landmarks" / "S01_happy_1.csv", tmp_path / "csv" / "happy")
+    given = ["--landmarks", "csv", "--landmarks-dir", tmp_path / "csv", "--faces", "all"]
+    given += ["--fps", "native", "--max-gap", 2, "--occlude", "mask:0.5,scarf:0.5", "--seed", 4]
+    given += ["--policy", "paper", "--regions", "mouth", "--size", 20, "--timeout", 60]
+    run = microx("preprocess", tmp_path / "few", "--out", out, *given)
+    assert run.returncode == 0, run.stderr
+    assert "frames of faces each at its own time: 45 of 45 with a face (100.0%)" in run.stdout
+    assert load_corpus(out).recipe == {
+        "landmarks": "csv",
+        "faces": "all",
+        "regions": ["mouth"],
+        "size": 20,
+        "policy": "paper",
+        "margin": MARGIN,
+        "frame_rate": None,
+        "max_gap": 2,
+        "occlude": "mask:0.5,scarf:0.5",
+        "occlude_seed": 4,
+        "input_fps": None,
+    }
+
+
+def test_numbered_images_are_frames_where_a_rate_is_given(tmp_path):
+    take = draw_take(2, "happy", n_frames=16)
+    folder = tmp_path / "videos" / "happy" / "take1"
+    folder.mkdir(parents=True)
+    for place, frame in enumerate(take.frames[..., ::-1]):
+        cv2.imwrite(str(folder / f"img{place}.png"), frame)
+    given = [tmp_path / "videos", "--faces", "cropped"]
+    alone = microx("preprocess", *given, "--out", tmp_path / "alone")
+    assert "the images in happy/take1 look like the frames of videos" in alone.stdout
+    run = microx("preprocess", *given, "--out", tmp_path / "one", "--input-fps", 30)
+    assert run.returncode == 0, run.stderr
+    assert "videos: 1 done, 0 skipped" in run.stdout
+    assert "caution" not in run.stdout
+
+
+def test_what_help_tells_as_defaults_are_the_librarys(videos):
+    help_text = " ".join(microx("preprocess", "--help").stdout.replace("│", " ").split())
+    assert f"default: {MAX_GAP}." in help_text
+    assert f"[default: {N_SHEETS}]" in microx("inspect", "--help").stdout
+
+
 def write(folder, files):
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +200,14 @@ def write(folder, files):
         ({"videos/a.mp4": "x"}, ["--labels", "l.csv"], "expected a labels file; found none there"),
         ({"videos/sad/a.mp4": "x"}, ["--column", "emotion"], "expected NAME=TITLE"),
         ({"videos/sad/a.mp4": "x"}, ["--regions", "ear"], "region 'ear' is unknown"),
+        ({"videos/sad/a.mp4": "x"}, ["--fps", "fast"], "--fps 'fast': expected frames a second"),
+        ({"videos/sad/a.mp4": "x"}, ["--occlude", "hat"], "occlusion 'hat' is unknown"),
+        ({"videos/sad/a.mp4": "x"}, ["--landmarks", "csv"], "name it with --landmarks-dir"),
+        (
+            {"videos/sad/a.mp4": "x"},
+            ["--landmarks", "openface", "--openface", "nowhere run"],
+            "expected a runnable nowhere run",
+        ),
         (
             {"videos/sad/a.mp4": "x", "corpus/thesis.txt": "x"},
             [],
@@ -135,6 +248,8 @@ def test_one_subject_only_is_refused_with_what_to_do(videos, tmp_path):
         (["report", "nowhere"], "nowhere"),
         (["predict", "nowhere.mp4", "--model", "nowhere"], "nowhere"),
         (["evaluate", "nowhere", "nowhere"], "nowhere"),
+        (["inspect", "nowhere"], "expected a corpus folder with corpus.json"),
+        (["check", "nowhere"], "expected a folder of videos; found nothing there"),
     ],
 )
 def test_missing_things_are_named(tmp_path, monkeypatch, arguments, message):

@@ -35,7 +35,7 @@ def test_what_was_written_is_read(small_corpus):
 
 
 def test_there_is_a_count_for_each_status():
-    assert STATUS_COUNTS == tuple(f"n_{status.name.lower()}" for status in Status)
+    assert tuple(f"n_{status.name.lower()}" for status in Status) == STATUS_COUNTS
     assert set(STATUS_COUNTS) < set(MANIFEST_COLUMNS)
 
 
@@ -64,9 +64,9 @@ def test_clips_with_a_faceless_frame_are_left_out_and_can_be_counted(write_corpu
 @pytest.mark.parametrize(
     ("changes", "n_found"),
     [
-        ({frame: 1 for frame in range(13, 20)}, 7),  # a cut, a face on both sides
-        ({13: -1} | {frame: 1 for frame in range(14, 20)}, 6),
-        ({frame: -1 for frame in range(10, 20)}, 0),
+        (dict.fromkeys(range(13, 20), 1), 7),  # a cut, a face on both sides
+        ({13: -1} | dict.fromkeys(range(14, 20), 1), 6),
+        (dict.fromkeys(range(10, 20), -1), 0),
         ({12: -1, 15: -1}, 4),  # one segment, twice interrupted
     ],
 )
@@ -131,7 +131,7 @@ def test_folders_that_are_not_a_corpus_are_named(tmp_path, small_corpus):
     with pytest.raises(CorpusError, match=r"expected a corpus folder with corpus\.json"):
         load_corpus(tmp_path)
     shutil.copy(small_corpus.folder / "corpus.json", tmp_path)
-    with pytest.raises(CorpusError, match=r"expected manifest\.csv.*run the same microx prep"):
+    with pytest.raises(CorpusError, match=r"expected manifest\.csv.*run the same command again"):
         load_corpus(tmp_path)
 
 

@@ -3,44 +3,14 @@
 import cv2
 import numpy as np
 import pytest
+from agreement import Watched, compare_with_openface, find_video, read_film
 
 from microx.errors import LandmarkError
 from microx.preprocessing import dlib_tracker
 from microx.preprocessing.dlib_tracker import CroppedFaces, DlibTracker, weights_path
 from microx.preprocessing.faces import Status
 from microx.preprocessing.landmarks import outer_eye_distance, read_openface_csv
-from microx.preprocessing.shots import CutFinder
-from microx.preprocessing.video import read_frames
 from microx.synthetic import draw_take
-
-
-class Watched:
-    """What a tracker said of a film: `faces` a frame, `identities` and `rejected` in all."""
-
-    def __init__(self, frames):
-        tracker, cuts = DlibTracker(), CutFinder()
-        self.faces, self.identities, self.rejected, self.cuts = [], {}, set(), []
-        for index, rgb in enumerate(frames):
-            cut = cuts.is_cut(rgb[..., 1])
-            self.cuts += [index] * cut
-            sighting = tracker.locate(rgb, cut=cut)
-            self.faces.append(sighting.faces)
-            self.identities |= sighting.identities
-            self.rejected |= sighting.rejected
-
-    def frames_of(self, segment):
-        return [index for index, faces in enumerate(self.faces) if segment in faces]
-
-    def people(self):
-        """Identity in each frame, of films that show one face at a time; -1 for none."""
-        known = [
-            [self.identities[s] for s in faces if s in self.identities] for faces in self.faces
-        ]
-        return [one[0] if one else -1 for one in known]
-
-    @property
-    def n_frames_with_a_face(self):
-        return sum(person >= 0 for person in self.people())
 
 
 def _error(faces, xy):
@@ -200,60 +170,25 @@ def test_missing_weights_are_named(monkeypatch):
         weights_path()
 
 
-def _frames(path):
-    return [frame.rgb for frame in read_frames(path)]
-
-
 @pytest.mark.real
 def test_landmarks_agree_with_openface_and_are_as_steady(real_data):
-    """Median at most 0.030, 95th percentile 0.05; a still face moves at most 1.2 times as much.
-
-    Still are the quarter of steps in which the picture of the face changes least.
-    """
-    errors, ratios = [], []
-    for path in [*sorted((real_data / "cremad").glob("*.flv")), _video(real_data, "single_face")]:
-        table = read_openface_csv(real_data / "openface_csv" / f"{path.stem}.csv")
-        frames = _frames(path)
-        found = np.array([faces[0].xy for faces in Watched(frames).faces])
-        distance = np.linalg.norm(found - table.xy, axis=2).mean(axis=1)
-        errors.append((distance / outer_eye_distance(table.xy))[table.success])
-        still = _still_steps(frames, table.xy)
-        ratios.append(_motion(found)[still].mean() / _motion(table.xy)[still].mean())
-    errors = np.concatenate(errors)
+    errors, ratios = compare_with_openface(real_data)
     assert np.median(errors) <= 0.030
     assert np.quantile(errors, 0.95) <= 0.05
     assert np.mean(ratios) <= 1.2
 
 
-def _video(real_data, name):
-    return next((real_data / "videos").glob(f"*{name}.*"))
-
-
-def _motion(xy):
-    return np.linalg.norm(np.diff(xy, axis=0), axis=2).mean(axis=1)
-
-
-def _still_steps(frames, xy):
-    changes = []
-    for before, now, points in zip(frames, frames[1:], xy[1:], strict=False):
-        left, top = points.min(axis=0).astype(int)
-        right, bottom = points.max(axis=0).astype(int)
-        soft = [cv2.GaussianBlur(f[top:bottom, left:right], (0, 0), 2) for f in (before, now)]
-        changes.append(cv2.absdiff(*soft).mean())
-    return np.array(changes) <= np.quantile(changes, 0.25)
-
-
 @pytest.mark.real
 def test_no_face_is_invented_and_a_late_one_is_found(real_data):
-    assert Watched(_frames(_video(real_data, "no_face"))).n_frames_with_a_face == 0
-    people = Watched(_frames(_video(real_data, "noface_face"))).people()
+    assert Watched(read_film(find_video(real_data, "no_face"))).n_frames_with_a_face == 0
+    people = Watched(read_film(find_video(real_data, "noface_face"))).people()
     table = read_openface_csv(real_data / "openface_csv" / "pyfeat_noface_face.csv")
     assert abs(people.index(0) - int(np.argmax(table.success))) <= 10
 
 
 @pytest.mark.real
 def test_small_faces_that_come_near_are_found_as_often_as_by_openface(real_data):
-    seen = Watched(_frames(_video(real_data, "hikers")))
+    seen = Watched(read_film(find_video(real_data, "hikers")))
     table = read_openface_csv(real_data / "openface_csv" / "openmpf_video_02_hikers.csv")
     assert seen.n_frames_with_a_face >= table.success.sum()
     for segment in seen.identities:  # nobody leaps to another place
@@ -268,12 +203,12 @@ def test_small_faces_that_come_near_are_found_as_often_as_by_openface(real_data)
 @pytest.mark.real
 def test_real_people_are_known_again_after_cuts(real_data):
     films = {
-        name: [cv2.resize(frame, (480, 360)) for frame in _frames(path)[:20]]
+        name: [cv2.resize(frame, (480, 360)) for frame in read_film(path)[:20]]
         for name, path in (
             ("one", real_data / "cremad" / "1001_DFA_ANG_XX.flv"),
             ("one again", real_data / "cremad" / "1001_DFA_SAD_XX.flv"),
-            ("two", _video(real_data, "single_face")),
-            ("three", _video(real_data, "Pexels")),
+            ("two", find_video(real_data, "single_face")),
+            ("three", find_video(real_data, "Pexels")),
         )
     }
     order = ("one", "two", "one again", "three", "one", "two")
