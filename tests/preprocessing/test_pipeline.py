@@ -1,3 +1,7 @@
+import shutil
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -232,3 +236,27 @@ def test_one_scene_in_four_codecs_gives_the_same_crops(real_data):
             )
             noise = np.abs(same_place.astype(float) - first).mean()
             assert np.abs(own_place.astype(float) - first).mean() < 1.5 * noise, (other, region)
+
+
+@pytest.fixture
+def openface(tmp_path, monkeypatch, take):
+    """A stand-in for OpenFace that writes the true landmarks of the take."""
+    program = tmp_path / "openface" / "run me.py"
+    program.parent.mkdir()
+    shutil.copy(Path(__file__).with_name("fake_openface.py"), program)
+    write_openface_csv(tmp_path / "true.csv", take.landmarks)
+    monkeypatch.setenv("FAKE_OPENFACE_CSV", str(tmp_path / "true.csv"))
+    return f"{sys.executable} '{program}'"
+
+
+def test_openface_gives_the_landmarks_and_the_decoder_the_times(video, take, openface):
+    found = preprocess_video(video, landmarks="openface", openface=openface)
+    assert found.landmarks.xy == pytest.approx(take.landmarks.xy, abs=0.01)
+    assert (found.status == Status.GIVEN).all()
+    assert found.landmarks.timestamp == pytest.approx(np.arange(20) / 30)
+
+
+def test_openface_that_stops_half_way_is_not_believed(video, openface, monkeypatch):
+    monkeypatch.setenv("FAKE_OPENFACE", "short")
+    with pytest.raises(LandmarkError, match=r"expected landmarks for the 20 frames.* found 3 rows"):
+        preprocess_video(video, landmarks="openface", openface=openface)
