@@ -1,31 +1,24 @@
-"""The command line: parsing and printing only; everything it does is a call of the library."""
+"""The command line: parsing only. What it does is in the library, what it says in `printing`."""
 
 from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 import microx
+from microx import printing
 from microx.errors import InputError, MicroxError
-from microx.schema import CLIP_FRAMES, CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE, REGIONS
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from microx.corpus import Corpus
-    from microx.evaluation import EvaluationResult
+from microx.printing import console, say, show_progress
+from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE, REGIONS
 
 app = typer.Typer(
     add_completion=False,
@@ -33,7 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False)
 
 
 class Intensity(StrEnum):
@@ -49,6 +41,14 @@ class Backend(StrEnum):
     dlib = "dlib"
     openface = "openface"
     csv = "csv"
+
+
+class Faces(StrEnum):
+    """Whose face is cropped."""
+
+    main = "main"
+    all = "all"
+    cropped = "cropped"
 
 
 class Policy(StrEnum):
@@ -84,6 +84,18 @@ class RegionSets(StrEnum):
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 SeedOption = Annotated[int, typer.Option(help="Same seed, same result.", min=0)]
 WorkersOption = Annotated[int, typer.Option(help="Processes; -1: one per core.")]
+InputFpsOption = Annotated[
+    float | None,
+    typer.Option(help="Folders of images are videos of so many frames a second."),
+]
+OpenFaceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COMMAND",
+        help="For openface: the path of FeatureExtraction, or a command such as "
+        '"docker run … FeatureExtraction".',
+    ),
+]
 PresetOption = Annotated[Preset, typer.Option("--model", help="The network.")]
 ProtocolOption = Annotated[
     Protocol, typer.Option(help="People are never shared: one held-out group, k folds, or each.")
@@ -122,7 +134,7 @@ def synth(
     """Draw videos of acted faces whose landmarks and emotions are known."""
     from microx.synthetic import draw_corpus
 
-    with _progress("drawing", "takes") as advance:
+    with show_progress("drawing", "takes") as advance:
         labels = draw_corpus(
             out,
             n_subjects=subjects,
@@ -134,7 +146,38 @@ def synth(
             n_workers=workers,
             progress=advance,
         )
-    _say("labels", labels)
+    say("labels", labels)
+
+
+@app.command()
+def check(
+    videos: Annotated[Path, typer.Argument(metavar="INPUT", help="Folder of videos.")],
+    input_fps: InputFpsOption = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Decode only the first second of each.")
+    ] = False,
+    faces: Annotated[
+        bool, typer.Option("--faces", help="Look for a face in five frames of each.")
+    ] = False,
+    workers: WorkersOption = -1,
+) -> None:
+    """Look through a folder before a long run: what opens, what decodes, what is odd."""
+    from microx.scan import find_oddities, scan_videos
+
+    with show_progress("checking", "videos") as advance:
+        table = scan_videos(
+            videos,
+            input_fps=input_fps,
+            quick=quick,
+            faces=faces,
+            n_workers=workers,
+            progress=advance,
+        )
+    printing.print_scan(table, quick=quick, faces=faces)
+    for oddity in find_oddities(videos, table["path"].tolist(), input_fps=input_fps):
+        say("note", oddity)
+    if (table["problem"] != "").any():
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -159,42 +202,118 @@ def preprocess(
     landmarks_dir: Annotated[
         Path | None, typer.Option(help="For csv: folder of OpenFace CSVs.")
     ] = None,
-    openface: Annotated[
-        Path | None, typer.Option(help="For openface: path of FeatureExtraction.")
+    openface: OpenFaceOption = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="For openface: seconds it may take for a video.", min=1)
     ] = None,
+    faces: Annotated[
+        Faces,
+        typer.Option(
+            help="main: the person seen the most; all: every person; cropped: pictures cut "
+            "about a face already."
+        ),
+    ] = Faces.main,
     regions: Annotated[str, typer.Option(help=f"Of {', '.join(REGIONS)}.")] = ",".join(
         DEFAULT_REGIONS
     ),
     size: Annotated[int, typer.Option(help="Pixels along a side of a crop.")] = CROP_SIZE,
     policy: Annotated[Policy, typer.Option(help="How boxes are chosen.")] = Policy.aligned,
-    fps: Annotated[float, typer.Option(help="Frames a second, by time.")] = FRAME_RATE,
+    fps: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER|native",
+            help="Frames a second, taken by time; native: every frame at its own time.",
+        ),
+    ] = f"{FRAME_RATE:g}",
+    input_fps: InputFpsOption = None,
+    max_gap: Annotated[
+        int | None,
+        typer.Option(help="Fill gaps of so many frames without a face, 0: none; default: 5."),
+    ] = None,
+    occlude: Annotated[
+        str,
+        typer.Option(help='Put drawn things on a share of the videos: "mask:0.5,sunglasses:0.2".'),
+    ] = "",
+    seed: Annotated[
+        int, typer.Option(help="For --occlude: what is put on which videos.", min=0)
+    ] = 0,
     workers: WorkersOption = -1,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler, tcp://HOST:8786, to work for it."),
+    ] = None,
 ) -> None:
     """Find the face in every frame and crop its regions: a corpus folder to train on."""
-    from microx.corpus import build_corpus
+    from microx.building import build_corpus
     from microx.labels import read_labels
 
+    frame_rate = _rate(fps)
     if labels is None and (videos / "labels.csv").is_file():
         labels = videos / "labels.csv"
-    labelled = read_labels(videos, labels, columns=_columns(column or []), label_set=label_set)
-    _say("labels", labels or f"class sub-folders of {videos}")
-    with _progress("preprocessing", "videos") as advance:
+    labelled = read_labels(
+        videos, labels, columns=_columns(column or []), label_set=label_set, input_fps=input_fps
+    )
+    say("labels", labels or f"class sub-folders of {videos}")
+    with show_progress("preprocessing", "videos") as advance:
         corpus = build_corpus(
             labelled,
             out,
             landmarks=landmarks.value,
+            faces=faces.value,
             regions=_names(regions),
             size=size,
             policy=policy.value,
-            frame_rate=fps,
+            frame_rate=frame_rate,
+            occlude=occlude,
+            occlude_seed=seed,
+            **({} if max_gap is None else {"max_gap": max_gap}),
             landmarks_dir=landmarks_dir,
             openface=openface,
+            timeout_s=timeout,
             n_workers=workers,
+            dask=dask,
             progress=advance,
         )
-    _print_ledger(corpus)
+    printing.print_ledger(corpus)
     if not (corpus.manifest["status"] == "done").any():
         raise InputError(f"{videos}: expected a video with a face; none could be used")
+    say("look at it", f"microx inspect {shlex.quote(str(out))} --out FOLDER")
+    say("corpus", corpus.folder)
+
+
+@app.command()
+def inspect(
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for a page and sheets of crops, which are faces."),
+    ] = None,
+    video: Annotated[
+        list[str] | None, typer.Option(help="Only this video, by id or path. Repeatable.")
+    ] = None,
+    sheets: Annotated[
+        int, typer.Option(help="Videos to draw a sheet of, the worst first.", min=0)
+    ] = 24,
+) -> None:
+    """Look into a corpus: counts, the most doubtful videos, and pictures of their crops."""
+    from microx.corpus import load_corpus
+    from microx.ledger import tabulate_videos
+
+    opened = load_corpus(corpus)
+    videos = tabulate_videos(opened, video or [])
+    printing.print_ledger(opened)
+    printing.print_videos(videos)
+    say("content hash", opened.content_hash())
+    if out is None:
+        say("pictures", f"microx inspect {shlex.quote(str(corpus))} --out FOLDER")
+        return
+    from microx.inspection import write_inspection
+
+    with show_progress("drawing", "pictures") as advance:
+        page = write_inspection(opened, out, names=video or [], n_sheets=sheets, progress=advance)
+    if not video and len(videos) > sheets:
+        say("sheets", f"the {sheets} worst of {len(videos)} videos; --sheets {len(videos)} for all")
+    say("page", page.resolve())
 
 
 @app.command()
@@ -214,7 +333,7 @@ def train(
     _load_keras()
     from microx.training import train as train_model
 
-    with _progress("training", "epochs") as advance:
+    with show_progress("training", "epochs") as advance:
         path = train_model(
             opened,
             out,
@@ -225,7 +344,7 @@ def train(
             class_weight="balanced" if class_weights else None,
             progress=advance,
         )
-    _say("model", path)
+    say("model", path)
 
 
 @app.command()
@@ -244,13 +363,13 @@ def evaluate(
     _load_keras()
     path, note = find_model(model)
     if note:
-        _say("note", note)
+        say("note", note)
     result = evaluate_model(path, opened, out=out)
     results = results_table([result])
-    _print_results(results)
-    _print_cautions([result], results)
+    printing.print_results(results)
+    printing.print_cautions([result], results)
     if out is not None:
-        _say("predictions", out)
+        say("predictions", out)
 
 
 @app.command()
@@ -279,7 +398,7 @@ def ablate(
 
     opened = load_corpus(corpus)
     _load_keras()
-    with _progress("ablation", "epochs") as advance:
+    with show_progress("ablation", "epochs") as advance:
         results = run_ablation(
             opened,
             out,
@@ -294,15 +413,15 @@ def ablate(
             progress=advance,
         )
     page = write_report(out, corpus=opened)
-    _print_results(results)
-    _print_cautions(read_run(out)[1], results)
-    _say("table", (out / "results.csv").resolve())
-    _say("report", page.resolve())
+    printing.print_results(results)
+    printing.print_cautions(read_run(out)[1], results)
+    say("table", (out / "results.csv").resolve())
+    say("report", page.resolve())
 
 
 @app.command()
 def predict(
-    video: Annotated[Path, typer.Argument(help="A video.")],
+    video: Annotated[Path, typer.Argument(help="A video, or a folder of images.")],
     model: Annotated[
         Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
     ],
@@ -310,36 +429,36 @@ def predict(
     landmarks: Annotated[
         Backend | None, typer.Option(help="dlib or openface; default: what the model learned from.")
     ] = None,
-    openface: Annotated[
-        Path | None, typer.Option(help="For openface: path of FeatureExtraction.")
-    ] = None,
+    input_fps: InputFpsOption = None,
+    openface: OpenFaceOption = None,
 ) -> None:
     """Say what a trained model sees in a video, over time."""
     from microx.predict import find_model, predict_video, write_prediction
 
     find_model(model)
     _load_keras()
-    with _progress("looking", "frames") as advance:
+    with show_progress("looking", "frames") as advance:
         prediction = predict_video(
             video,
             model,
             landmarks=landmarks.value if landmarks else None,
+            input_fps=input_fps,
             openface=openface,
             progress=advance,
         )
     table, picture = write_prediction(prediction, out)
     if prediction.note:
-        _say("note", prediction.note)
+        say("note", prediction.note)
     share = prediction.n_found / prediction.n_frames
     console.print(
         f"frames: {prediction.n_found} of {prediction.n_frames} with a face ({share:.0%}), "
         f"{prediction.n_clips} clips"
     )
-    _say("emotion", prediction.emotion)
+    say("emotion", prediction.emotion)
     for emotion, percentage in prediction.percentages.items():
         console.print(f"  {percentage:5.1f} %  {escape(emotion)}")
-    _say("table", table)
-    _say("time line", picture)
+    say("table", table)
+    say("time line", picture)
 
 
 @app.command()
@@ -356,7 +475,21 @@ def report(
     from microx.report import write_report
 
     page = write_report(run, load_corpus(corpus) if corpus else None, out, example_crops=crops)
-    _say("report", page.resolve())
+    say("report", page.resolve())
+
+
+@app.command()
+def doctor(openface: OpenFaceOption = None) -> None:
+    """Say what is installed and try every landmark backend on a drawn face."""
+    from microx.doctor import diagnose, is_well
+
+    with show_progress("looking", "things") as advance:
+        findings = diagnose(openface=openface, progress=advance)
+    printing.print_findings(findings)
+    if not is_well(findings):
+        console.print("\nmicrox does not work here: the default landmarks find no face")
+        raise typer.Exit(1)
+    console.print("\nmicrox works here: the default landmarks find a drawn face")
 
 
 def main() -> None:
@@ -395,51 +528,19 @@ def _load_keras() -> None:
             os.close(stderr)
 
 
-@contextmanager
-def _progress(what: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar with the rate and the time left; yield the callback that moves it."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class RateColumn(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:.1f} {unit}/s" if speed else "", style="dim")
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[item]}"),
-        console=console,
-    )
-    task = bar.add_task(what, total=None, item="")
-
-    def advance(done: int, total: int, item: str) -> None:
-        bar.start()  # not before there is something to show
-        bar.update(task, completed=done, total=total, item=escape(item))
-
-    try:
-        yield advance
-        bar.update(task, item="")
-    finally:
-        bar.stop()
-
-
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _rate(text: str) -> float | None:
+    if text == "native":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"--fps {text!r}: expected frames a second such as 30, or native"
+        ) from None
 
 
 def _columns(pairs: list[str]) -> dict[str, str]:
@@ -450,77 +551,3 @@ def _columns(pairs: list[str]) -> dict[str, str]:
             raise InputError(f"--column {pair!r}: expected NAME=TITLE, such as emotion=Estimated")
         columns[name.strip()] = title.strip()
     return columns
-
-
-def _say(what: str, value: object) -> None:
-    console.print(f"{what}: {escape(str(value))}", soft_wrap=True)
-
-
-def _print_ledger(corpus: Corpus) -> None:
-    """Print what became of every video and frame, and the clips there are."""
-    manifest = corpus.manifest
-    done = manifest[manifest["status"] == "done"]
-    skipped = manifest[manifest["status"] != "done"]
-    frames, found = int(manifest["n_frames"].sum()), int(manifest["n_found"].sum())
-    console.print(f"\nvideos: {len(done)} done, {len(skipped)} skipped")
-    for video in skipped.itertuples():
-        console.print(f"  skipped {escape(f'{video.path}: {video.reason}')}", soft_wrap=True)
-    for video in done[done["n_decoded"] < 0.9 * done["n_claimed"]].itertuples():
-        cut_off = f"{video.n_decoded} of the {video.n_claimed} frames it claims could be decoded"
-        console.print(f"  {escape(f'{video.path}: {cut_off}')}; is it whole?", soft_wrap=True)
-    share = f" ({found / frames:.1%})" if frames else ""
-    console.print(f"frames: {found} with a face{share}, {frames - found} without")
-    every = corpus.clips(incomplete=True)
-    whole = every[every["n_found"] == every["length"]]
-    console.print(
-        f"clips of {CLIP_FRAMES} frames: {len(whole)}; left out for a frame without a face: "
-        f"{len(every) - len(whole)}"
-    )
-    table = Table(box=None, pad_edge=False)
-    for title in ("emotion", "videos", "clips"):
-        table.add_column(title, justify="left" if title == "emotion" else "right")
-    for emotion in corpus.classes:
-        n_videos, n_clips = ((frame["emotion"] == emotion).sum() for frame in (done, whole))
-        table.add_row(escape(emotion), str(n_videos), str(n_clips))
-    console.print(table)
-    rare = done["emotion"].value_counts()
-    if corpus.label_set == "file":
-        for emotion in rare[(rare == 1) & (rare.median() > 2)].index:
-            console.print(
-                f"only one video shows {escape(repr(emotion))}: a slip of the pen? "
-                "--label-set refuses spellings it does not know"
-            )
-    subjects = done["subject"].replace("", None).nunique()
-    console.print(f"subjects: {subjects or 'none named, so people are told apart by video'}")
-    _say("corpus", corpus.folder)
-
-
-def _print_cautions(results: Sequence[EvaluationResult], table: pd.DataFrame) -> None:
-    """Print what a reader must know before quoting the scores; the report says it, too."""
-    from microx.cautions import find_cautions
-
-    for caution in find_cautions(results, float(table["accuracy"].iloc[-1])):
-        console.print(f"caution: {escape(caution)}", soft_wrap=True)
-
-
-def _print_results(results: pd.DataFrame) -> None:
-    """Print the scores, a row each, as the report gives them."""
-    table = Table(box=None, pad_edge=False)
-    titles = {
-        "name": "regions",
-        "n_test": "test clips",
-        "accuracy": "accuracy",
-        "uar": "UAR",
-        "uf1": "UF1",
-        "video_accuracy": "by video",
-    }
-    shown = [name for name in titles if name in results.columns]
-    for name in shown:
-        text = name == "name"
-        table.add_column(titles[name], justify="left" if text else "right", no_wrap=text)
-    for row in results.to_dict("records"):
-        cells = [row[name] for name in shown]
-        table.add_row(
-            *(f"{cell:.3f}" if isinstance(cell, float) else escape(str(cell)) for cell in cells)
-        )
-    console.print(table)

@@ -171,7 +171,7 @@ def predict_video(
     from microx.training import load_model
 
     file, note = find_model(model_path)
-    probe_video(path)  # a missing video is said before a model is loaded
+    probe_video(path, input_fps=input_fps)  # a missing video is said before a model is loaded
     model, facts = load_model(file)
     recipe = facts["recipe"]
     learned_from = recipe.get("landmarks", "dlib")

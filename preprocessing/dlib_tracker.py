@@ -33,7 +33,7 @@ _NO_EVIDENCE = -0.35  # a look of this score speaks neither for nor against a fa
 _FOLLOWED_SCORE = -0.5  # enough to stay one
 
 _LOOK_EVERY = 15  # frames between two looks at a followed face
-_SEARCH_EVERY = 60  # frames between two searches for new faces while some are followed
+_SEARCH_EVERY = 90  # frames between two searches for new faces while some are followed
 _SEARCH_SOON = 2  # the same while none is, or only doubtful ones
 _SEARCH_CLOSELY_EVERY = 5  # searches in vain of which one is made again for small faces
 _MAX_FACES = 4  # followed at once, the largest first

@@ -10,6 +10,7 @@ tests/preprocessing/test_dlib_tracker.py, unless they say otherwise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -27,13 +28,13 @@ _BOX_DOWN = 0.107
 _BOX_SIDE = 3.41
 _INNER = slice(17, 68)
 
-_WINDOW, _LEVELS = (21, 21), 2
+_WINDOW, _LEVELS = (17, 17), 2
 _LEAST_POINTS = 8  # to tell how a face moves
 _STRAY = 0.12  # outer-eye distances a point may move apart from the face in one frame
-_FIT_EVERY = 4  # frames from fit to fit, when all goes well
-_EARLY = 6  # frames of a new face that are each fitted
+_FIT_EVERY = 6  # frames from fit to fit, when all goes well
+_EARLY = 4  # frames of a new face that are each fitted
 _TROUBLE = 0.7  # of the points that the flow carries; below, the frame is fitted
-_STEADY_GAIN = 0.25  # share of the way to the fit that is gone from one fit to the next
+_STEADY_GAIN = 0.35  # share of the way to the fit that is gone from one fit to the next
 _AGREE, _DISAGREE = 0.04, 0.10  # outer-eye distances; above the second, the fit is taken whole
 
 Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -134,26 +135,29 @@ class Follower:
         turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         self.scale = scale
         self._turn, self._shift = turn, np.full(2, PATCH / 2) - turn @ centre
+        self._back = np.linalg.inv(turn)
+        self._inverse = np.column_stack([self._back, -self._back @ self._shift])
 
     def _to_patch(self, xy: np.ndarray) -> np.ndarray:
         return np.asarray(xy @ self._turn.T + self._shift)
 
     def to_frame(self, points: np.ndarray) -> np.ndarray:
-        return np.asarray((points - self._shift) @ np.linalg.inv(self._turn).T)
+        """Places ``(..., 2)`` in `patch`, in pixels of the frame."""
+        return np.asarray((points - self._shift) @ self._back.T)
 
     def cut(self, grey: np.ndarray) -> np.ndarray:
         """The face in a frame, levelled, ``(PATCH, PATCH)``: where it was last."""
-        back = np.linalg.inv(self._turn)
-        return warp_square(grey, np.column_stack([back, -back @ self._shift]), PATCH)
+        return warp_square(grey, self._inverse, PATCH)
 
 
 def box_of(points: np.ndarray) -> np.ndarray:
     """The box dlib's detector would draw about a face, from its points ``(68, 2)``: xyxy."""
     inner = points[_INNER]
-    centre = inner.mean(axis=0)
-    radius = float(np.sqrt(((inner - centre) ** 2).sum(axis=1).mean()))
-    centre = centre + np.array([0.0, _BOX_DOWN * radius])
-    return np.concatenate([centre - _BOX_SIDE * radius / 2, centre + _BOX_SIDE * radius / 2])
+    centre = inner.sum(axis=0) / len(inner)
+    spread = inner - centre
+    radius = math.sqrt(float(np.vdot(spread, spread)) / len(inner))
+    x, y, half = centre[0], centre[1] + _BOX_DOWN * radius, _BOX_SIDE * radius / 2
+    return np.array([x - half, y - half, x + half, y + half])
 
 
 def _carry(before: np.ndarray, now: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:

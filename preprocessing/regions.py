@@ -8,6 +8,7 @@ whole frame as the face, and every crop stretched to the square.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -190,7 +191,7 @@ def _cut(
     rgb: np.ndarray, axes: np.ndarray, corner: np.ndarray, side: float, size: int
 ) -> np.ndarray:
     """Turn the frame and take the square at `corner`, at full detail before it is shrunk."""
-    pixels = int(np.clip(np.ceil(side), size, 2 * size))
+    pixels = min(max(math.ceil(side), size), 2 * size)
     scale = side / pixels
     # Pixel centres: output (u, v) shows the levelled point corner + (u + .5, v + .5) * scale.
     inverse = np.empty((2, 3))

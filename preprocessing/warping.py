@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -26,7 +28,8 @@ def warp_square(picture: np.ndarray, inverse: np.ndarray, side: int) -> np.ndarr
     ndarray of shape (side, side) or (side, side, 3), uint8
         What lies outside the picture repeats its edge.
     """
-    factor = int(np.sqrt(abs(np.linalg.det(inverse[:, :2]))))
+    (a, b, _), (c, d, _) = inverse.tolist()
+    factor = int(math.sqrt(abs(a * d - b * c)))
     if factor >= 2:
         picture, inverse = _shrunk(picture, inverse, side, factor)
     return cv2.warpAffine(

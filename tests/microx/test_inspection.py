@@ -94,6 +94,7 @@ def test_videos_are_sorted_by_how_far_their_crops_are_to_be_doubted(main):
     assert set(table["video_id"]) == {"gaps", "steady", "two", "picture"}
     gaps = table.set_index("video_id").loc["gaps"]
     assert gaps["missing"] == pytest.approx(16 / 30)
+    assert gaps["eyes_px"] > 60
     assert gaps["n_clips"] == 0
     assert gaps["n_broken"] == 3
     assert (table["doubt"].diff().dropna() <= 0).all()
@@ -209,23 +210,27 @@ def test_the_page_shows_every_video_and_escapes_what_users_wrote(main, tmp_path)
     assert text.index('href="#v-gaps"') < text.index('href="#v-picture"')
     assert "broken.mp4" in text
     for name in ("gaps", "steady", "two", "picture"):
-        assert read_picture(tmp_path / "videos" / f"{name}.png").std() > 5
-    assert read_picture(tmp_path / "emotions" / "00.png").std() > 5
+        assert read_picture(tmp_path / "video_sheets" / f"{name}.png").std() > 5
+    assert read_picture(tmp_path / "emotion_sheets" / "00.png").std() > 5
     assert told[-1] == (5, 5, LABEL)
     assert "http" not in text
 
 
 def test_only_the_worst_get_a_sheet_and_the_page_says_so(main, tmp_path):
     (tmp_path / "videos").mkdir()
-    (tmp_path / "videos" / "old.png").write_text("left by an earlier inspection")
+    (tmp_path / "videos" / "mine.mp4").write_text("someone's only copy")
     text = write_inspection(main, tmp_path, n_sheets=1).read_text()
-    assert [path.name for path in (tmp_path / "videos").iterdir()] == ["gaps.png"]
+    assert [path.name for path in (tmp_path / "video_sheets").iterdir()] == ["gaps.png"]
+    assert (tmp_path / "videos" / "mine.mp4").read_text() == "someone's only copy"
     assert "Sheets are drawn of the 1 worst of 4" in text
 
 
 def test_faces_of_one_video_have_sheets_of_their_own(everyone, tmp_path):
     text = write_inspection(everyone, tmp_path, names=["two"]).read_text()
-    assert {path.name for path in (tmp_path / "videos").iterdir()} == {"two~0.png", "two~1.png"}
+    assert {path.name for path in (tmp_path / "video_sheets").iterdir()} == {
+        "two~0.png",
+        "two~1.png",
+    }
     assert "mouth crops spread over" in text
 
 
@@ -269,12 +274,12 @@ def test_columns_show_the_spread_the_worst_and_each_gap():
     assert len(choose_columns(ledger_of([-1] * 40), np.zeros(40))) == 1
 
 
-@pytest.mark.parametrize("n_frames", [1, 2, 40])
+@pytest.mark.parametrize("n_frames", [1, 2, 40, 20_000])
 def test_a_video_of_any_length_has_a_sheet(tmp_path, n_frames):
     ledger = ledger_of([0] * n_frames)
     columns = choose_columns(ledger, np.zeros(n_frames))
     crops = {"mouth": np.full((len(columns), 8, 8, 3), 120, np.uint8)}
-    title = "a very long name " * 20 + "$x_1$ мама"
+    title = "a very long name " * 20 + "$x_1$ 嬉しい"
     figure = draw_video_sheet(crops, ledger, columns, title=title)
     assert read_picture(write_sheet(figure, tmp_path / "sheet.png")).shape[1] < 1600
 
