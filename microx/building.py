@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import hashlib
+import importlib.util
 import json
+import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -32,13 +35,15 @@ from microx.crops import read_facts, write_crops
 from microx.errors import CorpusError, InputError, LandmarkError
 from microx.files import is_leftover, remove_leftovers, whole_file
 from microx.labels import Labels
-from microx.preprocessing.pipeline import Recipe, check_backend, stream_video
+from microx.preprocessing.pipeline import stream_video
+from microx.preprocessing.recipe import Recipe, check_backend
 from microx.preprocessing.video import VIDEO_SUFFIXES, list_files
 from microx.progress import Progress
 
 _SAFE_ID = re.compile(r"\w[\w.-]*", re.ASCII)
 _OUR_FILES = frozenset({".lock", "corpus.json", "manifest.csv", "crops"})
 _DASK_TIMEOUT_S = 10  # to find the scheduler, and then a worker of it (our choice)
+_IDLE_S = 10  # that a worker without work stays, be it because this process was killed (our choice)
 _KILLED = "its process was killed while it was preprocessed, perhaps for want of memory"
 
 
@@ -84,7 +89,7 @@ def build_corpus(
     progress : callable, optional
         Called with videos done, videos in all, and the video's id.
     **settings
-        Fields of `microx.preprocessing.pipeline.Recipe`: landmarks, faces, regions, size,
+        Fields of `microx.preprocessing.recipe.Recipe`: landmarks, faces, regions, size,
         policy, margin, frame_rate, max_gap, occlude, occlude_seed. `input_fps` is that of the
         labels.
 
@@ -133,10 +138,11 @@ def build_corpus(
         ]
         outcomes: dict[str, dict[str, Any]] = {}
         run = _run_here(jobs, n_workers) if dask is None else _run_on_dask(jobs, dask)
-        for video_id, outcome in run:
-            outcomes[video_id] = outcome
-            if progress:
-                progress(len(outcomes), len(jobs), video_id)
+        with closing(run):
+            for video_id, outcome in run:
+                outcomes[video_id] = outcome
+                if progress:
+                    progress(len(outcomes), len(jobs), video_id)
         _skip_copies(rows, outcomes)
         _write_manifest(out, rows, outcomes, every_face=recipe.faces == "all")
         return load_corpus(out)
@@ -209,7 +215,7 @@ def _skipped(reason: str) -> dict[str, Any]:
     return {"status": "skipped", "reason": reason, "faces": []}
 
 
-_Outcomes = Iterator[tuple[str, dict[str, Any]]]
+_Outcomes = Generator[tuple[str, dict[str, Any]]]
 
 
 def _run_here(jobs: Sequence[_Job], n_workers: int) -> _Outcomes:
@@ -218,12 +224,15 @@ def _run_here(jobs: Sequence[_Job], n_workers: int) -> _Outcomes:
     while waiting:
         try:
             # One by one and two ahead: so the jobs at work are always among the first waiting.
-            with joblib.Parallel(
-                n_jobs=n_workers,
-                batch_size=1,
-                pre_dispatch="2*n_jobs",
-                return_as="generator_unordered",
-            ) as parallel:
+            with (
+                joblib.parallel_config("loky", idle_worker_timeout=_IDLE_S),
+                joblib.Parallel(
+                    n_jobs=n_workers,
+                    batch_size=1,
+                    pre_dispatch="2*n_jobs",
+                    return_as="generator_unordered",
+                ) as parallel,
+            ):
                 for outcome in parallel([joblib.delayed(_Job.run)(j) for j in waiting.values()]):
                     del waiting[outcome[0]]
                     yield outcome
@@ -247,15 +256,44 @@ def _run_alone(job: _Job) -> tuple[str, dict[str, Any]]:
 def _run_on_dask(jobs: Sequence[_Job], address: str) -> _Outcomes:
     """Do the jobs on Dask's workers; give each outcome as it comes."""
     with _dask_client(address) as client:
-        from distributed import KilledWorker, as_completed
+        from distributed import CancelledError, KilledWorker, as_completed
 
-        futures = client.map(_Job.run, jobs, pure=False)
-        video_ids = dict(zip((future.key for future in futures), jobs, strict=True))
-        for future in as_completed(futures):
+        job_of = dict(zip(client.map(_Job.run, jobs, pure=False), jobs, strict=True))
+        for future in as_completed(job_of, loop=client.loop):
             try:
                 yield future.result()
-            except KilledWorker:  # some time after the third worker it killed
-                yield video_ids[future.key].video_id, _skipped(_KILLED)
+            except KilledWorker:  # the third one to die of this job
+                yield job_of[future].video_id, _skipped(_KILLED)
+            except CancelledError:
+                raise CorpusError(
+                    f"dask {address}: the scheduler was lost; what is done is kept; start it "
+                    "again, then run the same command again"
+                ) from None
+
+
+def _version() -> str:
+    return microx.__version__
+
+
+def _check_workers(client: Any, address: str) -> None:
+    """Refuse workers that could not do a job: Dask would offer it to them for ever."""
+    try:
+        client.wait_for_workers(1, timeout=_DASK_TIMEOUT_S)
+        # First by a function that any worker has: one it has not is never answered.
+        if not all(client.run(importlib.util.find_spec, __name__).values()):
+            raise ModuleNotFoundError(f"no {__name__}")
+        found = set(client.run(_version).values())
+    except TimeoutError:
+        raise CorpusError(
+            f"dask {address}: expected a worker; found none; start one: dask worker {address}"
+        ) from None
+    except Exception as error:  # whatever an import there raises
+        found = {f"{type(error).__name__}: {error}"}
+    if found != {_version()}:
+        raise CorpusError(
+            f"dask {address}: expected workers with microx {_version()}; found "
+            f"{', '.join(sorted(found))}; install the same microx there"
+        )
 
 
 @contextmanager
@@ -266,13 +304,17 @@ def _dask_client(address: str) -> Iterator[Any]:
         raise CorpusError(
             f"dask {address}: expected the package distributed; run: pip install 'microx[dask]'"
         ) from None
+    # Its client logs a traceback for what is told here in one line.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         client = Client(address, set_as_default=False, timeout=_DASK_TIMEOUT_S)
     except (OSError, ValueError) as error:
+        found = " ".join(str(error).split())
         raise CorpusError(
-            f"dask {address}: expected a Dask scheduler, such as tcp://host:8786; {error}"
+            f"dask {address}: expected a Dask scheduler, such as tcp://host:8786; {found}"
         ) from None
     with client:
+        _check_workers(client, address)
         yield client
 
 
@@ -315,7 +357,10 @@ def _claimed(out: Path, recipe: Recipe, labels: Labels) -> Iterator[None]:
             "videos": str(labels.root),
         }
         _write_text(out / "corpus.json", json.dumps(description, indent=2) + "\n")
-        yield
+        try:
+            yield
+        finally:
+            remove_leftovers(out / "crops")  # of workers that were stopped for another's fault
 
 
 def _check_is_ours(out: Path) -> None:
@@ -408,7 +453,9 @@ def _write_manifest(
     table["duration_s"] = table["duration_s"].fillna(0)
     counts = [name for name in MANIFEST_COLUMNS if name == "face" or name.startswith("n_")]
     table[counts] = table[counts].fillna(0).astype(int)
-    _write_text(out / "manifest.csv", table.to_csv(index=False, float_format="%.6g"))
+    # Every text is quoted, or a carriage return in a file's name would end a row.
+    text = table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    _write_text(out / "manifest.csv", text)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -96,6 +96,9 @@ OpenFaceOption = Annotated[
         '"docker run … FeatureExtraction".',
     ),
 ]
+OccludeOption = Annotated[
+    str, typer.Option(help='Put drawn things on the faces: "mask", "mask:0.5,sunglasses:0.2".')
+]
 PresetOption = Annotated[Preset, typer.Option("--model", help="The network.")]
 ProtocolOption = Annotated[
     Protocol, typer.Option(help="People are never shared: one held-out group, k folds, or each.")
@@ -128,7 +131,7 @@ def synth(
     moving_regions: Annotated[
         str, typer.Option(help="Only these regions carry the emotion: mouth,left_eye,…")
     ] = "",
-    mask: Annotated[bool, typer.Option("--mask", help="Everyone wears a surgical mask.")] = False,
+    mask: Annotated[bool, typer.Option("--mask", help="Everyone wears a mask.")] = False,
     workers: WorkersOption = -1,
 ) -> None:
     """Draw videos of acted faces whose landmarks and emotions are known."""
@@ -230,10 +233,7 @@ def preprocess(
         int | None,
         typer.Option(help="Fill gaps of so many frames without a face, 0: none; default: 5."),
     ] = None,
-    occlude: Annotated[
-        str,
-        typer.Option(help='Put drawn things on a share of the videos: "mask:0.5,sunglasses:0.2".'),
-    ] = "",
+    occlude: OccludeOption = "",
     seed: Annotated[
         int, typer.Option(help="For --occlude: what is put on which videos.", min=0)
     ] = 0,
@@ -325,6 +325,7 @@ def train(
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     class_weights: WeightsOption = False,
+    occlude: OccludeOption = "",
 ) -> None:
     """Train one model, leaving the test people untouched for `microx evaluate`."""
     from microx.corpus import load_corpus
@@ -342,6 +343,7 @@ def train(
             epochs=epochs,
             seed=seed,
             class_weight="balanced" if class_weights else None,
+            occlude=occlude or None,
             progress=advance,
         )
     say("model", path)
@@ -352,6 +354,7 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="A .keras file, or the folder that holds it.")],
     corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the predictions.")] = None,
+    occlude: OccludeOption = "",
 ) -> None:
     """Score a trained model on people it never saw."""
     from microx.corpus import load_corpus
@@ -364,7 +367,7 @@ def evaluate(
     path, note = find_model(model)
     if note:
         say("note", note)
-    result = evaluate_model(path, opened, out=out)
+    result = evaluate_model(path, opened, occlude=occlude or None, out=out)
     results = results_table([result])
     printing.print_results(results)
     printing.print_cautions([result], results)

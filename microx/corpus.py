@@ -144,13 +144,21 @@ class Corpus:
 
         It does not depend on where the corpus lies, on how many processes made it, nor on
         how often they were interrupted. Paths and reasons are left out, which name places.
+
+        Raises
+        ------
+        CorpusError
+            If a video's file is gone or broken.
         """
         digest = hashlib.sha256(self.recipe_hash.encode())
         rows = self.manifest.drop(columns=["path", "reason"]).sort_values("video_id")
         digest.update(rows.to_csv(index=False).encode())
-        for path in sorted({self.crops_path(video_id) for video_id in rows["video_id"]}):
-            if path.is_file():
-                digest.update(hash_crops(path).encode())
+        done = {
+            self.crops_path(video_id) for video_id in rows["video_id"][rows["status"] == "done"]
+        }
+        every = {self.crops_path(video_id) for video_id in rows["video_id"]}
+        for path in sorted(done | {path for path in every if path.is_file()}):
+            digest.update(hash_crops(path).encode())
         return digest.hexdigest()[:16]
 
     def clips(
@@ -267,8 +275,8 @@ def load_corpus(folder: str | Path) -> Corpus:
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
         raise CorpusError(
-            f"{folder}: expected manifest.csv; found none, so preprocessing was cut off; "
-            "run the same microx preprocess command again, it continues"
+            f"{folder}: expected manifest.csv; found none: microx preprocess is still at work "
+            "there, or preprocessing was cut off; wait, or run the same command again: it goes on"
         )
     table = _read_manifest(manifest)
     return Corpus(

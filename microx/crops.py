@@ -3,12 +3,13 @@
 Layout: ``timestamp (T,)`` and ``source_frame (T,)`` for the T ticks of the video, and one group
 ``face_0``, ``face_1``, … for each face, every dataset of T rows: the regions ``(T, size, size,
 3)`` uint8, ``landmarks (T, 68, 2)``, ``confidence``, ``box_xyxy (T, R, 4)``, ``status`` and
-``segment``. Rows in which a face is not seen are never written and take no room.
+``segment``. Rows in which a face is not seen are never written, and but for a few take no room.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -21,8 +22,9 @@ import numpy as np
 
 from microx.errors import CorpusError, InputError, MicroxError
 from microx.files import scratch_file, whole_file
+from microx.preprocessing.face_frames import FaceFrames, Ledger
 from microx.preprocessing.faces import Status
-from microx.preprocessing.pipeline import FaceFrames, Ledger, VideoStream
+from microx.preprocessing.pipeline import VideoStream
 
 # Few, so that a short video's last chunk wastes little room (our choice).
 _ROWS_IN_CHUNK, _BYTES_IN_CHUNK = 16, 2**20
@@ -59,13 +61,18 @@ def write_crops(target: Path, stream: VideoStream, made_of: Mapping[str, str]) -
         _room_for(target),
         scratch_file(target) as scratch,
         whole_file(target) as partial,
-        h5py.File(scratch, "w") as file,
+        _DiskFile(scratch) as scratch_disk,
+        h5py.File(scratch_disk, "w") as file,
     ):
         for piece in _watched(stream):
             _append(file.require_group(f"face_{piece.face}"), piece)
-        with h5py.File(partial, "w") as final:
-            facts = _finish(file, final, stream)
-            final.attrs.update(dict(made_of) | {"facts": json.dumps(facts)})
+            scratch_disk.check()
+        with _DiskFile(partial) as disk:
+            with h5py.File(disk, "w") as final:
+                facts = _finish(file, final, stream)
+                final.attrs.update(dict(made_of) | {"facts": json.dumps(facts)})
+            scratch_disk.check()
+            disk.check()
     return facts
 
 
@@ -100,17 +107,27 @@ def read_crops_file(path: Path, name: str, face: int | None = None) -> np.ndarra
                 return np.asarray(place[name][()])
             held = ", ".join(place)
     except (OSError, RuntimeError, KeyError) as error:
-        found = " ".join(str(error).split())
-        raise CorpusError(
-            f"{path}: expected the crops of a video; {found}; run microx preprocess again"
-        ) from None
+        raise _broken(path, error) from None
     raise CorpusError(
         f"{path}: expected {name!r}; found {held}; preprocess with --regions that name it"
     )
 
 
+def _broken(path: Path, error: Exception) -> CorpusError:
+    found = " ".join(str(error).split())
+    return CorpusError(
+        f"{path}: expected the crops of a video; {found}; run microx preprocess again"
+    )
+
+
 def hash_crops(path: Path) -> str:
-    """Hash what a video's file holds, whatever bytes HDF5 stores it in: SHA-256."""
+    """Hash what a video's file holds, whatever bytes HDF5 stores it in: SHA-256.
+
+    Raises
+    ------
+    CorpusError
+        If the file is not there or broken.
+    """
     digest = hashlib.sha256()
 
     def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
@@ -119,9 +136,12 @@ def hash_crops(path: Path) -> str:
             for start in range(0, len(item), _ROWS_TO_HASH):
                 digest.update(item[start : start + _ROWS_TO_HASH].tobytes())
 
-    with h5py.File(path, "r") as file:
-        digest.update(str(file.attrs["facts"]).encode())
-        file.visititems(add)
+    try:
+        with h5py.File(path, "r") as file:
+            digest.update(str(file.attrs["facts"]).encode())
+            file.visititems(add)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise _broken(path, error) from None
     return digest.hexdigest()
 
 
@@ -161,6 +181,44 @@ def stretch_lengths(segment: np.ndarray) -> np.ndarray:
     return np.asarray((ends - starts)[segment[starts] >= 0] if len(segment) else starts[:0])
 
 
+class _DiskFile(io.FileIO):
+    """A file that HDF5 can always write to; whether the disk took it all is told by `check`.
+
+    HDF5 itself, where the disk is full, prints tracebacks as it closes, or crashes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._fault: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of the data, unless the disk has failed before."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        with self._patience():
+            while left and self._fault is None:
+                left = left[super().write(left) :]
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's length."""
+        with self._patience():
+            super().truncate(size)
+        return size or 0
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._fault = self._fault or error
+
+    def check(self) -> None:
+        """Raise what went wrong so far."""
+        if self._fault is not None:
+            raise self._fault
+
+
 @contextmanager
 def _room_for(target: Path) -> Iterator[None]:
     try:
@@ -189,8 +247,9 @@ def _append(group: h5py.Group, piece: FaceFrames) -> None:
         dataset = group.get(name)
         if dataset is None:
             dataset = _create(group, name, array.shape[1:], array.dtype)
-        dataset.resize(piece.start + len(piece), axis=0)
-        dataset[piece.start :] = array
+        end = piece.start + len(piece)
+        dataset.resize(max(end, len(dataset)), axis=0)
+        dataset[piece.start : end] = array
 
 
 def _create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:

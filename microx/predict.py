@@ -20,7 +20,9 @@ import pandas as pd
 from microx.errors import InputError, ModelError
 from microx.figures import draw_timeline, write_figure
 from microx.files import whole_file
-from microx.preprocessing.pipeline import FaceFrames, Ledger, Recipe, stream_video
+from microx.preprocessing.face_frames import FaceFrames, Ledger
+from microx.preprocessing.pipeline import stream_video
+from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.video import probe_video
 from microx.progress import Progress
 

@@ -7,186 +7,28 @@ filled, a steady rate, the occluder if one is asked for, crops.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from microx.errors import InputError, LandmarkError
-from microx.preprocessing.dlib_tracker import CroppedFaces, DlibTracker, weights_path
-from microx.preprocessing.faces import MAX_GAP, Face, Sighting, Status, TableFaces, fill_gaps
+from microx.preprocessing.dlib_tracker import CroppedFaces, DlibTracker
+from microx.preprocessing.face_frames import FaceFrames, Ledger, PreprocessedVideo
+from microx.preprocessing.faces import Face, Sighting, Status, TableFaces, fill_gaps
 from microx.preprocessing.landmarks import Landmarks, outer_eye_distance, read_landmarks_csv
 from microx.preprocessing.occlusion import Occluder, choose_occluder, parse_occlusions
-from microx.preprocessing.openface import OpenFace, find_openface, run_openface
-from microx.preprocessing.regions import MARGIN, POLICIES, check_regions, crop_region
+from microx.preprocessing.openface import OpenFace, run_openface
+from microx.preprocessing.recipe import Recipe
+from microx.preprocessing.regions import crop_region
 from microx.preprocessing.shots import CutFinder
 from microx.preprocessing.video import Frame, probe_video, read_frames, resample_frames
 from microx.progress import Progress
-from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE, N_LANDMARKS
-
-BACKENDS = ("dlib", "openface", "csv")
-FACES = ("main", "all", "cropped")
+from microx.schema import N_LANDMARKS
 
 CHUNK_FRAMES, CHUNK_BYTES = 256, 64 * 2**20
 """What is held of a face at a time, so that memory does not grow with a video (our choice)."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How crops are made: everything that changes them but the video itself.
-
-    Parameters
-    ----------
-    landmarks : {"dlib", "openface", "csv"}
-        Who finds the landmarks: the embedded tracker, the OpenFace program, or tables that
-        a program wrote before.
-    faces : {"main", "all", "cropped"}
-        The person seen the most (by time and size), every person, or pictures that are cut
-        about a face already, in which nothing is searched (dlib only).
-    regions : tuple of str
-        Of `microx.schema.REGIONS`.
-    size : int
-        Pixels along a side of each crop.
-    policy, margin
-        See `microx.preprocessing.regions.crop_region`. Under "paper", a crop that fails
-        repeats the last one of its segment, as the authors' pipeline does.
-    frame_rate : float or None
-        Frames a second after resampling by time; None keeps every frame at its own time.
-    max_gap : int
-        Longest gap, in decoded frames, that is filled by interpolation.
-    occlude : str
-        What is put on the faces before they are cropped, such as ``"mask:0.5"``, see
-        `microx.preprocessing.occlusion.parse_occlusions`; landmarks are found without it.
-    occlude_seed : int
-        Which objects, and on which videos.
-    input_fps : float or None
-        Frames a second of folders of images.
-
-    Raises
-    ------
-    InputError
-        If a value is unknown or out of its range.
-    """
-
-    landmarks: str = "dlib"
-    faces: str = "main"
-    regions: tuple[str, ...] = DEFAULT_REGIONS
-    size: int = CROP_SIZE
-    policy: str = "aligned"
-    margin: float = MARGIN
-    frame_rate: float | None = FRAME_RATE
-    max_gap: int = MAX_GAP
-    occlude: str = ""
-    occlude_seed: int = 0
-    input_fps: float | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "regions", check_regions(self.regions))
-        for name, known in (("landmarks", BACKENDS), ("faces", FACES), ("policy", POLICIES)):
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"{name} {getattr(self, name)!r} is unknown; known: {', '.join(known)}"
-                )
-        if self.faces == "cropped" and self.landmarks != "dlib":
-            raise InputError("faces 'cropped' need landmarks 'dlib'; received " + self.landmarks)
-        for name, low, high in (
-            ("size", 4, 1024),
-            ("margin", 0, 2),
-            ("frame_rate", 0.1, 1000),
-            ("max_gap", 0, 100),
-            ("occlude_seed", 0, 2**31),
-            ("input_fps", 0.1, 1000),
-        ):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise InputError(f"{name} must be from {low} to {high}; received {value}")
-        parse_occlusions(self.occlude)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The recipe as JSON has it."""
-        return asdict(self) | {"regions": list(self.regions)}
-
-
-@dataclass(frozen=True, eq=False)
-class Ledger:
-    """What became of every frame of a video, whatever faces it shows.
-
-    Parameters
-    ----------
-    timestamp : ndarray of shape (T,), float64
-        Seconds since the first frame of each of the T ticks of the steady rate.
-    source_frame : ndarray of shape (T,), int32
-        The decoded frame, from 0, that each tick shows.
-    size_hw : tuple of int
-        Height and width of the frames.
-    n_claimed, n_decoded, n_untimed : int
-        Frames the container promised, frames that came, and those of them whose time the
-        stream did not give.
-    n_cuts : int
-        Shot cuts.
-    n_rejected : int
-        Stretches in which something was followed for a while and found to be no face.
-    """
-
-    timestamp: np.ndarray
-    source_frame: np.ndarray
-    size_hw: tuple[int, int]
-    n_claimed: int
-    n_decoded: int
-    n_untimed: int
-    n_cuts: int
-    n_rejected: int
-
-    def __len__(self) -> int:
-        return len(self.timestamp)
-
-
-@dataclass(frozen=True, eq=False)
-class FaceFrames:
-    """The crops of one face over consecutive ticks of a video.
-
-    Parameters
-    ----------
-    face : int
-        Which person, from 0 in the order of being found.
-    start : int
-        The first tick, from 0.
-    crops : dict of ndarray of shape (n, size, size, 3), uint8
-        Region to RGB crops; black where there is none.
-    landmarks : Landmarks
-        Length n; points are NaN where there are no crops.
-    box_xyxy : ndarray of shape (n, R, 4), float32
-        Where each region was cut, in pixels of the frame, regions in the order of `crops`;
-        NaN where it was not cut from this frame.
-    status : ndarray of shape (n,), uint8
-        `microx.preprocessing.faces.Status` of each frame.
-    segment : ndarray of shape (n,), int32
-        The unbroken stretch each frame belongs to; -1 where there are no crops.
-    """
-
-    face: int
-    start: int
-    crops: dict[str, np.ndarray]
-    landmarks: Landmarks
-    box_xyxy: np.ndarray
-    status: np.ndarray
-    segment: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.status)
-
-    @property
-    def n_found(self) -> int:
-        """Frames with crops."""
-        return int(self.landmarks.success.sum())
-
-
-@dataclass(frozen=True, eq=False)
-class PreprocessedVideo(FaceFrames):
-    """One face over all T ticks of a video, and the video's ledger."""
-
-    ledger: Ledger
 
 
 def preprocess_video(
@@ -376,33 +218,6 @@ class VideoStream:
                 f"{self.path}: expected landmarks for the {n_decoded} frames decoded; found "
                 f"{n_rows} rows; run the landmark program again on this very file"
             )
-
-
-def check_backend(
-    recipe: Recipe,
-    *,
-    openface: str | Path | OpenFace | None = None,
-    landmarks_dir: str | Path | None = None,
-) -> None:
-    """Raise where a landmark backend cannot run at all, before any video is blamed for it.
-
-    Raises
-    ------
-    LandmarkError
-        If dlib's weights or the OpenFace program are not there.
-    InputError
-        If the folder of CSVs is not there.
-    """
-    if recipe.landmarks == "dlib":
-        weights_path()
-    elif recipe.landmarks == "openface":
-        if not isinstance(openface, OpenFace):
-            find_openface(openface, several=recipe.faces == "all")
-    elif landmarks_dir is None or not Path(landmarks_dir).is_dir():
-        raise InputError(
-            f"landmarks 'csv' need a folder of CSVs; found {landmarks_dir or 'none named'}; "
-            "name it with --landmarks-dir"
-        )
 
 
 class _Locator(Protocol):

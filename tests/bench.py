@@ -22,7 +22,8 @@ import microx
 from microx.building import build_corpus
 from microx.labels import read_labels
 from microx.preprocessing import dlib_tracker
-from microx.preprocessing.pipeline import Recipe, stream_video
+from microx.preprocessing.pipeline import stream_video
+from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.regions import crop_region
 from microx.preprocessing.video import read_frames
 from microx.schema import DEFAULT_REGIONS

@@ -22,7 +22,7 @@ FLOW = (
     *("preprocessing.dlib_tracker", "preprocessing.regions", "preprocessing.placement"),
     *("preprocessing.painting", "preprocessing.hand", "preprocessing.occluders"),
     "preprocessing.occlusion",
-    "preprocessing.pipeline",
+    *("preprocessing.recipe", "preprocessing.face_frames", "preprocessing.pipeline"),
     *("models.conv_lstm", "models.multistream"),
     "labels",
     *("actors.expressions", "actors.canvas", "actors.looks", "actors.costume"),

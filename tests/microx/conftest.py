@@ -16,7 +16,7 @@ import pytest
 
 from microx.corpus import FORMAT, MANIFEST_COLUMNS, Corpus, hash_recipe, load_corpus
 from microx.preprocessing.faces import Status
-from microx.preprocessing.pipeline import Recipe
+from microx.preprocessing.recipe import Recipe
 from microx.synthetic import draw_take
 
 

@@ -184,9 +184,12 @@ def test_a_damaged_crops_file_is_named(write_corpus):
     corpus = write_corpus(n_subjects=1)
     path = corpus.crops_path("s0_sad")
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(CorpusError, match=r"s0_sad\.h5: .*run microx preprocess again"):
-        corpus.clips()
+    for read in (corpus.clips, corpus.content_hash):
+        with pytest.raises(CorpusError, match=r"s0_sad\.h5: .*run microx preprocess again"):
+            read()
     path.unlink()
+    with pytest.raises(CorpusError, match=r"s0_sad\.h5: .*run microx preprocess again"):
+        corpus.content_hash()
     with pytest.raises(CorpusError, match=r"s0_sad\.h5: .*run microx preprocess again"):
         corpus.read_crops("s0_sad", "mouth")
 

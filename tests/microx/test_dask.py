@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -34,10 +35,11 @@ def alone(labels, tmp_path_factory):
 
 
 @contextmanager
-def dask(program, *arguments):
+def dask(program, *arguments, **options):
     """Run a program of Dask's until the end of the block."""
     command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **silent, **options) as process:
         try:
             yield process
         finally:
@@ -45,7 +47,7 @@ def dask(program, *arguments):
 
 
 @contextmanager
-def cluster(n_workers):
+def cluster(n_workers, **options):
     """Run a scheduler and workers; yield its address and the workers' processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -54,9 +56,10 @@ def cluster(n_workers):
         plain = ("--host", "127.0.0.1", "--no-dashboard")
         port = address.rpartition(":")[2]
         scheduler = running.enter_context(dask("scheduler", *plain, "--port", port))
-        options = ("--nthreads", 1, "--no-nanny", *plain)
+        flags = ("--nthreads", 1, "--no-nanny", *plain)
         workers = [
-            running.enter_context(dask("worker", address, *options)) for _ in range(n_workers)
+            running.enter_context(dask("worker", address, *flags, **options))
+            for _ in range(n_workers)
         ]
         yield address, scheduler, workers
 
@@ -108,11 +111,44 @@ def test_a_lost_scheduler_is_one_line_and_keeps_what_is_done(labels, alone, tmp_
     assert build_corpus(labels, tmp_path / "c").content_hash() == alone
 
 
+def test_workers_without_microx_are_one_line(labels, tmp_path):
+    # An empty package of this name, found first, hides the true one.
+    (tmp_path / "microx").mkdir()
+    (tmp_path / "microx" / "__init__.py").touch()
+    with cluster(1, cwd=tmp_path) as (address, _, _):
+        with pytest.raises(CorpusError, match=r"; found ModuleNotFoundError.*install"):
+            build_corpus(labels, tmp_path / "c", dask=address)
+
+
+def test_a_lost_scheduler_is_one_line_on_the_terminal(takes, tmp_path):
+    (tmp_path / "sad").mkdir()
+    for place in range(8):
+        (tmp_path / "sad" / f"{place}.mp4").write_bytes(takes["sad"].read_bytes() + bytes([place]))
+    command = [sys.executable, "-m", "microx", "preprocess", tmp_path, "--out", tmp_path / "c"]
+    with cluster(1) as (address, scheduler, _):
+        run = subprocess.Popen([*command, "--dask", address], text=True, stderr=subprocess.PIPE)
+        while run.poll() is None and not list((tmp_path / "c").glob("crops/[!.]*.h5")):
+            time.sleep(0.01)
+        scheduler.kill()
+        stderr = run.communicate(timeout=60)[1]
+    assert run.returncode == 1
+    assert stderr.startswith(f"microx: dask {address}: the scheduler was lost; what is done is")
+    assert stderr.count("\n") == 1
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Wait for a scheduler or a worker a second only."""
+    monkeypatch.setattr("microx.building._DASK_TIMEOUT_S", 1)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_scheduler_without_workers_is_one_line(labels, tmp_path):
     with cluster(0) as (address, _, _), pytest.raises(CorpusError, match="found none"):
         build_corpus(labels, tmp_path / "c", dask=address)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "ftp://a", "tcp://:x", ""])
 def test_no_scheduler_is_one_line(address, labels, tmp_path):
     with pytest.raises(CorpusError, match=f"dask {re.escape(address)}: expected") as raised:

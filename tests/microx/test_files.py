@@ -1,6 +1,9 @@
+import errno
+import os
+
 import pytest
 
-from microx.files import whole_file
+from microx.files import is_leftover, remove_leftovers, scratch_file, whole_file
 
 
 def test_a_file_appears_at_the_end_and_not_before(tmp_path):
@@ -24,3 +27,33 @@ def test_a_failure_leaves_the_old_file(tmp_path):
         fail()
     assert (tmp_path / "a.csv").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_a_block_that_writes_nothing_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, whole_file(tmp_path / "a.csv"):
+        pass
+    assert raised.value.errno == errno.ENOENT
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a", "a.b.c.h5", "new\nline.csv", "Größe 漢字.csv"])
+def test_leftovers_are_known_by_their_names(tmp_path, name):
+    with whole_file(tmp_path / name) as partial, scratch_file(tmp_path / name) as scratch:
+        partial.touch()
+        assert is_leftover(partial.name)
+        assert is_leftover(scratch.name)
+    assert not is_leftover(name)
+
+
+@pytest.mark.parametrize("name", [".part.csv", "a.part.csv", ".a.part.csv", ".a.xyz.part.csv"])
+def test_files_of_others_are_no_leftovers(name):
+    assert not is_leftover(name)
+
+
+def test_leftovers_are_removed_and_nothing_else(tmp_path):
+    killed = [f".a.{os.urandom(6).hex()}.part{ending}" for ending in (".csv", ".h5", "")]
+    for name in (*killed, "a.csv", ".hidden", "b.part.csv"):
+        (tmp_path / name).touch()
+    assert remove_leftovers(tmp_path) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "a.csv", "b.part.csv"]
+    assert remove_leftovers(tmp_path / "nowhere") == 0

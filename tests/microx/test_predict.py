@@ -21,8 +21,9 @@ from microx.predict import (
     predict_video,
     write_prediction,
 )
+from microx.preprocessing.face_frames import FaceFrames, Ledger
 from microx.preprocessing.landmarks import Landmarks
-from microx.preprocessing.pipeline import FaceFrames, Ledger, preprocess_video
+from microx.preprocessing.pipeline import preprocess_video
 from microx.synthetic import draw_take
 from microx.training import load_model, save_model
 

@@ -11,7 +11,8 @@ from microx.preprocessing import pipeline
 from microx.preprocessing.faces import Status
 from microx.preprocessing.landmarks import outer_eye_distance, write_openface_csv
 from microx.preprocessing.occlusion import choose_occluder, parse_occlusions
-from microx.preprocessing.pipeline import Recipe, preprocess_video, stream_video
+from microx.preprocessing.pipeline import preprocess_video, stream_video
+from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.regions import crop_region
 from microx.preprocessing.video import read_frames
 from microx.schema import EMOTIONS, REGIONS

@@ -1,0 +1,121 @@
+"""The recipe of a corpus: every setting of the pipeline that changes its crops."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from microx.errors import InputError
+from microx.preprocessing.dlib_tracker import weights_path
+from microx.preprocessing.faces import MAX_GAP
+from microx.preprocessing.occlusion import parse_occlusions
+from microx.preprocessing.openface import OpenFace, find_openface
+from microx.preprocessing.regions import MARGIN, POLICIES, check_regions
+from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE
+
+BACKENDS = ("dlib", "openface", "csv")
+FACES = ("main", "all", "cropped")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How crops are made: everything that changes them but the video itself.
+
+    Parameters
+    ----------
+    landmarks : {"dlib", "openface", "csv"}
+        Who finds the landmarks: the embedded tracker, the OpenFace program, or tables that
+        a program wrote before.
+    faces : {"main", "all", "cropped"}
+        The person seen the most (by time and size), every person, or pictures that are cut
+        about a face already, in which nothing is searched (dlib only).
+    regions : tuple of str
+        Of `microx.schema.REGIONS`.
+    size : int
+        Pixels along a side of each crop.
+    policy, margin
+        See `microx.preprocessing.regions.crop_region`. Under "paper", a crop that fails
+        repeats the last one of its segment, as the authors' pipeline does.
+    frame_rate : float or None
+        Frames a second after resampling by time; None keeps every frame at its own time.
+    max_gap : int
+        Longest gap, in decoded frames, that is filled by interpolation.
+    occlude : str
+        What is put on the faces before they are cropped, such as ``"mask:0.5"``, see
+        `microx.preprocessing.occlusion.parse_occlusions`; landmarks are found without it.
+    occlude_seed : int
+        Which objects, and on which videos.
+    input_fps : float or None
+        Frames a second of folders of images.
+
+    Raises
+    ------
+    InputError
+        If a value is unknown or out of its range.
+    """
+
+    landmarks: str = "dlib"
+    faces: str = "main"
+    regions: tuple[str, ...] = DEFAULT_REGIONS
+    size: int = CROP_SIZE
+    policy: str = "aligned"
+    margin: float = MARGIN
+    frame_rate: float | None = FRAME_RATE
+    max_gap: int = MAX_GAP
+    occlude: str = ""
+    occlude_seed: int = 0
+    input_fps: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "regions", check_regions(self.regions))
+        for name, known in (("landmarks", BACKENDS), ("faces", FACES), ("policy", POLICIES)):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"{name} {getattr(self, name)!r} is unknown; known: {', '.join(known)}"
+                )
+        if self.faces == "cropped" and self.landmarks != "dlib":
+            raise InputError("faces 'cropped' need landmarks 'dlib'; received " + self.landmarks)
+        for name, low, high in (
+            ("size", 4, 1024),
+            ("margin", 0, 2),
+            ("frame_rate", 0.1, 1000),
+            ("max_gap", 0, 100),
+            ("occlude_seed", 0, 2**31),
+            ("input_fps", 0.1, 1000),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise InputError(f"{name} must be from {low} to {high}; received {value}")
+        parse_occlusions(self.occlude)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as JSON has it."""
+        return asdict(self) | {"regions": list(self.regions)}
+
+
+def check_backend(
+    recipe: Recipe,
+    *,
+    openface: str | Path | OpenFace | None = None,
+    landmarks_dir: str | Path | None = None,
+) -> None:
+    """Raise where a landmark backend cannot run at all, before any video is blamed for it.
+
+    Raises
+    ------
+    LandmarkError
+        If dlib's weights or the OpenFace program are not there.
+    InputError
+        If the folder of CSVs is not there.
+    """
+    if recipe.landmarks == "dlib":
+        weights_path()
+    elif recipe.landmarks == "openface":
+        if not isinstance(openface, OpenFace):
+            find_openface(openface, several=recipe.faces == "all")
+    elif landmarks_dir is None or not Path(landmarks_dir).is_dir():
+        raise InputError(
+            f"landmarks 'csv' need a folder of CSVs; found {landmarks_dir or 'none named'}; "
+            "name it with --landmarks-dir"
+        )
