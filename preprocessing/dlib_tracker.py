@@ -56,6 +56,12 @@ class DlibTracker:
 
     Call `locate` with the frames of one video in order.
 
+    Parameters
+    ----------
+    max_gap : int
+        Frames for which a lost face is looked for where it was; after them, a face found there
+        begins a new segment.
+
     Examples
     --------
     >>> tracker = DlibTracker()
@@ -63,7 +69,8 @@ class DlibTracker:
     {}
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_gap: int = MAX_GAP) -> None:
+        self._max_gap = max_gap
         self._tracks: list[_Track] = []
         self._people: list[list[_Portrait]] = []
         self._index = -1
@@ -95,7 +102,9 @@ class DlibTracker:
             self._next_search = self._index
         for track in self._tracks:
             self._follow(track, grey)
-        rejected |= self._end([track for track in self._tracks if track.is_over(self._index)])
+        rejected |= self._end(
+            [track for track in self._tracks if track.is_over(self._index, self._max_gap)]
+        )
         rejected |= self._end(_crossing(self._tracks))
         if not any(track.is_seen and track.is_face for track in self._tracks):
             self._next_search = min(self._next_search, self._searched + _SEARCH_SOON)
@@ -307,8 +316,8 @@ class _Track:
     def is_face(self) -> bool:
         return self.identity is not None or self.evidence >= _CLEAR_SCORE - _NO_EVIDENCE
 
-    def is_over(self, index: int) -> bool:
-        return self.lost_since is not None and index - self.lost_since >= MAX_GAP
+    def is_over(self, index: int, max_gap: int) -> bool:
+        return self.lost_since is not None and index - self.lost_since >= max_gap
 
     def confirm(self, score: float) -> None:
         """Take the detector's word that the face is there."""

@@ -206,7 +206,9 @@ class VideoStream:
     def _locator(self, tables: list[Landmarks] | None) -> _Locator:
         if tables is not None:
             return TableFaces(tables, self.recipe.max_gap)
-        return CroppedFaces() if self.recipe.faces == "cropped" else DlibTracker()
+        if self.recipe.faces == "cropped":
+            return CroppedFaces()
+        return DlibTracker(self.recipe.max_gap)
 
     def _check_rows(self, tables: list[Landmarks] | None, n_decoded: int) -> None:
         if not tables:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from microx import build_corpus
+from microx import build_corpus, load_corpus
 from microx.crops import hash_crops
 from microx.labels import read_labels
 from microx.preprocessing.landmarks import write_openface_csv
@@ -73,6 +73,17 @@ def avi_of_no_frame(path):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30.0, (64, 64))
     assert writer.isOpened()
     writer.release()
+
+
+def avi_that_claims(bench, path, side):
+    """Write a motion JPEG that says in both its headers that it has this many pixels a side."""
+    bench.convert("-c:v", "mjpeg", path)
+    data, claim = bytearray(path.read_bytes()), side.to_bytes(4, "little") * 2
+    for header, offset in ((b"avih", 40), (b"strf", 12)):
+        at = data.index(header) + offset
+        assert data[at : at + 4] == (160).to_bytes(4, "little")
+        data[at : at + 8] = claim
+    path.write_bytes(data)
 
 
 def cut_short(path, share):
@@ -142,6 +153,19 @@ def test_a_file_that_cannot_be_used_is_a_row(case, bench, takes, good_alone, tmp
     assert "\n" not in row["reason"]
 
 
+def test_all_of_them_at_once_say_nothing_on_stderr(bench, takes, microx, tmp_path):
+    for place, (write, _) in enumerate([*SKIPPED.values(), *USABLE.values()]):
+        (tmp_path / "v" / "sad" / str(place)).mkdir(parents=True)
+        write(bench, tmp_path / "v" / "sad" / str(place))
+    run = microx("preprocess", tmp_path / "v", "--out", tmp_path / "c", "--workers", 2)
+    said = [line for line in run.stderr.splitlines() if not line.startswith("libpng error")]
+    assert (run.returncode, said) == (0, [])  # libpng cannot be silenced
+    manifest = load_corpus(tmp_path / "c").manifest
+    n_copies = int(manifest["reason"].str.startswith("a copy of").sum())
+    assert len(manifest) == len(SKIPPED) + len(USABLE)
+    assert (manifest["status"] == "done").sum() == len(USABLE) - n_copies
+
+
 def build_beside_good(takes, good_alone, tmp_path, *, before=None, **arguments):
     """Build with the good video beside; check that it is as if alone; return the other rows."""
     put(takes["happy"], tmp_path / "v" / "happy" / "good.mp4")
@@ -181,6 +205,7 @@ USABLE = {
         1,
     ),
     "cmyk": (lambda b, d: Image.fromarray(b.frames[0]).convert("CMYK").save(d / "x.jpg"), 1),
+    "a huge claim": (lambda b, d: avi_that_claims(b, d / "x.avi", 60_000), 22),
     "linked": (lambda b, d: (d / "x.mp4").symlink_to(b.take), 22),
 }
 
