@@ -5,20 +5,16 @@ from __future__ import annotations
 import csv
 import fcntl
 import hashlib
-import importlib.util
 import json
-import logging
 import re
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import cv2
-import joblib
 import pandas as pd
 
 import microx
@@ -36,15 +32,13 @@ from microx.errors import CorpusError, InputError, LandmarkError
 from microx.files import is_leftover, remove_leftovers, whole_file
 from microx.labels import Labels
 from microx.preprocessing.pipeline import stream_video
-from microx.preprocessing.recipe import Recipe, check_backend
+from microx.preprocessing.recipe import PIPELINE_VERSION, Recipe, check_backend
 from microx.preprocessing.video import VIDEO_SUFFIXES, list_files
 from microx.progress import Progress
+from microx.workers import run_here, run_on_dask
 
 _SAFE_ID = re.compile(r"\w[\w.-]*", re.ASCII)
 _OUR_FILES = frozenset({".lock", "corpus.json", "manifest.csv", "crops"})
-_DASK_TIMEOUT_S = 10  # to find the scheduler, and then a worker of it (our choice)
-_IDLE_S = 10  # that a worker without work stays, be it because this process was killed (our choice)
-_KILLED = "its process was killed while it was preprocessed, perhaps for want of memory"
 
 
 def build_corpus(
@@ -137,7 +131,7 @@ def build_corpus(
             for row in usable
         ]
         outcomes: dict[str, dict[str, Any]] = {}
-        run = _run_here(jobs, n_workers) if dask is None else _run_on_dask(jobs, dask)
+        run = run_here(jobs, n_workers) if dask is None else run_on_dask(jobs, dask)
         with closing(run):
             for video_id, outcome in run:
                 outcomes[video_id] = outcome
@@ -163,25 +157,33 @@ class _Job:
 
     def run(self) -> tuple[str, dict[str, Any]]:
         """Preprocess the video unless its file is there already; say what became of it."""
-        cv2.setNumThreads(1)  # the processes share the cores already
         if not self.target.parent.is_dir():
             raise CorpusError(
                 f"{self.target.parent}: expected the corpus's folder; found none; Dask workers "
                 "must see the same paths, and nobody may move a corpus while it is written"
             )
+        n_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # the processes share the cores already
         try:
             return self.video_id, self._outcome()
         except (InputError, LandmarkError, OSError) as error:
             # An OSError here is the video's: one of the corpus's own files is a CorpusError.
             reason = str(error).removeprefix(f"{self.path}: ")
+        finally:
+            cv2.setNumThreads(n_threads)
         for place in self.places:
             reason = reason.replace(f"{place}/", "")
-        return self.video_id, _skipped(" ".join(reason.split()))
+        return self.give_up(" ".join(reason.split()))
+
+    def give_up(self, reason: str) -> tuple[str, dict[str, Any]]:
+        """Leave the video out of the corpus."""
+        return self.video_id, {"status": "skipped", "reason": reason, "faces": []}
 
     def _outcome(self) -> dict[str, Any]:
         table = self._table()
         made_of = {
             "recipe_hash": hash_recipe(self.recipe.as_dict()),
+            "pipeline": str(PIPELINE_VERSION),
             "sha256": _hash_files(list_files(self.path)),
             "landmarks_sha256": _hash_files([table]) if table else "",
         }
@@ -209,113 +211,6 @@ class _Job:
             if path.is_file():
                 return path
         raise InputError(f"{self.tables[0]}: expected the landmarks of this video; found no file")
-
-
-def _skipped(reason: str) -> dict[str, Any]:
-    return {"status": "skipped", "reason": reason, "faces": []}
-
-
-_Outcomes = Generator[tuple[str, dict[str, Any]]]
-
-
-def _run_here(jobs: Sequence[_Job], n_workers: int) -> _Outcomes:
-    """Do the jobs on this machine; give each outcome as it comes."""
-    waiting = {job.video_id: job for job in jobs}
-    while waiting:
-        try:
-            # One by one and two ahead: so the jobs at work are always among the first waiting.
-            with (
-                joblib.parallel_config("loky", idle_worker_timeout=_IDLE_S),
-                joblib.Parallel(
-                    n_jobs=n_workers,
-                    batch_size=1,
-                    pre_dispatch="2*n_jobs",
-                    return_as="generator_unordered",
-                ) as parallel,
-            ):
-                for outcome in parallel([joblib.delayed(_Job.run)(j) for j in waiting.values()]):
-                    del waiting[outcome[0]]
-                    yield outcome
-        except BrokenProcessPool:
-            n_suspects = 3 * joblib.effective_n_jobs(n_workers)
-            for video_id in list(waiting)[:n_suspects]:
-                yield _run_alone(waiting.pop(video_id))
-
-
-def _run_alone(job: _Job) -> tuple[str, dict[str, Any]]:
-    """Do one job, alone, in a process of its own."""
-    try:
-        done: list[tuple[str, dict[str, Any]]] = joblib.Parallel(n_jobs=2)(
-            [joblib.delayed(_Job.run)(job)]
-        )
-    except BrokenProcessPool:
-        return job.video_id, _skipped(_KILLED)
-    return done[0]
-
-
-def _run_on_dask(jobs: Sequence[_Job], address: str) -> _Outcomes:
-    """Do the jobs on Dask's workers; give each outcome as it comes."""
-    with _dask_client(address) as client:
-        from distributed import CancelledError, KilledWorker, as_completed
-
-        job_of = dict(zip(client.map(_Job.run, jobs, pure=False), jobs, strict=True))
-        for future in as_completed(job_of, loop=client.loop):
-            try:
-                yield future.result()
-            except KilledWorker:  # the third one to die of this job
-                yield job_of[future].video_id, _skipped(_KILLED)
-            except CancelledError:
-                raise CorpusError(
-                    f"dask {address}: the scheduler was lost; what is done is kept; start it "
-                    "again, then run the same command again"
-                ) from None
-
-
-def _version() -> str:
-    return microx.__version__
-
-
-def _check_workers(client: Any, address: str) -> None:
-    """Refuse workers that could not do a job: Dask would offer it to them for ever."""
-    try:
-        client.wait_for_workers(1, timeout=_DASK_TIMEOUT_S)
-        # First by a function that any worker has: one it has not is never answered.
-        if not all(client.run(importlib.util.find_spec, __name__).values()):
-            raise ModuleNotFoundError(f"no {__name__}")
-        found = set(client.run(_version).values())
-    except TimeoutError:
-        raise CorpusError(
-            f"dask {address}: expected a worker; found none; start one: dask worker {address}"
-        ) from None
-    except Exception as error:  # whatever an import there raises
-        found = {f"{type(error).__name__}: {error}"}
-    if found != {_version()}:
-        raise CorpusError(
-            f"dask {address}: expected workers with microx {_version()}; found "
-            f"{', '.join(sorted(found))}; install the same microx there"
-        )
-
-
-@contextmanager
-def _dask_client(address: str) -> Iterator[Any]:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise CorpusError(
-            f"dask {address}: expected the package distributed; run: pip install 'microx[dask]'"
-        ) from None
-    # Its client logs a traceback for what is told here in one line.
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    try:
-        client = Client(address, set_as_default=False, timeout=_DASK_TIMEOUT_S)
-    except (OSError, ValueError) as error:
-        found = " ".join(str(error).split())
-        raise CorpusError(
-            f"dask {address}: expected a Dask scheduler, such as tcp://host:8786; {found}"
-        ) from None
-    with client:
-        _check_workers(client, address)
-        yield client
 
 
 def _check_ids(ids: pd.Series) -> None:

@@ -17,6 +17,9 @@ from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE
 BACKENDS = ("dlib", "openface", "csv")
 FACES = ("main", "all", "cropped")
 
+PIPELINE_VERSION = 1
+"""Raised whenever the same recipe cuts other crops; files made by another version are redone."""
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -132,14 +132,16 @@ def test_a_lost_scheduler_is_one_line_on_the_terminal(takes, tmp_path):
         scheduler.kill()
         stderr = run.communicate(timeout=60)[1]
     assert run.returncode == 1
-    assert stderr.startswith(f"microx: dask {address}: the scheduler was lost; what is done is")
+    assert stderr.startswith(f"microx: dask {address}: the scheduler was lost; what is done is"), (
+        stderr
+    )
     assert stderr.count("\n") == 1
 
 
 @pytest.fixture
 def impatient(monkeypatch):
     """Wait for a scheduler or a worker a second only."""
-    monkeypatch.setattr("microx.building._DASK_TIMEOUT_S", 1)
+    monkeypatch.setattr("microx.workers.DASK_TIMEOUT_S", 1)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -1,0 +1,179 @@
+"""Does jobs in parallel, here or on a Dask cluster, and outlives a worker that is killed."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import joblib
+
+import microx
+from microx.errors import CorpusError
+
+DASK_TIMEOUT_S = 10
+"""To find the scheduler, and then a worker of it (our choice)."""
+
+IDLE_S = 10
+"""That a worker without work stays, be it because this process was killed (our choice)."""
+
+KILLED = "its process was killed while it was preprocessed, perhaps for want of memory"
+
+_CHATTY = ("distributed", "distributed.client", "distributed.comm", "tornado.application")
+
+Outcome = tuple[str, dict[str, Any]]
+"""A video's id and what became of it."""
+
+Outcomes = Generator[Outcome]
+
+
+class Job(Protocol):
+    """Something to do with one video; it can be sent to another process."""
+
+    @property
+    def video_id(self) -> str:
+        """Whose job it is."""
+
+    def run(self) -> Outcome:
+        """Do it."""
+
+    def give_up(self, reason: str) -> Outcome:
+        """Say that it cannot be done."""
+
+
+def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:
+    """Do jobs in processes of this machine.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Of different video ids.
+    n_workers : int
+        Processes; 1 for none but this one, -1 for one per core.
+
+    Yields
+    ------
+    tuple
+        What each job's `run` returns, in the order in which they end. A job that kills its
+        process is done once more, alone, and then given up by its `give_up`.
+    """
+    waiting = {job.video_id: job for job in jobs}
+    while waiting:
+        try:
+            # One by one and two ahead: so the jobs at work are always among the first waiting.
+            with (
+                joblib.parallel_config("loky", idle_worker_timeout=IDLE_S),
+                joblib.Parallel(
+                    n_jobs=n_workers,
+                    batch_size=1,
+                    pre_dispatch="2*n_jobs",
+                    return_as="generator_unordered",
+                ) as parallel,
+            ):
+                for outcome in parallel([joblib.delayed(_do)(j) for j in waiting.values()]):
+                    del waiting[outcome[0]]
+                    yield outcome
+        except BrokenProcessPool:
+            n_suspects = 3 * joblib.effective_n_jobs(n_workers)
+            for video_id in list(waiting)[:n_suspects]:
+                yield _run_alone(waiting.pop(video_id))
+
+
+def _run_alone(job: Job) -> Outcome:
+    """Do one job, alone, in a process of its own."""
+    try:
+        done: list[Outcome] = joblib.Parallel(n_jobs=2)([joblib.delayed(_do)(job)])
+    except BrokenProcessPool:
+        return job.give_up(KILLED)
+    return done[0]
+
+
+def run_on_dask(jobs: Sequence[Job], address: str) -> Outcomes:
+    """Do jobs on the workers of a Dask scheduler; see `run_here`.
+
+    Raises
+    ------
+    CorpusError
+        If the package distributed is not installed, no scheduler or worker answers, or the
+        workers have another microx.
+    """
+    with _quiet(), _dask_client(address) as client:
+        from distributed import CancelledError, KilledWorker, as_completed
+
+        job_of = dict(zip(client.map(_do, jobs, pure=False), jobs, strict=True))
+        for future in as_completed(job_of, loop=client.loop):
+            try:
+                yield future.result()
+            except KilledWorker:  # the third one to die of this job
+                yield job_of[future].give_up(KILLED)
+            except CancelledError:
+                raise CorpusError(
+                    f"dask {address}: the scheduler was lost; what is done is kept; start it "
+                    "again, then run the same command again"
+                ) from None
+
+
+def _version() -> str:
+    return microx.__version__
+
+
+def _check_workers(client: Any, address: str) -> None:
+    """Refuse workers that could not do a job: Dask would offer it to them for ever."""
+    try:
+        client.wait_for_workers(1, timeout=DASK_TIMEOUT_S)
+        # First by a function that any worker has: one it has not is never answered.
+        if not all(client.run(importlib.util.find_spec, __name__).values()):
+            raise ModuleNotFoundError(f"no {__name__}")
+        found = set(client.run(_version).values())
+    except TimeoutError:
+        raise CorpusError(
+            f"dask {address}: expected a worker; found none; start one: dask worker {address}"
+        ) from None
+    except Exception as error:  # whatever an import there raises
+        found = {f"{type(error).__name__}: {error}"}
+    if found != {_version()}:
+        raise CorpusError(
+            f"dask {address}: expected workers with microx {_version()}; found "
+            f"{', '.join(sorted(found))}; install the same microx there"
+        )
+
+
+@contextmanager
+def _dask_client(address: str) -> Iterator[Any]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise CorpusError(
+            f"dask {address}: expected the package distributed; run: pip install 'microx[dask]'"
+        ) from None
+    try:
+        client = Client(address, set_as_default=False, timeout=DASK_TIMEOUT_S)
+    except (OSError, ValueError) as error:
+        found = " ".join(str(error).split())
+        raise CorpusError(
+            f"dask {address}: expected a Dask scheduler, such as tcp://host:8786; {found}"
+        ) from None
+    with client:
+        _check_workers(client, address)
+        yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask from logging tracebacks of what is told here in one line."""
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _do(job: Job) -> Outcome:
+    return job.run()
