@@ -100,20 +100,32 @@ def run_on_dask(jobs: Sequence[Job], address: str) -> Outcomes:
         If the package distributed is not installed, no scheduler or worker answers, or the
         workers have another microx.
     """
-    with _quiet(), _dask_client(address) as client:
-        from distributed import CancelledError, KilledWorker, as_completed
+    distributed = _import_distributed(address)
+    lost = (distributed.CancelledError, distributed.comm.CommClosedError)
+    with _quiet():
+        try:
+            with _dask_client(address) as client:
+                job_of = dict(zip(client.map(_do, jobs, pure=False), jobs, strict=True))
+                for future in distributed.as_completed(job_of, loop=client.loop):
+                    try:
+                        yield future.result()
+                    except distributed.KilledWorker:  # the third one to die of this job
+                        yield job_of[future].give_up(KILLED)
+        except lost:
+            raise CorpusError(
+                f"dask {address}: the scheduler was lost; what is done is kept; start it again, "
+                "then run the same command again"
+            ) from None
 
-        job_of = dict(zip(client.map(_do, jobs, pure=False), jobs, strict=True))
-        for future in as_completed(job_of, loop=client.loop):
-            try:
-                yield future.result()
-            except KilledWorker:  # the third one to die of this job
-                yield job_of[future].give_up(KILLED)
-            except CancelledError:
-                raise CorpusError(
-                    f"dask {address}: the scheduler was lost; what is done is kept; start it "
-                    "again, then run the same command again"
-                ) from None
+
+def _import_distributed(address: str) -> Any:
+    try:
+        import distributed
+    except ImportError:
+        raise CorpusError(
+            f"dask {address}: expected the package distributed; run: pip install 'microx[dask]'"
+        ) from None
+    return distributed
 
 
 def _version() -> str:
@@ -143,12 +155,8 @@ def _check_workers(client: Any, address: str) -> None:
 
 @contextmanager
 def _dask_client(address: str) -> Iterator[Any]:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise CorpusError(
-            f"dask {address}: expected the package distributed; run: pip install 'microx[dask]'"
-        ) from None
+    from distributed import Client
+
     try:
         client = Client(address, set_as_default=False, timeout=DASK_TIMEOUT_S)
     except (OSError, ValueError) as error:
