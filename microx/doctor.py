@@ -108,15 +108,15 @@ def diagnose(*, openface: str | None = None, progress: Progress | None = None) -
     return findings
 
 
-def is_well(findings: list[Finding]) -> bool:
-    """Tell whether the default landmark backend works.
+def is_well(findings: list[Finding], backend: str = "dlib") -> bool:
+    """Tell whether a landmark backend, the default one unless named, finds the drawn face.
 
     Examples
     --------
     >>> is_well([Finding("try dlib", "ok", "")]), is_well([])
     (True, False)
     """
-    return any(finding.name == "try dlib" and finding.state == "ok" for finding in findings)
+    return any(finding.name == f"try {backend}" and finding.state == "ok" for finding in findings)
 
 
 def try_backend(backend: str, openface: str | None = None) -> tuple[int, int, float]:
@@ -272,10 +272,10 @@ def _look_at_opencv() -> Finding:
 
 
 def _look_at_dlib() -> Finding:
-    from microx.preprocessing.dlib_tracker import weights_path
+    from microx.preprocessing.weights import find_weights
 
     try:
-        weights = weights_path()
+        weights = find_weights()
     except MicroxError as error:
         return Finding("dlib", "missing", str(error))
     number = _version("dlib-bin") or _version("dlib")

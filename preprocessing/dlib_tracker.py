@@ -12,19 +12,18 @@ several and no faces, unless they say otherwise.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from microx.errors import LandmarkError
 from microx.preprocessing.faces import MAX_GAP, Face, Sighting, Status
 from microx.preprocessing.follower import PATCH, Follower
+from microx.preprocessing.people import People, Portrait
+from microx.preprocessing.weights import find_weights
 
 # dlib's detector score: above 0 it calls a window a face.
 _CLEAR_SCORE = 0.1  # one look of this score, or several of less, make a track a face
@@ -36,23 +35,22 @@ _LOOK_EVERY = 15  # frames between two looks at a followed face
 _SEARCH_EVERY = 90  # frames between two searches for new faces while some are followed
 _SEARCH_SOON = 2  # the same while none is, or only doubtful ones
 _SEARCH_CLOSELY_EVERY = 5  # searches in vain of which one is made again for small faces
-_MAX_FACES = 4  # followed at once, the largest first
+_MAX_FACES = 10  # followed at once, the largest first
+_CLEARLY_LARGER = 1.5  # times as wide: a face for which the smallest of too many is given up
 _LOOK_SCALE = 0.8  # of a follower's patch, that leaves a face just large enough for the detector
 _PATIENCE = 6  # looks in vain at a face that still looks the same: hidden, or turned aside
 _LONG_SIDE = 960  # px; a larger frame is searched at this size
 _CLOSE_LONG_SIDE = 1920  # px; a frame is searched at this size for small faces
 _SMALL_FACE = 80  # px, the least side of a face that dlib's detector finds
 _DOUBT = 0.15  # outer-eye distances between flow and fit
+_COLLAPSED = 0.3  # of the points that the flow carries; below, the face has gone or changed
+_UNDECIDED = 75  # frames after which a doubtful track is no face
 _LEAST_CROP = 24  # px
 _ALIKE = 0.5  # correlation of two pictures of one face
-# Distance of two descriptors below which they show one person: dlib's own example says 0.6
-# (face_recognition.py); a face smaller than the descriptor was made for looks like many.
-_SAME_PERSON, _SAME_SMALL_PERSON = 0.55, 0.40
-_SMALL_PORTRAIT = 60  # px, side of the detector's box
 
 
 class DlibTracker:
-    """Follows every face of a video, up to four at a time.
+    """Follows every face of a video, up to ten at a time.
 
     Call `locate` with the frames of one video in order.
 
@@ -72,7 +70,8 @@ class DlibTracker:
     def __init__(self, max_gap: int = MAX_GAP) -> None:
         self._max_gap = max_gap
         self._tracks: list[_Track] = []
-        self._people: list[list[_Portrait]] = []
+        self._people = People()
+        self._rejected: set[int] = set()
         self._index = -1
         self._n_segments = 0
         self._n_in_vain = 0
@@ -95,135 +94,155 @@ class DlibTracker:
             the detector's own threshold, 0.98 for a clear face), less where flow and fit part.
         """
         self._index += 1
+        self._rejected = set()
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        rejected: set[int] = set()
         if cut:
-            rejected |= self._end(self._tracks)
+            self._end(self._tracks)
             self._next_search = self._index
-        for track in self._tracks:
-            self._follow(track, grey)
-        rejected |= self._end(
-            [track for track in self._tracks if track.is_over(self._index, self._max_gap)]
-        )
-        rejected |= self._end(_crossing(self._tracks))
+        for track in list(self._tracks):
+            self._follow(track, rgb, grey)
+        self._end([track for track in self._tracks if track.is_over(self._index, self._max_gap)])
+        self._end(_crossing(self._tracks))
         if not any(track.is_seen and track.is_face for track in self._tracks):
             self._next_search = min(self._next_search, self._searched + _SEARCH_SOON)
         if self._index >= self._next_search:
-            self._search(grey)
-        identities = {}
-        for track in self._tracks:
-            if track.is_seen and track.portrait_due:
-                track.take_portrait(rgb)
-            if track.identity is None and track.is_face and track.is_seen:
-                track.identity = identities[track.segment] = self._recognise(track)
+            self._search(rgb, grey)
+        identities = self._recognise(rgb)
         return Sighting(
             faces={track.segment: track.face() for track in self._tracks if track.is_seen},
             identities=identities,
-            rejected=frozenset(rejected),
+            rejected=frozenset(self._rejected),
         )
 
-    def _follow(self, track: _Track, grey: np.ndarray) -> None:
+    def _follow(self, track: _Track, rgb: np.ndarray, grey: np.ndarray) -> None:
         """Carry one track into this frame, or look for it where it was lost."""
         if not track.is_seen:
             hit = self._look(track, grey)
             if hit is not None:
-                track.resume(Follower(_fit, grey, hit[0]), hit[1], self._index)
+                self._resume(track, hit, rgb, grey)
             return
         before = track.follower.xy
         track.follower.step(grey)
         track.status = Status.TRACKED
-        doubtful = track.follower.doubt > _DOUBT or track.follower.share_carried < 0.3
+        collapsed = track.follower.share_carried < _COLLAPSED
+        doubtful = collapsed or track.follower.doubt > _DOUBT
         if not _is_inside(track.follower.box, grey.shape):
             self._lose(track, before)
         elif doubtful or self._index - track.looked >= _LOOK_EVERY:
             hit = self._look(track, grey)
             track.looked = self._index
-            if hit is not None:
-                track.confirm(hit[1])
+            if hit is not None and collapsed:
+                self._resume(track, hit, rgb, grey)
+            elif hit is not None:
+                track.confirm(hit.score)
             else:
                 track.looks_in_vain += 1
                 stays = track.identity is not None and track.looks_in_vain <= _PATIENCE
-                if doubtful or not stays or not track.looks_alike():
+                if doubtful or not stays or not track.looks_like(track.follower):
                     self._lose(track, before)
+
+    def _resume(self, track: _Track, hit: _Hit, rgb: np.ndarray, grey: np.ndarray) -> bool:
+        """Go on with a face found where the flow lost it; if it is another one, end the track.
+
+        A cut to another face in the same place looks to the flow like a face that was hidden.
+        """
+        follower = Follower(_fit, grey, hit.box)
+        portrait = Portrait(rgb, follower.xy, follower.box)
+        known = track.portrait
+        if track.looks_like(follower) or (known is not None and known.distance(portrait) < 1):
+            track.resume(follower, hit.score, self._index)
+            return True
+        self._end([track])
+        self._next_search = self._index
+        return False
 
     def _lose(self, track: _Track, last_seen: np.ndarray) -> None:
         """Give a face up where it was last seen, not where the flow has gone without it."""
         track.lost_since, track.follower.xy = self._index, last_seen
         if track.identity is not None and track.portrait is not None:
-            self._people[track.identity].append(track.portrait)
+            self._people.remember(track.identity, track.portrait)
 
-    def _look(self, track: _Track, grey: np.ndarray) -> tuple[np.ndarray, float] | None:
-        """Run the detector about the place of a track; a hit is its box in the frame and score."""
+    def _look(self, track: _Track, grey: np.ndarray) -> _Hit | None:
+        """Run the detector about the place of a track."""
         follower = track.follower
         patch = follower.patch if track.is_seen else follower.cut(grey)
         expected = follower.patch_box
         hits = [
-            (box, score)
-            for box, score in _detect(patch, _LOOK_SCALE, _FOLLOWED_SCORE)
-            if _overlap(box, expected) > 0.3
+            hit
+            for hit in _detect(patch, _LOOK_SCALE, _FOLLOWED_SCORE)
+            if _overlap(hit.box, expected) > 0.3
         ]
         if not hits:
             return None
-        box, score = max(hits, key=lambda hit: hit[1])
+        box, score = max(hits, key=lambda hit: hit.score)
         centre = follower.to_frame((box[:2] + box[2:]) / 2)
         half = (box[2] - box[0]) / 2 / follower.scale
-        return np.concatenate([centre - half, centre + half]), score
+        return _Hit(np.concatenate([centre - half, centre + half]), score)
 
-    def _search(self, grey: np.ndarray) -> None:
+    def _search(self, rgb: np.ndarray, grey: np.ndarray) -> None:
         """Look for new faces in the whole frame."""
         seen = [track.follower.box for track in self._tracks if track.is_seen]
         self._searched, self._next_search = self._index, self._index + _SEARCH_EVERY
         scale = min(1.0, _LONG_SIDE / max(grey.shape))
         hits = _detect(grey, scale, _NEW_SCORE)
-        known = seen + [box for box, _ in hits]
+        known = seen + [hit.box for hit in hits]
         if not any((box[2] - box[0]) * scale > 1.2 * _SMALL_FACE for box in known):
             if known or self._n_in_vain % _SEARCH_CLOSELY_EVERY == 0:
                 hits += _detect(grey, _CLOSE_LONG_SIDE / max(grey.shape), _NEW_SCORE)
             self._n_in_vain = 0 if known else self._n_in_vain + 1
-        hits.sort(key=lambda hit: hit[0][2] - hit[0][0], reverse=True)
-        for box, score in hits:
-            near = [track for track in self._tracks if _overlap(box, track.follower.box) > 0.2]
-            if near and not near[0].is_seen:
-                near[0].resume(Follower(_fit, grey, box), score, self._index)
-            if near or any(_overlap(box, other) > 0.2 for other in seen):
+        for hit in sorted(hits, key=lambda hit: hit.side, reverse=True):
+            if any(_overlap(hit.box, other) > 0.2 for other in seen):
+                continue
+            seen.append(hit.box)
+            lost = [track for track in self._tracks if not track.is_seen]
+            near = [track for track in lost if _overlap(hit.box, track.follower.box) > 0.2]
+            if near and self._resume(near[0], hit, rgb, grey):
                 continue
             if len(self._tracks) >= _MAX_FACES:
-                self._make_room(box, score)
+                self._make_room(hit)
             if len(self._tracks) < _MAX_FACES:
-                seen.append(box)
-                follower = Follower(_fit, grey, box)
-                self._tracks.append(_Track(self._n_segments, follower, score, self._index))
+                follower = Follower(_fit, grey, hit.box)
+                self._tracks.append(_Track(self._n_segments, follower, hit.score, self._index))
                 self._n_segments += 1
+        self._next_search = self._index + _SEARCH_EVERY
 
-    def _make_room(self, box: np.ndarray, score: float) -> None:
-        """Give up an unconfirmed track for a clear face."""
+    def _make_room(self, hit: _Hit) -> None:
+        """Give up a doubtful track for a clear face, or the smallest for a much larger one."""
+        if hit.score < _CLEAR_SCORE:
+            return
         doubtful = [track for track in self._tracks if track.identity is None]
-        if doubtful and score >= _CLEAR_SCORE:
-            self._tracks.remove(min(doubtful, key=lambda track: track.evidence))
+        smallest = min(self._tracks, key=lambda track: track.side)
+        if doubtful:
+            self._end([min(doubtful, key=lambda track: track.evidence)])
+        elif hit.side > _CLEARLY_LARGER * smallest.side:
+            self._end([smallest])
 
-    def _end(self, tracks: list[_Track]) -> set[int]:
-        """Take tracks off; return the segments among them that never were a face."""
-        ending = list(tracks)
-        for track in ending:
+    def _end(self, tracks: list[_Track]) -> None:
+        """Take tracks off; those that nobody was known by never were a face."""
+        for track in list(tracks):
             self._tracks.remove(track)
-            if track.is_seen and track.identity is not None and track.portrait is not None:
-                self._people[track.identity].append(track.portrait)
-        return {track.segment for track in ending if track.identity is None}
+            if track.identity is None:
+                self._rejected.add(track.segment)
+            elif track.is_seen and track.portrait is not None:
+                self._people.remember(track.identity, track.portrait)
 
-    def _recognise(self, track: _Track) -> int:
-        """Say who a face is: someone seen before who is not in sight, or someone new."""
-        present = {other.identity for other in self._tracks if other.is_seen}
-        absent = [i for i in range(len(self._people)) if i not in present]
-        if absent and track.portrait is not None:
-            near = {
-                i: min((p.distance(track.portrait) for p in self._people[i]), default=math.inf)
-                for i in absent
-            }
-            best = min(near, key=lambda i: near[i])
-            if near[best] < 1:
-                return best
-        self._people.append([])
-        return len(self._people) - 1
+    def _recognise(self, rgb: np.ndarray) -> dict[int, int]:
+        """Say who the faces are that have become certain: segment to identity."""
+        identities: dict[int, int] = {}
+        for track in self._tracks:
+            if track.is_seen and track.identity is not None:
+                self._people.see(track.identity, self._index)
+        for track in [track for track in self._tracks if track.is_seen]:
+            if track.portrait is None or track.portrait_due:
+                track.portrait = Portrait(rgb, track.follower.xy, track.follower.box)
+                track.portrait_due = False
+            if track.identity is None and track.is_face:
+                identity = self._people.recognise(track.portrait, track.began)
+                self._people.see(identity, self._index)
+                # Whoever is here is not to be waited for where they were lost.
+                self._end([other for other in self._tracks if other.identity == identity])
+                track.identity = identities[track.segment] = identity
+        return identities
 
 
 class CroppedFaces:
@@ -267,24 +286,15 @@ class CroppedFaces:
         return Sighting({self._segment: face}, identities)
 
 
-@dataclass(eq=False)
-class _Portrait:
-    """A face cut out for dlib's descriptor, which is worked out only where it is asked for."""
+class _Hit(NamedTuple):
+    """What the detector found: a box xyxy in pixels, and its score."""
 
-    chip: np.ndarray
-    is_small: bool
-    _descriptor: np.ndarray | None = None
-
-    def distance(self, other: _Portrait) -> float:
-        """How unlike two faces are; below 1, they are one person."""
-        limit = _SAME_SMALL_PERSON if self.is_small or other.is_small else _SAME_PERSON
-        return float(np.linalg.norm(self.descriptor - other.descriptor)) / limit
+    box: np.ndarray
+    score: float
 
     @property
-    def descriptor(self) -> np.ndarray:
-        if self._descriptor is None:
-            self._descriptor = np.array(_describer().compute_face_descriptor(self.chip))
-        return self._descriptor
+    def side(self) -> float:
+        return float(self.box[2] - self.box[0])
 
 
 @dataclass(eq=False)
@@ -301,11 +311,12 @@ class _Track:
     looks_in_vain: int = 0
     lost_since: int | None = None
     status: Status = Status.DETECTED
-    portrait: _Portrait | None = None
+    portrait: Portrait | None = None
     portrait_due: bool = True
     _known: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
+        self.began = self.looked
         self.confirm(self.score)
 
     @property
@@ -316,8 +327,16 @@ class _Track:
     def is_face(self) -> bool:
         return self.identity is not None or self.evidence >= _CLEAR_SCORE - _NO_EVIDENCE
 
+    @property
+    def side(self) -> float:
+        box = self.follower.box
+        return float(box[2] - box[0])
+
     def is_over(self, index: int, max_gap: int) -> bool:
-        return self.lost_since is not None and index - self.lost_since >= max_gap
+        if self.lost_since is not None:
+            return index - self.lost_since >= max_gap
+        undecided = self.identity is None and not self.is_face
+        return undecided and (self.evidence < 0 or index - self.began > _UNDECIDED)
 
     def confirm(self, score: float) -> None:
         """Take the detector's word that the face is there."""
@@ -325,15 +344,15 @@ class _Track:
         self.portrait_due |= score > self.best_score
         self.best_score = max(score, self.best_score)
         self.evidence += score - _NO_EVIDENCE
-        self._known = self._look_of_face()
+        self._known = _look_of(self.follower)
 
     def resume(self, follower: Follower, score: float, index: int) -> None:
         self.follower, self.lost_since, self.looked = follower, None, index
         self.confirm(score)
 
-    def looks_alike(self) -> bool:
-        """Tell whether the face still looks as it did when last detected."""
-        alike = cv2.matchTemplate(self._look_of_face(), self._known, cv2.TM_CCOEFF_NORMED)
+    def looks_like(self, follower: Follower) -> bool:
+        """Tell whether a face looks as this one did when last detected."""
+        alike = cv2.matchTemplate(_look_of(follower), self._known, cv2.TM_CCOEFF_NORMED)
         return float(alike[0, 0]) > _ALIKE
 
     def face(self) -> Face:
@@ -343,48 +362,14 @@ class _Track:
             confidence *= 0.5
         return Face(self.follower.xy.astype(np.float32), confidence, self.status)
 
-    def take_portrait(self, rgb: np.ndarray) -> None:
-        import dlib
 
-        points = dlib.points([dlib.point(round(x), round(y)) for x, y in self.follower.xy.tolist()])
-        box = dlib.rectangle(*(round(edge) for edge in self.follower.box.tolist()))
-        shape = dlib.full_object_detection(box, points)
-        is_small = box.width() < _SMALL_PORTRAIT
-        self.portrait = _Portrait(dlib.get_face_chip(rgb, shape), is_small)
-        self.portrait_due = False
-
-    def _look_of_face(self) -> np.ndarray:
-        left, top, right, bottom = np.clip(self.follower.patch_box, 0, PATCH).astype(int)
-        face = self.follower.patch[top:bottom, left:right]
-        if face.size == 0:
-            return np.zeros((24, 24), np.uint8)
-        return cv2.resize(face, (24, 24), interpolation=cv2.INTER_AREA)
-
-
-def weights_path() -> Path:
-    """Path of dlib's 68-point weights inside the package face-recognition-models.
-
-    The package itself is not imported, because it needs the retired ``pkg_resources``.
-
-    Raises
-    ------
-    LandmarkError
-        If the package or the file in it is not installed.
-    """
-    return _weights("shape_predictor_68_face_landmarks.dat")
-
-
-def _weights(name: str) -> Path:
-    spec = importlib.util.find_spec("face_recognition_models")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        path = Path(folder) / "models" / name
-        if path.is_file():
-            return path
-    raise LandmarkError(
-        f"dlib landmarks: expected {name} of the package face-recognition-models; found none; "
-        "run: pip install face-recognition-models"
-    )
+def _look_of(follower: Follower) -> np.ndarray:
+    """The face itself, small and level, ``(24, 24)`` grey."""
+    left, top, right, bottom = np.clip(follower.patch_box, 0, PATCH).astype(int)
+    face = follower.patch[top:bottom, left:right]
+    if face.size == 0:
+        return np.zeros((24, 24), np.uint8)
+    return cv2.resize(face, (24, 24), interpolation=cv2.INTER_AREA)
 
 
 def _crossing(tracks: list[_Track]) -> list[_Track]:
@@ -410,8 +395,8 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return shared / float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared)
 
 
-def _detect(grey: np.ndarray, scale: float, threshold: float) -> list[tuple[np.ndarray, float]]:
-    """Run dlib's detector at a scale; a hit is a box xyxy in pixels of `grey`, and a score."""
+def _detect(grey: np.ndarray, scale: float, threshold: float) -> list[_Hit]:
+    """Run dlib's detector at a scale; boxes are in pixels of `grey`."""
     if min(grey.shape) * scale < 8:
         return []
     if scale != 1.0:
@@ -419,7 +404,7 @@ def _detect(grey: np.ndarray, scale: float, threshold: float) -> list[tuple[np.n
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=interpolation)
     rectangles, scores, _ = _detector().run(np.ascontiguousarray(grey), 0, threshold)
     boxes = [np.array([r.left(), r.top(), r.right(), r.bottom()]) / scale for r in rectangles]
-    return list(zip(boxes, scores, strict=True))
+    return [_Hit(box, score) for box, score in zip(boxes, scores, strict=True)]
 
 
 def _fit(grey: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -441,13 +426,4 @@ def _detector() -> Any:
 def _predictor() -> Any:
     import dlib
 
-    return dlib.shape_predictor(str(weights_path()))
-
-
-@cache
-def _describer() -> Any:
-    import dlib
-
-    return dlib.face_recognition_model_v1(
-        str(_weights("dlib_face_recognition_resnet_model_v1.dat"))
-    )
+    return dlib.shape_predictor(str(find_weights()))

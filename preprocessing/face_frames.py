@@ -25,7 +25,7 @@ class Ledger:
         Frames the container promised, frames that came, and those of them whose time the
         stream did not give.
     n_cuts : int
-        Shot cuts.
+        Shot cuts, and holes in time, in which no picture is shown.
     n_rejected : int
         Stretches in which something was followed for a while and found to be no face.
     """

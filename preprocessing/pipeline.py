@@ -6,6 +6,7 @@ filled, a steady rate, the occluder if one is asked for, crops.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from microx.preprocessing.shots import CutFinder
 from microx.preprocessing.video import Frame, probe_video, read_frames, resample_frames
 from microx.progress import Progress
 from microx.schema import N_LANDMARKS
+
+_HOLE_S = 0.5
+"""Seconds without a picture from which a step far beyond the usual is a hole (our choice)."""
 
 CHUNK_FRAMES, CHUNK_BYTES = 256, 64 * 2**20
 """What is held of a face at a time, so that memory does not grow with a video (our choice)."""
@@ -69,7 +73,7 @@ def preprocess_video(
     >>> preprocess_video("S01_happy_1.mp4").crops["mouth"].shape  # doctest: +SKIP
     (45, 32, 32, 3)
     """
-    recipe = Recipe(**settings)
+    recipe = Recipe.of(**settings)
     if recipe.faces == "all":
         raise InputError("preprocess_video gives one face; for all, use stream_video")
     stream = stream_video(path, recipe, landmarks_csv=landmarks_csv, openface=openface)
@@ -153,6 +157,11 @@ class VideoStream:
         self._presence: dict[int, float] = {}
 
     @property
+    def occluder(self) -> str:
+        """What is put on the faces, one of `microx.preprocessing.occlusion.OCCLUSIONS`, or ""."""
+        return self._occluder.kind if self._occluder else ""
+
+    @property
     def ledger(self) -> Ledger:
         """What became of every frame; known when the last stretch has come."""
         if self._ledger is None:
@@ -166,7 +175,7 @@ class VideoStream:
 
     def __iter__(self) -> Iterator[FaceFrames]:
         n_claimed = probe_video(self.path, input_fps=self.recipe.input_fps).n_frames_claimed
-        tables = self._tables()
+        tables = self._tables(n_claimed)
         locate = self._locator(tables)
         decoding = _Decoding(self.path, self.recipe, locate, n_claimed, self._progress)
         collector = _Collector(self.recipe, decoding, self._occluder)
@@ -187,21 +196,39 @@ class VideoStream:
             self._presence[piece.face] = self._presence.get(piece.face, 0.0) + size
             yield piece
 
-    def _tables(self) -> list[Landmarks] | None:
+    def _tables(self, n_claimed: int) -> list[Landmarks] | None:
         several = self.recipe.faces == "all"
+        if self.recipe.landmarks == "dlib":
+            return None
         if self.recipe.landmarks == "openface":
-            return run_openface(
-                self.path,
-                command=self._openface,
-                several=several,
-                timeout_s=self._timeout_s,
-                progress=self._progress,
+            return self._run_openface(n_claimed, several=several)
+        if self._landmarks_csv is None:
+            raise InputError(f"{self.path}: landmarks 'csv' need the CSV; found none named")
+        tables = read_landmarks_csv(self._landmarks_csv, several=several or None)
+        if not tables and not several:
+            raise LandmarkError(
+                f"{self._landmarks_csv}: expected a row for each frame; found none below the header"
             )
-        if self.recipe.landmarks == "csv":
-            if self._landmarks_csv is None:
-                raise InputError(f"{self.path}: landmarks 'csv' need the CSV; found none named")
-            return read_landmarks_csv(self._landmarks_csv)
-        return None
+        return tables
+
+    def _run_openface(self, n_claimed: int, *, several: bool) -> list[Landmarks]:
+        if self.path.is_dir():
+            raise InputError(
+                f"{self.path}: landmarks 'openface' are of video files; found a folder of images; "
+                "use --landmarks dlib, or csv"
+            )
+
+        def advance(done: int, total: int, what: str) -> None:
+            if self._progress:
+                self._progress(done, max(done, total, n_claimed), what)
+
+        return run_openface(
+            self.path,
+            command=self._openface,
+            several=several,
+            timeout_s=self._timeout_s,
+            progress=advance,
+        )
 
     def _locator(self, tables: list[Landmarks] | None) -> _Locator:
         if tables is not None:
@@ -213,9 +240,10 @@ class VideoStream:
     def _check_rows(self, tables: list[Landmarks] | None, n_decoded: int) -> None:
         if not tables:
             return
-        # Where several faces share a file, frames without any have no row.
+        # A program that follows several faces writes no row for a frame without any.
         n_rows = len(tables[0])
-        if n_rows > n_decoded or (n_rows < n_decoded and len(tables) == 1):
+        every_frame = self.recipe.faces != "all" and len(tables) == 1
+        if n_rows > n_decoded or (every_frame and n_rows < n_decoded):
             raise LandmarkError(
                 f"{self.path}: expected landmarks for the {n_decoded} frames decoded; found "
                 f"{n_rows} rows; run the landmark program again on this very file"
@@ -240,6 +268,7 @@ class _Decoding:
         self._path, self._recipe, self._locator = path, recipe, locator
         self._n_claimed, self._progress = n_claimed, progress
         self.n_decoded = self.n_untimed = self.n_cuts = 0
+        self._holes: deque[tuple[float, float]] = deque(maxlen=4)  # times a picture is missing
         self.size_hw = (0, 0)
         self.sightings: dict[int, Sighting] = {}
         self.identities: dict[int, int] = {}
@@ -254,10 +283,18 @@ class _Decoding:
             self.sightings[frame.index] = sighting
             yield frame
 
+    def shows(self, time_s: float) -> bool:
+        """Tell whether a picture is shown at a time: not in the middle of a hole."""
+        return not any(start < time_s < end for start, end in self._holes)
+
     def _looked_at(self) -> Iterator[tuple[Frame, Sighting]]:
-        cuts = CutFinder()
+        cuts, steps, last_s = CutFinder(), deque[float](maxlen=31), 0.0
         for frame in read_frames(self._path, input_fps=self._recipe.input_fps):
             cut = cuts.is_cut(frame.rgb[..., 1])  # green is near enough to grey
+            if self._is_hole(frame.time_s - last_s, steps):
+                cut = True
+                self._holes.append((last_s + _HOLE_S / 2, frame.time_s - _HOLE_S / 2))
+            last_s = frame.time_s
             self.n_decoded += 1
             self.n_untimed += not frame.timed
             self.n_cuts += cut
@@ -268,6 +305,13 @@ class _Decoding:
             yield frame, self._locator.locate(frame.rgb, cut=cut)
         if self._progress:
             self._progress(self.n_decoded, self.n_decoded, self._path.name)
+
+    def _is_hole(self, step_s: float, steps: deque[float]) -> bool:
+        """Tell whether a step in time is far beyond the latest ones, and keep it among them."""
+        known = len(steps) >= 5
+        usual_s = float(np.median(steps)) if known else 0.0
+        steps.append(step_s)
+        return known and step_s > max(_HOLE_S, (self._recipe.max_gap + 1) * usual_s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,11 +346,12 @@ class _Collector:
         faces = {
             segment: face
             for segment, face in self._decoding.sightings[frame.index].faces.items()
-            if segment not in self._decoding.rejected
+            if segment not in self._decoding.rejected and self._decoding.shows(time_s)
         }
         rgb = frame.rgb
-        for face in faces.values() if self._occluder else ():
-            rgb = self._occluder.apply(rgb, face.xy) if self._occluder else rgb
+        if self._occluder is not None:
+            for face in faces.values():
+                rgb = self._occluder.apply(rgb, face.xy)
         for segment, face in faces.items():
             self._open.setdefault(segment, (index, []))[1].append(self._cut(segment, face, rgb))
         for segment in list(self._open):
@@ -342,6 +387,8 @@ class _Collector:
                 self._decoding.rejected.add(segment)
             return
         start, ticks = self._open.pop(segment)
+        if ended:
+            self._last_crops.pop(segment, None)
         yield _pack(ticks, identity, segment, start, self._times, self._recipe)
 
     def _cut(self, segment: int, face: Face, rgb: np.ndarray) -> _Tick:
@@ -362,7 +409,8 @@ class _Collector:
                     return _Tick(face, None, np.full_like(boxes, np.nan))
                 crop = last[place]
             crops.append(crop)
-        self._last_crops[segment] = crops
+        if self._recipe.policy == "paper":
+            self._last_crops[segment] = crops
         return _Tick(face, crops, boxes)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from microx.errors import InputError
-from microx.preprocessing.dlib_tracker import weights_path
 from microx.preprocessing.faces import MAX_GAP
 from microx.preprocessing.occlusion import parse_occlusions
 from microx.preprocessing.openface import OpenFace, find_openface
 from microx.preprocessing.regions import MARGIN, POLICIES, check_regions
+from microx.preprocessing.weights import find_weights
 from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE
 
 BACKENDS = ("dlib", "openface", "csv")
@@ -71,6 +71,8 @@ class Recipe:
     input_fps: float | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.regions, str):
+            raise InputError(f"regions must be several names; received the text {self.regions!r}")
         object.__setattr__(self, "regions", check_regions(self.regions))
         for name, known in (("landmarks", BACKENDS), ("faces", FACES), ("policy", POLICIES)):
             if getattr(self, name) not in known:
@@ -79,22 +81,49 @@ class Recipe:
                 )
         if self.faces == "cropped" and self.landmarks != "dlib":
             raise InputError("faces 'cropped' need landmarks 'dlib'; received " + self.landmarks)
-        for name, low, high in (
-            ("size", 4, 1024),
-            ("margin", 0, 2),
-            ("frame_rate", 0.1, 1000),
-            ("max_gap", 0, 100),
-            ("occlude_seed", 0, 2**31),
-            ("input_fps", 0.1, 1000),
-        ):
+        for name, kind, low, high in _RANGES:
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise InputError(f"{name} must be from {low} to {high}; received {value}")
+            if value is not None or name not in ("frame_rate", "input_fps"):
+                object.__setattr__(self, name, _checked(name, value, kind, low, high))
+        if not isinstance(self.occlude, str):
+            raise InputError(f"occlude must be text such as 'mask:0.5'; received {self.occlude!r}")
         parse_occlusions(self.occlude)
+
+    @classmethod
+    def of(cls, **settings: Any) -> Recipe:
+        """Make a recipe of settings by name; one that does not exist raises `InputError`."""
+        known = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise InputError(f"setting {name!r} is unknown; known: {', '.join(known)}")
+        return cls(**settings)
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as JSON has it."""
         return asdict(self) | {"regions": list(self.regions)}
+
+
+_RANGES: tuple[tuple[str, type, float, float], ...] = (
+    ("size", int, 4, 1024),
+    ("margin", float, 0, 2),
+    ("frame_rate", float, 0.1, 1000),
+    ("max_gap", int, 0, 100),
+    ("occlude_seed", int, 0, 2**31),
+    ("input_fps", float, 0.1, 1000),
+)
+
+
+def _checked(name: str, value: Any, kind: type, low: float, high: float) -> float:
+    """Return a number as `kind`, so that equal recipes have equal hashes."""
+    whole = "a whole number " if kind is int else ""
+    try:
+        number: float = kind(value)
+        good = number == value and low <= number <= high
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise InputError(f"{name} must be {whole}from {low:g} to {high:g}; received {value}")
+    return number
 
 
 def check_backend(
@@ -113,7 +142,7 @@ def check_backend(
         If the folder of CSVs is not there.
     """
     if recipe.landmarks == "dlib":
-        weights_path()
+        find_weights()
     elif recipe.landmarks == "openface":
         if not isinstance(openface, OpenFace):
             find_openface(openface, several=recipe.faces == "all")

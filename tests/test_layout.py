@@ -19,6 +19,7 @@ FLOW = (
     *("preprocessing.video", "preprocessing.warping", "preprocessing.landmarks"),
     "preprocessing.faces",
     *("preprocessing.shots", "preprocessing.openface", "preprocessing.follower"),
+    *("preprocessing.weights", "preprocessing.people"),
     *("preprocessing.dlib_tracker", "preprocessing.regions", "preprocessing.placement"),
     *("preprocessing.painting", "preprocessing.hand", "preprocessing.occluders"),
     "preprocessing.occlusion",

@@ -6,10 +6,12 @@ import pytest
 from agreement import Watched, compare_with_openface, find_video, read_film
 
 from microx.errors import LandmarkError
-from microx.preprocessing import dlib_tracker
-from microx.preprocessing.dlib_tracker import CroppedFaces, DlibTracker, weights_path
+from microx.preprocessing import weights
+from microx.preprocessing.dlib_tracker import CroppedFaces, DlibTracker, _fit, _Track
 from microx.preprocessing.faces import Status
+from microx.preprocessing.follower import Follower
 from microx.preprocessing.landmarks import outer_eye_distance, read_openface_csv
+from microx.preprocessing.weights import find_weights
 from microx.synthetic import draw_take
 
 
@@ -164,10 +166,83 @@ def test_crops_too_small_for_landmarks_have_none():
 
 
 def test_missing_weights_are_named(monkeypatch):
-    assert weights_path().is_file()
-    monkeypatch.setattr(dlib_tracker.importlib.util, "find_spec", lambda name: None)
+    assert find_weights().is_file()
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LandmarkError, match="pip install face-recognition-models"):
-        weights_path()
+        find_weights()
+
+
+def _wide(*placed):
+    """A 1280x720 picture with faces: (frame, x, y) each."""
+    picture = np.full((720, 1280, 3), 110, np.uint8)
+    for frame, x, y in placed:
+        picture[y : y + frame.shape[0], x : x + frame.shape[1]] = frame
+    return picture
+
+
+def test_a_doubtful_thing_is_given_up_when_looks_speak_against_it_or_time_runs_out(take):
+    grey = take.frames[0][..., 1]
+    box = np.array([60.0, 80.0, 190.0, 210.0])
+    track = _Track(0, Follower(_fit, grey, box), score=-0.2, looked=10)
+    assert not track.is_face
+    assert not track.is_over(80, max_gap=5)
+    assert track.is_over(86, max_gap=5)
+    track.confirm(-0.45)
+    assert not track.is_over(30, max_gap=5)
+    track.confirm(-0.45)
+    assert track.is_over(30, max_gap=5)
+    for _ in range(4):
+        track.confirm(-0.1)
+    assert track.is_face
+    assert not track.is_over(999, max_gap=5)
+
+
+def test_a_larger_face_that_comes_late_finds_room(take, monkeypatch):
+    monkeypatch.setattr("microx.preprocessing.dlib_tracker._MAX_FACES", 2)
+    small = [cv2.resize(frame, (150, 150)) for frame in take.frames]
+    film = [_wide((frame, 20, 20), (frame, 300, 20)) for frame in small[:10]]
+    film += [
+        _wide((frame, 20, 20), (frame, 300, 20), (cv2.resize(large, (400, 400)), 700, 200))
+        for frame, large in zip(small * 2, [*take.frames] * 2, strict=True)
+    ]
+    tracker = DlibTracker()
+    seen = [tracker.locate(frame) for frame in film]
+    assert any(face.xy[:, 0].mean() > 700 for face in seen[-1].faces.values())
+
+
+@pytest.mark.real
+def test_another_face_in_the_same_place_is_another_segment(real_data):
+    """A cut that changes too little of a wide picture to be seen as one."""
+    one = read_film(real_data / "cremad" / "1001_DFA_ANG_XX.flv")[:25]
+    two = [frame[:, 140:500] for frame in read_film(find_video(real_data, "single_face"))[:25]]
+    film = [_wide((frame, 400, 200)) for frame in one]
+    film += [_wide((cv2.resize(frame, (480, 360)), 400, 200)) for frame in two]
+    seen = Watched(film)
+    for segment in seen.identities:
+        frames = seen.frames_of(segment)
+        assert frames[-1] < 25 or frames[0] >= 25
+    assert len(set(seen.identities.values())) == 2
+
+
+@pytest.mark.real
+def test_two_faces_in_sight_are_never_one_person(real_data):
+    """One person moves aside, and another appears where they were, within a filled gap."""
+    one = [
+        cv2.resize(f, (320, 240)) for f in read_film(real_data / "cremad" / "1001_DFA_ANG_XX.flv")
+    ]
+    two = [cv2.resize(f, (427, 240)) for f in read_film(find_video(real_data, "single_face"))]
+    film = [_wide((frame, 100, 200)) for frame in one[:10]]
+    film += [_wide((frame, 800, 200)) for frame in one[10:13]]
+    film += [
+        _wide((a, 800, 200), (b, 46, 200)) for a, b in zip(one[13:60], two[13:60], strict=True)
+    ]
+    seen = Watched(film)
+    for faces in seen.faces:
+        people = [seen.identities[s] for s in faces if s in seen.identities]
+        assert len(people) == len(set(people))
+    for segment in seen.identities:
+        places = [seen.faces[i][segment].xy[:, 0].mean() > 640 for i in seen.frames_of(segment)]
+        assert len(set(places)) == 1
 
 
 @pytest.mark.real

@@ -1,3 +1,4 @@
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -159,12 +160,17 @@ def test_an_occluder_is_put_on_before_cropping_and_landmarks_stay(video, take):
     [
         ({"faces": "both"}, "faces 'both' is unknown; known: main, all, cropped"),
         ({"policy": "loose"}, "policy 'loose' is unknown"),
-        ({"size": 2}, "size must be from 4 to 1024; received 2"),
+        ({"size": 2}, "size must be a whole number from 4 to 1024; received 2"),
         ({"frame_rate": 0}, "frame_rate must be from 0.1 to 1000"),
-        ({"max_gap": -1}, "max_gap must be from 0 to 100"),
+        ({"max_gap": -1}, "max_gap must be a whole number from 0 to 100"),
         ({"faces": "cropped", "landmarks": "csv"}, "faces 'cropped' need landmarks 'dlib'"),
         ({"occlude": "hat"}, "hat"),
         ({"regions": ("ear",)}, "region 'ear' is unknown"),
+        ({"regions": "mouth"}, "regions must be several names"),
+        ({"size": 32.5}, "size must be a whole number"),
+        ({"max_gap": None}, "max_gap must be a whole number"),
+        ({"frame_rate": "native"}, "frame_rate must be from"),
+        ({"occlude": {"mask": 0.5}}, "occlude must be text"),
     ],
 )
 def test_a_recipe_out_of_range_is_refused(settings, said):
@@ -261,3 +267,54 @@ def test_openface_that_stops_half_way_is_not_believed(video, openface, monkeypat
     monkeypatch.setenv("FAKE_OPENFACE", "short")
     with pytest.raises(LandmarkError, match=r"expected landmarks for the 20 frames.* found 3 rows"):
         preprocess_video(video, landmarks="openface", openface=openface)
+
+
+def test_equal_recipes_are_written_alike():
+    same = Recipe(frame_rate=30, margin=0, size=np.int64(48), regions=["mouth"])
+    assert same == Recipe(frame_rate=30.0, margin=0.0, size=48, regions=("mouth",))
+    assert json.dumps(same.as_dict()) == json.dumps(
+        Recipe(frame_rate=30.0, margin=0.0, size=48, regions=("mouth",)).as_dict()
+    )
+
+
+def test_a_setting_that_does_not_exist_is_named(video):
+    with pytest.raises(InputError, match=r"setting 'fps' is unknown; known: landmarks, faces"):
+        preprocess_video(video, fps=25)
+
+
+def test_a_hole_in_time_shows_nobody_and_breaks_the_segment(take, tmp_path, write_video, ffmpeg):
+    whole = write_video(tmp_path / "whole.mp4", take.frames)
+    paused = tmp_path / "paused.mkv"
+    ffmpeg("-i", whole, "-vf", "setpts='PTS+gte(N,10)*8/TB'", "-fps_mode", "passthrough", paused)
+    film = preprocess_video(paused)
+    assert len(film) == pytest.approx(8 * 30 + 20, abs=2)
+    assert film.n_found < 20 + 2 * 10
+    hole = slice(40, 220)
+    assert (film.status[hole] == Status.NO_FACE).all()
+    assert film.ledger.n_cuts == 1
+    assert len(set(film.segment.tolist()) - {-1}) == 2
+
+
+def test_a_table_without_rows_is_not_a_video_without_a_face(video, take, tmp_path):
+    write_openface_csv(tmp_path / "true.csv", take.landmarks)
+    header = (tmp_path / "true.csv").read_text().splitlines()[0]
+    (tmp_path / "empty.csv").write_text(header + "\n")
+    with pytest.raises(LandmarkError, match=r"empty\.csv: expected a row for each frame"):
+        preprocess_video(video, landmarks="csv", landmarks_csv=tmp_path / "empty.csv")
+
+
+def test_somebody_who_leaves_early_needs_no_rows_where_everyone_is_followed(video, take, tmp_path):
+    write_openface_csv(tmp_path / "true.csv", take.landmarks)
+    lines = (tmp_path / "true.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "early.csv").write_text("".join(lines[:13]))
+    recipe = Recipe(landmarks="csv", faces="all")
+    stream = stream_video(video, recipe, landmarks_csv=tmp_path / "early.csv")
+    assert [len(piece) for piece in stream] == [12]
+    assert len(stream.ledger) == 20
+
+
+def test_openface_is_not_asked_for_folders_of_images(take, tmp_path):
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), take.frames[index])
+    with pytest.raises(InputError, match="found a folder of images"):
+        preprocess_video(tmp_path, landmarks="openface", input_fps=30)
