@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,7 +59,8 @@ def build_corpus(
     there. A video that cannot be used is a row of the manifest with its reason, never an
     exception; one that kills its worker process is tried again alone, and is such a row if it
     does so again. Run again after an interruption, it goes on where it was; a video whose
-    bytes have changed is done anew.
+    bytes have changed is done anew, and the crops of one that is gone from folder and labels
+    are removed.
 
     Parameters
     ----------
@@ -85,19 +86,24 @@ def build_corpus(
     **settings
         Fields of `microx.preprocessing.recipe.Recipe`: landmarks, faces, regions, size,
         policy, margin, frame_rate, max_gap, occlude, occlude_seed. `input_fps` is that of the
-        labels.
+        labels. On the command line, frame_rate is ``--fps`` (None is ``native``),
+        occlude_seed ``--seed``, n_workers ``--workers`` and timeout_s ``--timeout``; margin
+        has no option, and the others have their own names.
 
     Returns
     -------
     Corpus
+        Its ``n_kept`` and ``n_left_out`` tell what was there before.
 
     Raises
     ------
     InputError
-        If a setting is unknown or out of its range, or `landmarks_dir` is not there.
+        If a setting is unknown or out of its range, or `landmarks_dir` is not there, or one
+        is given that the landmarks have no use for.
     CorpusError
-        If `out` was made by another recipe (the difference is named), another run writes to
-        it, it cannot be written, a video_id is unsafe, or Dask cannot be reached.
+        If `out` was made by another recipe (the differences are named) or of the videos in
+        another folder, another run writes to it, it cannot be written, a video_id is unsafe,
+        or Dask cannot be reached.
     LandmarkError
         If the landmark backend is not installed.
 
@@ -105,7 +111,9 @@ def build_corpus(
     --------
     >>> build_corpus(read_labels("videos", "labels.csv"), "corpus", size=48)  # doctest: +SKIP
     """
-    recipe = Recipe(**settings, input_fps=labels.input_fps)
+    recipe = Recipe.of(**settings, input_fps=labels.input_fps)
+    _check_used(recipe, "csv", landmarks_dir=landmarks_dir)
+    _check_used(recipe, "openface", openface=openface, timeout=timeout_s)
     check_backend(recipe, openface=openface, landmarks_dir=landmarks_dir)
     if n_workers < 1 and n_workers != -1:
         raise InputError(f"n_workers must be 1 or more, or -1 for all cores; received {n_workers}")
@@ -138,8 +146,10 @@ def build_corpus(
                 if progress:
                     progress(len(outcomes), len(jobs), video_id)
         _skip_copies(rows, outcomes)
+        n_left_out = _remove_unnamed(out, rows)
         _write_manifest(out, rows, outcomes, every_face=recipe.faces == "all")
-        return load_corpus(out)
+        n_kept = sum(outcome["kept"] for outcome in outcomes.values())
+        return replace(load_corpus(out), n_kept=n_kept, n_left_out=n_left_out)
 
 
 @dataclass(frozen=True)
@@ -177,17 +187,20 @@ class _Job:
 
     def give_up(self, reason: str) -> tuple[str, dict[str, Any]]:
         """Leave the video out of the corpus."""
-        return self.video_id, {"status": "skipped", "reason": reason, "faces": []}
+        outcome = {"status": "skipped", "reason": reason, "faces": [], "kept": False}
+        return self.video_id, outcome
 
     def _outcome(self) -> dict[str, Any]:
         table = self._table()
         made_of = {
             "recipe_hash": hash_recipe(self.recipe.as_dict()),
             "pipeline": str(PIPELINE_VERSION),
+            "format": str(FORMAT),
             "sha256": _hash_files(list_files(self.path)),
             "landmarks_sha256": _hash_files([table]) if table else "",
         }
         facts = read_facts(self.target, made_of)
+        kept = facts is not None
         if facts is None:
             stream = stream_video(
                 self.path,
@@ -198,7 +211,7 @@ class _Job:
                 timeout_s=self.timeout_s,
             )
             facts = write_crops(self.target, stream, made_of)
-        outcome: dict[str, Any] = facts["video"] | {"faces": facts["faces"]}
+        outcome: dict[str, Any] = facts["video"] | {"faces": facts["faces"], "kept": kept}
         outcome["sha256"] = made_of["sha256"]
         if not any(face["n_found"] for face in facts["faces"]):
             return outcome | {"status": "skipped", "reason": "no face found in any frame"}
@@ -211,6 +224,16 @@ class _Job:
             if path.is_file():
                 return path
         raise InputError(f"{self.tables[0]}: expected the landmarks of this video; found no file")
+
+
+def _check_used(recipe: Recipe, landmarks: str, **given: object) -> None:
+    """Refuse what only other landmarks have a use for; it would be ignored."""
+    for name, value in given.items():
+        if value is not None and recipe.landmarks != landmarks:
+            raise InputError(
+                f"--{name.replace('_', '-')} is for --landmarks {landmarks}; received --landmarks "
+                f"{recipe.landmarks}; leave one out"
+            )
 
 
 def _check_ids(ids: pd.Series) -> None:
@@ -236,6 +259,7 @@ def _claimed(out: Path, recipe: Recipe, labels: Labels) -> Iterator[None]:
         before = read_description(out)
         if before is not None:
             _check_same_recipe(out, before["recipe"], recipe.as_dict())
+            _check_same_videos(out, str(before.get("videos", "")), labels)
         with _writing(out):
             # Until the run has ended, there is no manifest, and so no corpus to read.
             (out / "manifest.csv").unlink(missing_ok=True)
@@ -249,7 +273,7 @@ def _claimed(out: Path, recipe: Recipe, labels: Labels) -> Iterator[None]:
             "recipe_hash": hash_recipe(recipe.as_dict()),
             "label_set": labels.label_set,
             "classes": list(labels.classes),
-            "videos": str(labels.root),
+            "videos": str(labels.root.resolve()),
         }
         _write_text(out / "corpus.json", json.dumps(description, indent=2) + "\n")
         try:
@@ -294,12 +318,40 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _check_same_recipe(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for name in now:
-        if before.get(name) != now[name]:
-            raise CorpusError(
-                f"{out}: was made with {name} {before.get(name)}; received {now[name]}; use the "
-                "same settings to continue, or another --out"
-            )
+    other = [name for name in now if before.get(name) != now[name]]
+    if other:
+        raise CorpusError(
+            f"{out}: was made with {', '.join(_told(name, before.get(name)) for name in other)}; "
+            f"received {', '.join(_told(name, now[name]) for name in other)}; use the same "
+            "settings to continue, or another --out"
+        )
+
+
+def _told(name: str, value: Any) -> str:
+    """Say a setting as the command line has it; the margin is for Python only."""
+    option = {"margin": "margin", "frame_rate": "--fps", "occlude_seed": "--seed"}
+    if isinstance(value, list):
+        value = ",".join(value)
+    elif isinstance(value, float):
+        value = f"{value:g}"
+    elif not value and value != 0:  # no occluder, or no rate
+        value = "native" if name == "frame_rate" else "none"
+    return f"{option.get(name, '--' + name.replace('_', '-'))} {value}"
+
+
+def _check_same_videos(out: Path, before: str, labels: Labels) -> None:
+    """Refuse other videos, which would take the place of those that are there.
+
+    The same videos may well have moved.
+    """
+    held = {path.stem for path in _crops_files(out)}
+    if not before or not held or Path(before).resolve() == labels.root.resolve():
+        return
+    if Path(before).exists() or not held & set(labels.table["video_id"]):
+        raise CorpusError(
+            f"{out}: was made of the videos in {before}; received {labels.root}; use another "
+            "--out, or put both folders under one"
+        )
 
 
 def _tables_for(path: str, folder: Path | None, names: Counter[str]) -> tuple[Path, ...]:
@@ -329,6 +381,19 @@ def _skip_copies(
             outcomes[video_id] |= {"status": "skipped", "reason": f"a copy of {other}{otherwise}"}
 
 
+def _crops_files(out: Path) -> list[Path]:
+    return list((out / "crops").glob("[!.]*.h5"))  # hidden ones are being written
+
+
+def _remove_unnamed(out: Path, rows: Mapping[str, Any]) -> int:
+    """Remove the crops of videos that are neither there nor named any more, and count them."""
+    unnamed = [path for path in _crops_files(out) if path.stem not in rows]
+    for path in unnamed:
+        with _writing(path):
+            path.unlink(missing_ok=True)
+    return len(unnamed)
+
+
 def _write_manifest(
     out: Path,
     rows: Mapping[str, Mapping[Any, Any]],
@@ -338,7 +403,7 @@ def _write_manifest(
 ) -> None:
     lines = []
     for video_id, row in rows.items():
-        outcome = {"status": "skipped", "faces": []} | outcomes.get(video_id, {})
+        outcome = {"status": "skipped", "faces": [], "occluder": ""} | outcomes.get(video_id, {})
         for face in outcome["faces"] or [{"face": 0}]:
             line = {**row, **outcome, **face}
             if every_face and outcome["faces"]:

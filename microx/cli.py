@@ -51,6 +51,20 @@ class Faces(StrEnum):
     cropped = "cropped"
 
 
+class Finder(StrEnum):
+    """Who finds the landmarks of a new video."""
+
+    dlib = "dlib"
+    openface = "openface"
+
+
+class OneFace(StrEnum):
+    """Whose face a prediction is about."""
+
+    main = "main"
+    cropped = "cropped"
+
+
 class Policy(StrEnum):
     """How region boxes are chosen."""
 
@@ -80,6 +94,8 @@ class RegionSets(StrEnum):
     paper = "paper"
     full = "full"
 
+
+_GO_ON = ("synth", "preprocess", "ablate")  # the others begin anew
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 SeedOption = Annotated[int, typer.Option(help="Same seed, same result.", min=0)]
@@ -199,7 +215,12 @@ def preprocess(
         typer.Option(help="Another column name: --column emotion=Estimated. Repeatable."),
     ] = None,
     label_set: Annotated[
-        str | None, typer.Option(help="Map spellings: microx7, ekman7, megc3 or a CSV.")
+        str | None,
+        typer.Option(
+            help="Map spellings to the classes of microx7 (neutral, anger, contempt, surprise, "
+            "fear, happy, sad; disgust is contempt there), ekman7 (with disgust instead), megc3 "
+            "(negative, positive, surprise), or a CSV."
+        ),
     ] = None,
     landmarks: Annotated[Backend, typer.Option(help="Who finds landmarks.")] = Backend.dlib,
     landmarks_dir: Annotated[
@@ -275,6 +296,7 @@ def preprocess(
             progress=advance,
         )
     printing.print_ledger(corpus)
+    printing.print_labelling(labelled)
     if not (corpus.manifest["status"] == "done").any():
         raise InputError(f"{videos}: expected a video with a face; none could be used")
     say("look at it", f"microx inspect {shlex.quote(str(out))} --out FOLDER")
@@ -400,6 +422,7 @@ def ablate(
     from microx.report import write_report
 
     opened = load_corpus(corpus)
+    opened.check_clips()
     _load_keras()
     with show_progress("ablation", "epochs") as advance:
         results = run_ablation(
@@ -430,7 +453,14 @@ def predict(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and PNG.")] = Path("."),
     landmarks: Annotated[
-        Backend | None, typer.Option(help="dlib or openface; default: what the model learned from.")
+        Finder | None, typer.Option(help="Default: what the model learned from.")
+    ] = None,
+    faces: Annotated[
+        OneFace | None,
+        typer.Option(
+            help="main: the person seen the most; cropped: pictures cut about a face already; "
+            "default: what the model learned from."
+        ),
     ] = None,
     input_fps: InputFpsOption = None,
     openface: OpenFaceOption = None,
@@ -445,6 +475,7 @@ def predict(
             video,
             model,
             landmarks=landmarks.value if landmarks else None,
+            faces=faces.value if faces else None,
             input_fps=input_fps,
             openface=openface,
             progress=advance,
@@ -492,6 +523,9 @@ def doctor(openface: OpenFaceOption = None) -> None:
     if not is_well(findings):
         console.print("\nmicrox does not work here: the default landmarks find no face")
         raise typer.Exit(1)
+    if openface is not None and not is_well(findings, "openface"):
+        console.print("\nthe default landmarks work here, but the OpenFace that was named does not")
+        raise typer.Exit(1)
     console.print("\nmicrox works here: the default landmarks find a drawn face")
 
 
@@ -504,7 +538,9 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as end:
         if end.code == 130:  # what Typer makes of Ctrl-C
-            print("microx: stopped; the same command goes on from here", file=sys.stderr)
+            command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+            goes_on = "; the same command goes on from here" if command in _GO_ON else ""
+            print(f"microx: stopped{goes_on}", file=sys.stderr)
         raise
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,13 +25,13 @@ from microx.crops import (
     read_facts,
     stretch_lengths,
 )
-from microx.errors import CorpusError
+from microx.errors import CorpusError, InputError
 from microx.schema import CLIP_FRAMES
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST_COLUMNS = (
     *("video_id", "path", "emotion", "subject", "corpus", "onset", "apex", "offset"),
-    *("status", "reason", "face"),
+    *("status", "reason", "face", "occluder"),
     *("n_claimed", "n_decoded", "n_untimed", "n_unused", "n_cuts", "n_rejected", "n_people"),
     *("n_frames", "n_found", "n_segments", *STATUS_COUNTS, "duration_s", "sha256"),
 )
@@ -40,6 +40,9 @@ CLIP_COLUMNS = (
     *("clip_id", "video_id", "start", "length"),
     *("emotion", "label", "subject", "n_found"),
 )
+N_NAMED = 5
+"""Ids that a message names at most (our choice)."""
+
 FACE_MARK = "~"
 """Between a video's id and the number of a face, where a corpus holds all faces: ``talk~2``."""
 
@@ -65,6 +68,12 @@ class Corpus:
         frame rate; ``n_frames`` ticks stand in the corpus, ``n_found`` of them with crops, in
         ``n_segments`` unbroken stretches; the counts of `microx.crops.STATUS_COUNTS` tell how
         each tick got its landmarks or why it has none, and add up to ``n_frames``.
+        ``occluder`` is the kind of thing that was put on the face, "" where none.
+    n_kept : int
+        Videos that `microx.building.build_corpus` found there already; 0 where it was not just
+        built.
+    n_left_out : int
+        Videos of before whose crops it removed, for they are no longer named; likewise.
     """
 
     folder: Path
@@ -72,6 +81,8 @@ class Corpus:
     classes: tuple[str, ...]
     label_set: str
     manifest: pd.DataFrame
+    n_kept: int = 0
+    n_left_out: int = 0
 
     @property
     def recipe_hash(self) -> str:
@@ -92,15 +103,25 @@ class Corpus:
         """Path of the HDF5 file that holds a row of the manifest."""
         return self.folder / "crops" / f"{video_id.partition(FACE_MARK)[0]}.h5"
 
-    def read_crops(self, video_id: str, region: str) -> np.ndarray:
+    def read_crops(
+        self, video_id: str, region: str, frames: Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
         """Read the crops of one region: ``(T, size, size, 3)`` uint8 RGB, black where none.
+
+        Parameters
+        ----------
+        video_id, region : str
+        frames : sequence of n int, optional
+            Only these frames, in this order: ``(n, size, size, 3)``. The rest is not read.
 
         Raises
         ------
+        InputError
+            If there is no such video_id, or the video was skipped.
         CorpusError
             If the region was not cropped or the video's file is gone.
         """
-        return self._read(video_id, region)
+        return self._read(video_id, region, frames)
 
     def read_landmarks(self, video_id: str) -> np.ndarray:
         """Read landmarks: ``(T, 68, 2)`` float32 in pixels of the frame, NaN where none."""
@@ -108,6 +129,7 @@ class Corpus:
 
     def read_size_hw(self, video_id: str) -> tuple[int, int]:
         """Read the height and width of a video's frames."""
+        self._row(video_id)
         facts = read_facts(self.crops_path(video_id)) or {"video": {"size_hw": (0, 0)}}
         height, width = facts["video"]["size_hw"]
         return int(height), int(width)
@@ -124,20 +146,29 @@ class Corpus:
         DataFrame
             time_s; source_frame, the decoded frame shown; status, a name of
             `microx.preprocessing.faces.Status` in lower case; segment, -1 where no crops;
-            confidence, 0 to 1.
+            confidence, 0 to 1. Of a video without any face, all frames are no_face.
+
+        Raises
+        ------
+        InputError
+            If there is no such video_id, or the video could not be preprocessed.
+        CorpusError
+            If the video's file is gone.
         """
         from microx.preprocessing.faces import Status
 
-        path = self.crops_path(video_id)
-        return pd.DataFrame(
-            {
-                "time_s": read_crops_file(path, "timestamp"),
-                "source_frame": read_crops_file(path, "source_frame"),
-                "status": [Status(s).name.lower() for s in self._read(video_id, "status")],
-                "segment": self._read(video_id, "segment"),
-                "confidence": self._read(video_id, "confidence"),
-            }
-        )
+        row, path = self._row(video_id), self.crops_path(video_id)
+        nobody: dict[str, Any] = {"status": "no_face", "segment": -1, "confidence": 0.0}
+        faceless = row["n_frames"] and not _has_face(row)
+        seen = nobody
+        if not faceless:
+            seen = {name: self._read(video_id, name) for name in nobody}
+            seen["status"] = [Status(status).name.lower() for status in seen["status"]]
+        times = {
+            "time_s": read_crops_file(path, "timestamp"),
+            "source_frame": read_crops_file(path, "source_frame"),
+        }
+        return pd.DataFrame(times | seen)
 
     def content_hash(self) -> str:
         """Hash all that the corpus holds: the same for equal recipes, labels and videos.
@@ -156,7 +187,8 @@ class Corpus:
         done = {
             self.crops_path(video_id) for video_id in rows["video_id"][rows["status"] == "done"]
         }
-        every = {self.crops_path(video_id) for video_id in rows["video_id"]}
+        # Of a video that broke, a file of better days may be there still.
+        every = {self.crops_path(video_id) for video_id in rows["video_id"][rows["n_frames"] > 0]}
         for path in sorted(done | {path for path in every if path.is_file()}):
             digest.update(hash_crops(path).encode())
         return digest.hexdigest()[:16]
@@ -219,17 +251,58 @@ class Corpus:
             clips = clips[clips["n_found"] == length]
         return clips.reset_index(drop=True)
 
+    def check_clips(self) -> None:
+        """Refuse a corpus that holds no clip, before it is called short of people.
+
+        Raises
+        ------
+        CorpusError
+            If no video shows one face in `microx.schema.CLIP_FRAMES` frames on end.
+        """
+        longest = max(map(_longest_stretch, self._segments.values()), default=0)
+        if longest < CLIP_FRAMES:
+            raise CorpusError(
+                f"{self.folder}: expected clips of {CLIP_FRAMES} frames; no video shows one face "
+                f"in {CLIP_FRAMES} frames on end (at most in {longest}); give longer videos, or "
+                "--input-fps if folders of images are videos; clips of one frame come with a "
+                "later version"
+            )
+
     @cached_property
     def _segments(self) -> dict[str, np.ndarray]:
         done = self.manifest.loc[self.manifest["status"] == "done", "video_id"]
         return {video_id: self._read(video_id, "segment") for video_id in done}
 
     @cached_property
-    def _face(self) -> dict[str, int]:
-        return dict(zip(self.manifest["video_id"], self.manifest["face"].astype(int), strict=True))
+    def _rows(self) -> dict[str, dict[Hashable, Any]]:
+        return {str(row["video_id"]): row for row in self.manifest.to_dict("records")}
 
-    def _read(self, video_id: str, name: str) -> np.ndarray:
-        return read_crops_file(self.crops_path(video_id), name, self._face.get(video_id, 0))
+    def _row(self, video_id: str) -> dict[Hashable, Any]:
+        """Give the row of a video; refuse one that is not there."""
+        if video_id in self._rows:
+            return self._rows[video_id]
+        faces = [name for name in self._rows if name.partition(FACE_MARK)[0] == video_id]
+        known = faces or list(self._rows)
+        more = f" and {len(known) - N_NAMED} more" if len(known) > N_NAMED else ""
+        raise InputError(
+            f"{self.folder}: expected a video_id of the manifest; found no {video_id!r}; "
+            f"{'its faces are' if faces else 'known:'} {', '.join(known[:N_NAMED])}{more}"
+        )
+
+    def _read(
+        self, video_id: str, name: str, frames: Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
+        row = self._row(video_id)
+        if not _has_face(row):
+            raise InputError(
+                f"{self.folder}: expected a video with crops; {video_id!r} was skipped: "
+                f"{row['reason']}"
+            )
+        return read_crops_file(self.crops_path(video_id), name, int(row["face"]), frames)
+
+
+def _has_face(row: Mapping[Hashable, Any]) -> bool:
+    return any(row[name] for name in STATUS_COUNTS)  # landmarks that gave no crop are a face, too
 
 
 def _longest_stretch(segments: np.ndarray) -> int:

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,13 @@ def read_facts(path: Path, made_of: Mapping[str, str] | None = None) -> dict[str
     return facts
 
 
-def read_crops_file(path: Path, name: str, face: int | None = None) -> np.ndarray:
-    """Read one dataset of a video's file, of a face where one is named.
+def read_crops_file(
+    path: Path,
+    name: str,
+    face: int | None = None,
+    frames: Sequence[int] | np.ndarray | None = None,
+) -> np.ndarray:
+    """Read one dataset of a video's file, of a face where one is named; some frames, or all.
 
     Raises
     ------
@@ -104,7 +109,10 @@ def read_crops_file(path: Path, name: str, face: int | None = None) -> np.ndarra
         with h5py.File(path, "r") as file:
             place = file if face is None else file[f"face_{face}"]
             if name in place:
-                return np.asarray(place[name][()])
+                if frames is None:
+                    return np.asarray(place[name][()])
+                chosen, order = np.unique(np.asarray(frames, int), return_inverse=True)
+                return np.asarray(place[name][chosen])[order]  # HDF5 reads in order, each once
             held = ", ".join(place)
     except (OSError, RuntimeError, KeyError) as error:
         raise _broken(path, error) from None
@@ -326,4 +334,5 @@ def _count_video(ledger: Ledger, stream: VideoStream, n_people: int) -> dict[str
         "n_frames": len(ledger),
         "duration_s": round(duration_s, 6),
         "size_hw": list(ledger.size_hw),
+        "occluder": stream.occluder,
     }

@@ -124,20 +124,18 @@ def _show_video(corpus: Corpus, video: dict[Any, Any], out: Path | None) -> dict
     found = segment >= 0
     jumps = measure_jumps(corpus.read_landmarks(video_id), segment)
     doubt = np.where(found, 1 - ledger["confidence"].to_numpy() + np.minimum(jumps, 1), -1)
-    face = _best_region(corpus)
-    crops = {face: corpus.read_crops(video_id, face)}
+    thumbs = _choose_thumbs(found, doubt)
     line = video | {
-        "thumbs": _embed_thumbs(crops[face], found, doubt),
+        "thumbs": _embed(corpus.read_crops(video_id, _best_region(corpus), thumbs)),
         "strip": _strip(ledger["status"].tolist()),
         "where": "",
         "sheet": "",
     }
     if out is not None:
         columns = choose_columns(ledger, doubt)
-        rest = [region for region in corpus.regions if region != face]
-        crops |= {region: corpus.read_crops(video_id, region) for region in rest}
+        regions = sorted(corpus.regions, key=lambda region: region != _best_region(corpus))
         figure = draw_video_sheet(
-            {region: pictures[columns] for region, pictures in crops.items()},
+            {region: corpus.read_crops(video_id, region, columns) for region in regions},
             ledger,
             columns,
             title=f"{video_id}: {_whose(video)}",
@@ -158,9 +156,8 @@ def _show_emotion(
         return emotion | {"sheet": "", "caption": ""}
     crops, statuses, names = [], [], []
     for video_id, rows in chosen.groupby(chosen["video_id"].map(str), sort=False):
-        pictures = corpus.read_crops(str(video_id), face)
+        crops += list(corpus.read_crops(str(video_id), face, rows["frame"].tolist()))
         status = corpus.read_ledger(str(video_id))["status"]
-        crops += [pictures[frame] for frame in rows["frame"]]
         statuses += [str(status[frame]) for frame in rows["frame"]]
         names += [str(rows["subject"].iloc[0] or video_id)] * len(rows)
     n_videos = chosen["video_id"].nunique()
@@ -200,13 +197,17 @@ def _best_region(corpus: Corpus) -> str:
     return "face" if "face" in corpus.regions else corpus.regions[0]
 
 
-def _embed_thumbs(crops: np.ndarray, found: np.ndarray, doubt: np.ndarray) -> str:
-    """Three crops spread over a video, and its most doubtful one, in a row."""
+def _choose_thumbs(found: np.ndarray, doubt: np.ndarray) -> list[int]:
+    """Three frames spread over a video, and its most doubtful one."""
     places = np.flatnonzero(found)
     spread = places[np.linspace(0, len(places) - 1, min(_N_THUMBS - 1, len(places))).astype(int)]
-    frames = list(dict.fromkeys([*spread.tolist(), int(doubt.argmax())]))
+    return list(dict.fromkeys([*spread.tolist(), int(doubt.argmax())]))
+
+
+def _embed(crops: np.ndarray) -> str:
+    """Crops in a row, a white line after each."""
     white = np.full((len(crops[0]), 1, 3), 255, np.uint8)
-    return embed_image(np.hstack([part for frame in frames for part in (crops[frame], white)]))
+    return embed_image(np.hstack([part for crop in crops for part in (crop, white)]))
 
 
 def _strip(statuses: list[str]) -> list[tuple[str, float, float]]:

@@ -40,8 +40,9 @@ class Labels:
     root : Path
         Folder that the paths are relative to.
     table : DataFrame
-        One row a video, all text: video_id, the `LABEL_COLUMNS`, and reason. Where reason is
-        not empty, the row cannot be used: a label without a video, a video without a label.
+        One row a video, all text: video_id, the `LABEL_COLUMNS`, reason, and spelling, the
+        emotion as it was written. Where reason is not empty, the row cannot be used: a label
+        without a video, a video without a label.
     classes : tuple of str
         The emotions: in the order of the label set, or else alphabetical.
     label_set : str
@@ -76,8 +77,8 @@ def read_labels(
         CSV in UTF-8, separated by comma, semicolon or tab, with a header. A path in it names
         a video, be that a file or a folder of frames, and is relative to `videos` or to the
         file itself; a bare name, with or without its ending, will do where only one video
-        has it. Without a file, the first sub-folder a video lies in is its emotion, and
-        there are no subjects.
+        has it. Titles of columns may differ in capitals. Without a file, the first sub-folder
+        a video lies in is its emotion, and there are no subjects.
     columns : dict, optional
         Where the file has other column names: ``{"emotion": "Estimated Emotion"}``.
     label_set : str, optional
@@ -123,13 +124,36 @@ def read_labels(
             f"{labels_file}: expected labels for the {len(found)} videos or images in {root}; "
             f"none fits: {table['reason'].iloc[0]}"
         )
+    spelling = table["emotion"].copy()
     classes: tuple[str, ...]
     if label_set is None:
         classes = tuple(sorted(set(table.loc[usable, "emotion"])))
     else:
         classes = _apply_label_set(table, label_set, str(labels_file or root))
+    table["spelling"] = spelling
     table.insert(0, "video_id", _video_ids(table["path"]))
     return Labels(root, table, classes, label_set or "file", input_fps)
+
+
+def find_mapped(labels: Labels) -> list[str]:
+    """Say which spellings a label set made another class of, a phrase for each such class.
+
+    Returns
+    -------
+    list of str
+        Such as ``"DIS, disgust → contempt (3 videos)"``, in the order of the classes; empty
+        where every spelling but for capitals is its class's name.
+    """
+    usable = labels.table[labels.table["reason"] == ""]
+    told = []
+    for emotion in labels.classes:
+        spelled = usable.loc[usable["emotion"] == emotion, "spelling"]
+        other = spelled[spelled.str.casefold() != emotion.casefold()]
+        if len(other):
+            videos = "video" if len(other) == 1 else "videos"
+            names = ", ".join(sorted(set(other)))
+            told.append(f"{names} → {emotion} ({len(other)} {videos})")
+    return told
 
 
 def read_label_set(name: str) -> dict[str, str]:
@@ -207,10 +231,17 @@ def _read_file(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     except ValueError as error:  # pandas' parser errors are ValueErrors
         raise InputError(f"{path}: expected a CSV with a header; {error}") from None
     table.columns = table.columns.str.strip()
+    # "Path" will do for "path", but "Path" beside "path" tells nothing.
+    titles = Counter(table.columns.str.casefold())
+    alike = {t.casefold(): t for t in table.columns if titles[t.casefold()] == 1}
     unknown = [name for name in columns if name not in LABEL_COLUMNS]
     if unknown:
         raise InputError(f"column {unknown[0]!r} is unknown; known: {', '.join(LABEL_COLUMNS)}")
-    wanted = {name: columns.get(name, name) for name in LABEL_COLUMNS}
+    wanted = {name: columns.get(name, name).strip() for name in LABEL_COLUMNS}
+    wanted = {
+        name: title if title in table.columns else alike.get(title.casefold(), title)
+        for name, title in wanted.items()
+    }
     for name, title in wanted.items():
         if title not in table.columns and (name in columns or name in ("path", "emotion")):
             raise InputError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -211,6 +212,31 @@ def find_numbered_folders(paths: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def find_missing_numbers(names: Iterable[str]) -> str:
+    """Tell which numbers lack between those of a video's images; "" where none does.
+
+    The names of one video differ in their last number only, or nothing can be told.
+
+    Examples
+    --------
+    >>> find_missing_numbers(["img1.png", "img2.png", "img5.png", "img7.png"])
+    '3 to 4, 6'
+    """
+    series: dict[str, list[int]] = {}
+    for name in names:
+        number = re.search(r"(\d+)\D*$", PurePosixPath(name).stem)
+        if number is None:
+            return ""
+        start, end = number.span(1)
+        series.setdefault(f"{name[:start]}#{name[end:]}", []).append(int(number[1]))
+    if len(series) != 1:
+        return ""
+    pairs = list(pairwise(sorted(set(*series.values()))))
+    step = min((b - a for a, b in pairs), default=1)  # of every fifth frame kept, none is missing
+    gaps = [(a + step, b - step) for a, b in pairs if b - a > step]
+    return first_few([str(a) if a == b else f"{a} to {b}" for a, b in gaps])
+
+
 def find_doubts(corpus: Corpus) -> list[str]:
     """Say in sentences what a person should look into before training on a corpus.
 
@@ -233,8 +259,7 @@ def find_doubts(corpus: Corpus) -> list[str]:
         )
     else:
         doubts += _doubt_clips(sources, corpus)
-    doubts += _doubt_spellings(sources, corpus)
-    return doubts
+    return doubts + _doubt_emotions(sources, corpus) + _doubt_subjects(sources, corpus)
 
 
 def first_few(names: Sequence[str], n: int = 3) -> str:
@@ -339,6 +364,11 @@ def _doubt_people(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
 def _doubt_clips(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
     doubts = []
     short = sources["n_frames"] < CLIP_FRAMES
+    if len(sources) and short.all():
+        return [
+            f"no video has the {CLIP_FRAMES} frames of a clip, so nothing can be trained on this "
+            "corpus; clips of one frame, for photographs, come with a later version"
+        ]
     if short.any():
         named = first_few(sources.loc[short, "path"].tolist())
         doubts.append(
@@ -359,13 +389,51 @@ def _videos(n: int) -> str:
     return "1 video is" if n == 1 else f"{n} videos are"
 
 
-def _doubt_spellings(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
+def _doubt_emotions(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
     """A class of one video among classes of many may be a slip of the pen."""
-    times = sources["emotion"].value_counts()
-    if corpus.label_set != "file" or not len(times) or times.median() <= 2:
+    if corpus.label_set != "file":
         return []
-    return [
+    alike = _find_alike(corpus.classes)
+    doubts = [
+        f"these emotions are taken for different ones: {first_few(alike)}; if they are one, spell "
+        "them alike, or use --label-set"
+    ] * bool(alike)
+    times = sources["emotion"].value_counts()
+    if not len(times) or times.median() <= 2:
+        return doubts
+    return doubts + [
         f"only one video shows {emotion!r}: a slip of the pen? --label-set refuses spellings it "
         "does not know"
         for emotion in times[times == 1].index
     ]
+
+
+def _doubt_subjects(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
+    named = sources["subject"] != ""
+    alike = _find_alike(sources.loc[named, "subject"])
+    doubts = [
+        f"these subjects are taken for different people, who may be in training and in test: "
+        f"{first_few(alike)}; if they are one, spell them alike"
+    ] * bool(alike)
+    if named.any() and not named.all():
+        unnamed = first_few(sources.loc[~named, "path"].tolist())
+        doubts.append(
+            f"{_videos((~named).sum())} without a subject while others have one: {unnamed}; each "
+            "counts as a person of its own, so no score will be one on new people"
+        )
+    several = named & (sources["n_people"] > 1)
+    if several.any() and corpus.recipe.get("faces") == "all":
+        paths = first_few(sources.loc[several, "path"].tolist())
+        doubts.append(
+            f"the labels name one subject a video, so all the faces of {paths} carry the same; "
+            "--faces main keeps one"
+        )
+    return doubts
+
+
+def _find_alike(names: Iterable[str]) -> list[str]:
+    """Names that differ in capitals and spaces only: "'A b' and 'ab'"."""
+    groups: dict[str, set[str]] = {}
+    for name in names:
+        groups.setdefault("".join(name.split()).casefold(), set()).add(name)
+    return [" and ".join(map(repr, sorted(group))) for group in groups.values() if len(group) > 1]

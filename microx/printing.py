@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from microx.corpus import Corpus
     from microx.doctor import Finding
     from microx.evaluation import EvaluationResult
+    from microx.labels import Labels
 
 N_WORST, N_GOOD = 10, 10
 """Videos that are printed one by one: the worst of a corpus; of a check, those without remarks
@@ -66,7 +67,8 @@ def show_progress(what: str, unit: str) -> Iterator[Callable[[int, int, str], No
         yield advance
         bar.update(task, item="")
     finally:
-        bar.stop()
+        if bar.live.is_started:  # or it would print an empty line for nothing
+            bar.stop()
 
 
 def say(what: str, value: object) -> None:
@@ -85,15 +87,42 @@ def print_ledger(corpus: Corpus) -> None:
 
     sources = tabulate_sources(corpus)
     n_done = int((sources["status"] == "done").sum())
-    console.print(f"\nvideos: {n_done} done, {len(sources) - n_done} skipped")
+    kept = f"; {corpus.n_kept} of them were there already" if corpus.n_kept else ""
+    console.print(f"\nvideos: {n_done} done, {len(sources) - n_done} skipped{kept}")
     _print_reasons(group_reasons(sources))
-    _print_frames(corpus)
-    _print_emotions(corpus)
-    done = corpus.manifest[corpus.manifest["status"] == "done"]
-    n_subjects = done["subject"].replace("", None).nunique()
-    say("subjects", n_subjects or "none named, so people are told apart by video")
+    if corpus.n_left_out:
+        console.print(f"{_count_videos(corpus.n_left_out)} no longer named: crops removed")
+    if n_done:
+        _print_frames(corpus)
+        _print_emotions(corpus)
+        _print_occluders(sources)
+        done = corpus.manifest[corpus.manifest["status"] == "done"]
+        n_subjects = done["subject"].replace("", None).nunique()
+        say("subjects", n_subjects or "none named, so people are told apart by video")
     for doubt in find_doubts(corpus):
         warn(doubt)
+
+
+def print_labelling(labels: Labels) -> None:
+    """Print which spellings a label set made another class of, and where frames are missing."""
+    from microx.labels import find_mapped
+    from microx.ledger import find_missing_numbers, first_few
+    from microx.preprocessing.video import list_files
+
+    mapped = find_mapped(labels)
+    if mapped:
+        say(f"label set {labels.label_set}", "; ".join(mapped))
+    gaps = []
+    for path in labels.table.loc[labels.table["reason"] == "", "path"]:
+        if (labels.root / path).is_dir():
+            images = list_files(labels.root / path)
+            lacking = find_missing_numbers(image.name for image in images)
+            gaps += [f"{path} ({lacking})"] if lacking else []
+    if gaps:
+        warn(
+            f"numbers are missing between the images of {_count_videos(len(gaps))}, and those "
+            f"after them move up in time: {first_few(gaps)}"
+        )
 
 
 def print_videos(table: pd.DataFrame) -> None:
@@ -220,13 +249,24 @@ def _print_emotions(corpus: Corpus) -> None:
     n_whole, n_broken = int(table["n_clips"].sum()), int(table["n_broken"].sum())
     every_face = corpus.recipe.get("faces") == "all"
     broken = f"; {n_broken:,} left out for a missing face or a break (a cut, a leap)"
-    console.print(f"clips of {CLIP_FRAMES} frames: {n_whole:,} whole{'' if every_face else broken}")
+    clips = f"clips of {CLIP_FRAMES} frames: {n_whole:,} whole{'' if every_face else broken}"
+    console.print(clips, soft_wrap=True)
     things = "faces" if every_face else "videos"
     rows = [
         (str(row.emotion), str(row.n_videos), str(row.n_subjects), str(row.n_clips))
         for row in table.itertuples()
     ]
     _print_table(("emotion", things, "subjects", "clips"), rows)
+
+
+def _print_occluders(sources: pd.DataFrame) -> None:
+    done = sources[sources["status"] == "done"]
+    for kind, n in done.loc[done["occluder"] != "", "occluder"].value_counts().items():
+        console.print(f"with {escape(str(kind))}: {n} of {_count_videos(len(done))}")
+
+
+def _count_videos(n: int) -> str:
+    return f"{n} video" if n == 1 else f"{n} videos"
 
 
 def _scan_cells(video: dict[Any, Any], faces: bool) -> list[str]:

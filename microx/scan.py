@@ -15,7 +15,12 @@ import numpy as np
 import pandas as pd
 
 from microx.errors import InputError
-from microx.ledger import MANY_UNDECODED, find_numbered_folders, first_few
+from microx.ledger import (
+    MANY_UNDECODED,
+    find_missing_numbers,
+    find_numbered_folders,
+    first_few,
+)
 from microx.preprocessing.video import (
     IMAGE_SUFFIXES,
     Frame,
@@ -223,6 +228,10 @@ def _remark(path: Path, video: _Looked, times: np.ndarray, side: int, *, quick: 
         say(f"{video.n_decoded} of {video.n_claimed} claimed frames decode: cut off or damaged?")
     if video.n_untimed:
         say(f"{video.n_untimed} frames have no usable time; it is reckoned from the rate")
+    if path.is_dir():
+        lacking = find_missing_numbers(file.name for file in list_files(path))
+        if lacking:
+            say(f"its images lack the numbers {lacking}: those after them move up in time")
     n_odd = _count_odd_steps(times)
     if n_odd:
         say(f"variable rate: {n_odd} of {len(times) - 1} steps between frames are uneven")
@@ -287,4 +296,7 @@ def _remark_copies(videos: list[_Looked], paths: list[Path]) -> None:
             name = videos[place].path
             original = first.setdefault(digest.hexdigest(), name)
             if original != name:
-                videos[place].remarks.append(f"a copy of {original}; preprocess uses only one")
+                videos[place].remarks.append(
+                    f"a copy of {original}; preprocess uses one of them, and none if their labels "
+                    "differ"
+                )

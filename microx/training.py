@@ -317,12 +317,15 @@ def train(
     ------
     InputError
         If `out` already holds a model.
+    CorpusError
+        If no video is long enough for a clip.
     SplitError
         If there are fewer than three subjects, or videos where there are no subjects.
     """
     path = Path(out) / "model.keras"
     if path.exists():
         raise InputError(f"{path}: already there; choose another folder for a new model")
+    corpus.check_clips()
     clips = corpus.clips()
     (split,) = make_splits(clips, "holdout", seed=seed)
     _, history, _ = fit_split(

@@ -374,11 +374,11 @@ def _look_of(follower: Follower) -> np.ndarray:
 
 def _crossing(tracks: list[_Track]) -> list[_Track]:
     """Tracks whose places have become one: nobody can say any more who is who."""
-    boxes = [track.follower.box for track in tracks]
+    boxes = [track.follower.box for track in tracks] if len(tracks) > 1 else []
     return [
         track
         for i, track in enumerate(tracks)
-        if any(i != j and _overlap(boxes[i], boxes[j]) > 0.3 for j in range(len(tracks)))
+        if any(i != j and _overlap(boxes[i], boxes[j]) > 0.3 for j in range(len(boxes)))
     ]
 
 

@@ -119,9 +119,10 @@ def test_check_ends_with_a_table_and_fails_where_a_video_cannot_be_used(videos, 
     assert "videos: 13, 18 s in all: 12 fine, 0 with remarks, 1 cannot be used" in table
 
 
-def test_the_doctor_says_what_is_missing_and_is_well_without_it():
+def test_the_doctor_says_what_is_missing_and_fails_where_it_was_asked_for():
     run = microx("doctor", "--openface", "nowhere/FeatureExtraction")
-    assert run.returncode == 0, run.stderr
+    assert run.returncode == 1
+    assert "the OpenFace that was named does not" in run.stdout
     assert "30 of 30 frames of a drawn face found" in run.stdout
     assert [line.split()[1] for line in run.stdout.splitlines() if line.startswith("openface")] == [
         "missing"
@@ -150,7 +151,7 @@ def test_every_setting_of_the_recipe_can_be_given(videos, tmp_path):
     shutil.copy(videos / "landmarks" / "S01_happy_1.csv", tmp_path / "csv" / "happy")
     given = ["--landmarks", "csv", "--landmarks-dir", tmp_path / "csv", "--faces", "all"]
     given += ["--fps", "native", "--max-gap", 2, "--occlude", "mask:0.5,scarf:0.5", "--seed", 4]
-    given += ["--policy", "paper", "--regions", "mouth", "--size", 20, "--timeout", 60]
+    given += ["--policy", "paper", "--regions", "mouth", "--size", 20]
     run = microx("preprocess", tmp_path / "few", "--out", out, *given)
     assert run.returncode == 0, run.stderr
     assert "frames of faces each at its own time: 45 of 45 with a face (100.0%)" in run.stdout
@@ -182,6 +183,42 @@ def test_numbered_images_are_frames_where_a_rate_is_given(tmp_path):
     assert run.returncode == 0, run.stderr
     assert "videos: 1 done, 0 skipped" in run.stdout
     assert "caution" not in run.stdout
+    (folder / "img4.png").unlink()
+    again = microx("preprocess", *given, "--out", tmp_path / "one", "--input-fps", 30)
+    assert "between the images of 1 video, and those after them" in again.stdout
+    assert "move up in time: happy/take1 (4)" in again.stdout
+
+
+def test_photographs_are_said_to_be_no_clips(tmp_path):
+    for subject, emotion in enumerate(("happy", "sad", "fear")):
+        (tmp_path / "photos" / emotion).mkdir(parents=True)
+        (frame,) = draw_take(subject, emotion, n_frames=1).frames[..., ::-1]
+        cv2.imwrite(str(tmp_path / "photos" / emotion / f"{subject}.png"), frame)
+    out = tmp_path / "corpus"
+    run = microx("preprocess", tmp_path / "photos", "--out", out, "--faces", "cropped")
+    assert run.returncode == 0, run.stderr
+    assert "caution: no video has the 10 frames of a clip" in run.stdout
+    for command in ("train", "ablate"):
+        refused = microx(command, out, "--out", tmp_path / "run")
+        assert refused.returncode == 1
+        assert "no video shows one face in 10 frames on end (at most in 1)" in refused.stderr
+        assert refused.stderr.count("\n") == 1
+
+
+def test_what_was_there_already_and_what_a_set_merged_is_said(videos, tmp_path):
+    (tmp_path / "few" / "DIS").mkdir(parents=True)
+    for path in (videos / "videos").glob("S01_*_1.mp4"):
+        shutil.copy(path, tmp_path / "few" / "DIS")
+    given = [tmp_path / "few", "--out", tmp_path / "c", "--label-set", "microx7"]
+    run = microx("preprocess", *given, "--occlude", "mask:0.5")
+    assert run.returncode == 0, run.stderr
+    assert "label set microx7: DIS → contempt (7 videos)" in run.stdout
+    n_worn = (load_corpus(tmp_path / "c").manifest["occluder"] == "mask").sum()
+    assert f"with mask: {n_worn} of 7 videos" in run.stdout
+    next((tmp_path / "few" / "DIS").iterdir()).unlink()
+    again = microx("preprocess", *given, "--occlude", "mask:0.5")
+    assert "videos: 6 done, 0 skipped; 6 of them were there already" in again.stdout
+    assert "1 video no longer named: crops removed" in again.stdout
 
 
 def test_what_help_tells_as_defaults_are_the_librarys(videos):
@@ -217,6 +254,7 @@ def write(folder, files):
         ({"videos/sad/a.mp4": "x"}, ["--regions", "ear"], "region 'ear' is unknown"),
         ({"videos/sad/a.mp4": "x"}, ["--fps", "fast"], "--fps 'fast': expected frames a second"),
         ({"videos/sad/a.mp4": "x"}, ["--occlude", "hat"], "occlusion 'hat' is unknown"),
+        ({"videos/sad/a.mp4": "x"}, ["--timeout", 9], "--timeout is for --landmarks openface; rec"),
         ({"videos/sad/a.mp4": "x"}, ["--landmarks", "csv"], "name it with --landmarks-dir"),
         (
             {"videos/sad/a.mp4": "x"},
@@ -239,6 +277,16 @@ def test_bad_input_is_one_clear_line(tmp_path, monkeypatch, files, options, mess
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
     assert "Traceback" not in run.stderr
+
+
+def test_where_nothing_could_be_used_nothing_is_counted(tmp_path):
+    write(tmp_path, {"videos/a.mp4": "x", "l.csv": "path,emotion,subject\na.mp4,sad,A\n"})
+    given = ["--labels", tmp_path / "l.csv", "--out", tmp_path / "c"]
+    run = microx("preprocess", tmp_path / "videos", *given)
+    assert run.returncode == 1
+    told = run.stdout[run.stdout.index("videos: 0 done, 1 skipped") :].splitlines()
+    assert len(told) == 2
+    assert told[1].startswith("  skipped 1: expected a video that OpenCV can decode")
 
 
 def test_one_subject_only_is_refused_with_what_to_do(videos, tmp_path):
@@ -274,6 +322,22 @@ def test_missing_things_are_named(tmp_path, monkeypatch, arguments, message):
     assert run.stderr.startswith("microx: ")
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+def test_ctrl_c_promises_nothing_where_the_next_run_begins_anew(corpus, tmp_path):
+    out = tmp_path / "run"
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = listening + "from microx.cli import main; main()"
+    command = [sys.executable, "-c", code, "train", corpus, "--out", out, "--epochs", 500]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(list(map(str, command)), start_new_session=True, **pipes) as run:
+        deadline = time.monotonic() + 120
+        while not out.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGINT)
+        _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 130
+    assert stderr.endswith("microx: stopped\n")
 
 
 def test_ctrl_c_stops_in_one_line_and_the_next_run_goes_on(videos, tmp_path):

@@ -34,6 +34,19 @@ def test_what_was_written_is_read(small_corpus):
     assert set(ledger["status"]) == {"given"}
 
 
+def test_some_frames_are_read_in_the_order_they_are_asked_for(small_corpus):
+    every = small_corpus.read_crops("s0_sad", "mouth")
+    for frames in ([], [3], [7, 2, 7, 19], np.arange(20)):
+        some = small_corpus.read_crops("s0_sad", "mouth", frames)
+        assert np.array_equal(some, every[np.array(frames, int)])
+
+
+def test_a_corpus_without_a_clip_is_refused_for_what_it_lacks(write_corpus, small_corpus):
+    small_corpus.check_clips()
+    with pytest.raises(CorpusError, match=r"no video shows one face in 10 frames .*at most in 1"):
+        write_corpus(n_frames=1).check_clips()
+
+
 def test_there_is_a_count_for_each_status():
     assert tuple(f"n_{status.name.lower()}" for status in Status) == STATUS_COUNTS
     assert set(STATUS_COUNTS) < set(MANIFEST_COLUMNS)
@@ -144,13 +157,13 @@ def test_folders_that_are_not_a_corpus_are_named(tmp_path, small_corpus):
         (b"[]", "TypeError"),
         (b"{}", "KeyError: 'format'"),
         (b'{"format": 1}', "found format 1"),
-        (b'{"format": 2, "recipe": {}, "classes": []}', "found no label_set"),
-        (b'{"format": 2, "recipe": 7, "classes": [], "label_set": ""}', "found the recipe 7"),
+        (b'{"format": 3, "recipe": {}, "classes": []}', "found no label_set"),
+        (b'{"format": 3, "recipe": 7, "classes": [], "label_set": ""}', "found the recipe 7"),
     ],
 )
 def test_a_broken_description_is_named(tmp_path, text, found):
     (tmp_path / "corpus.json").write_bytes(text)
-    with pytest.raises(CorpusError, match=rf"corpus\.json: .* format 2; found .*{found[6:]}"):
+    with pytest.raises(CorpusError, match=rf"corpus\.json: .* format 3; found .*{found[6:]}"):
         load_corpus(tmp_path)
 
 

@@ -53,3 +53,8 @@ def test_an_openface_that_fails_is_said_to_fail(findings):
 
 def test_without_the_default_backend_it_is_not_well():
     assert not is_well([Finding("try dlib", "failed", ""), Finding("try csv", "ok", "")])
+
+
+def test_a_backend_that_was_asked_for_is_well_or_not(findings):
+    assert is_well(list(findings.values()), "csv")
+    assert not is_well(list(findings.values()), "openface")

@@ -1,5 +1,7 @@
 """A corpus seen through numbers, cautions and pictures."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from microx.labels import read_labels
 from microx.ledger import (
     count_frames,
     find_doubts,
+    find_missing_numbers,
     find_numbered_folders,
     group_reasons,
     measure_jumps,
@@ -143,6 +146,53 @@ def test_doubts_are_said_in_sentences(main, everyone):
     assert "1 video is shorter than the 10 frames of a clip: picture.png" in said
     assert "1 video is without a clip, for no 10 frames on end show one face: gaps.mp4" in said
     assert "several people" not in " | ".join(find_doubts(everyone))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "doubt"),
+    [
+        ("subject", ["S 1", "s1", "B", "B", "B"], "and in test: 'S 1' and 's1'; if they are one"),
+        ("subject", ["", "A", "B", "B", "B"], "1 video is without a subject while others have one"),
+        (
+            "emotion",
+            ["Joy", "joy", "joy", "sad", "sad"],
+            "taken for different ones: 'Joy' and 'joy'; if",
+        ),
+    ],
+)
+def test_slips_of_the_pen_are_asked_about(main, column, values, doubt):
+    manifest = main.manifest.assign(**{column: values})
+    classes = tuple(sorted(set(manifest["emotion"])))
+    said = find_doubts(dataclasses.replace(main, manifest=manifest, classes=classes))
+    assert doubt in " | ".join(said)
+    assert doubt not in " | ".join(find_doubts(main))
+
+
+def test_faces_that_share_one_subject_are_asked_about(everyone):
+    assert "all the faces of two.mp4 carry the same" in " | ".join(find_doubts(everyone))
+
+
+def test_a_corpus_of_photographs_is_said_to_train_nothing(main):
+    manifest = main.manifest.assign(n_frames=1)
+    said = " | ".join(find_doubts(dataclasses.replace(main, manifest=manifest)))
+    assert "no video has the 10 frames of a clip, so nothing can be trained" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "lacking"),
+    [
+        ([], ""),
+        (["img1.png", "img2.png"], ""),
+        (["img01.png", "img02.png", "img09.png"], "3 to 8"),
+        (["1.png", "3.png", "5.png", "7.png", "9.png"], ""),
+        (["1.png", "6.png", "11.png", "21.png"], "16"),
+        ([f"{n}.png" for n in (1, 2, 4, 6, 8, 10)], "3, 5, 7 and 1 more"),
+        (["a1.png", "b9.png"], ""),
+        (["a1.png", "rest.png", "a9.png"], ""),
+    ],
+)
+def test_numbers_that_images_lack_are_told(names, lacking):
+    assert find_missing_numbers(names) == lacking
 
 
 def test_a_corpus_of_nothing_has_counts_of_nothing(tmp_path):

@@ -4,7 +4,7 @@ import unicodedata
 import pytest
 
 from microx.errors import InputError
-from microx.labels import LABEL_SETS, read_label_set, read_labels
+from microx.labels import LABEL_SETS, find_mapped, read_label_set, read_labels
 
 
 @pytest.fixture
@@ -80,6 +80,22 @@ def test_spellings_are_mapped_and_the_order_is_the_sets(folder):
     labels = read_labels(folder, sheet, label_set="microx7")
     assert labels.table["emotion"].tolist()[:3] == ["happy", "anger", "contempt"]
     assert labels.classes == ("neutral", "anger", "contempt", "surprise", "fear", "happy", "sad")
+
+
+def test_spellings_that_became_another_class_are_told(folder):
+    rows = "S01/a.mp4,DIS\nS01/b.mp4,disgust\nS02/a.mp4,Happy\nç d.avi,joy\n"
+    labels = read_labels(folder, write(folder, f"path,emotion\n{rows}"), label_set="microx7")
+    assert find_mapped(labels) == ["DIS, disgust → contempt (2 videos)", "joy → happy (1 video)"]
+    assert labels.table["spelling"].tolist() == ["DIS", "disgust", "Happy", "joy"]
+    assert find_mapped(read_labels(folder)) == []
+
+
+def test_titles_of_columns_may_differ_in_capitals(folder):
+    sheet = write(folder, " Path ,EMOTION,Subject\nS01/a.mp4,joy,1\n")
+    assert read_labels(folder, sheet).table["subject"].tolist()[0] == "1"
+    sheet = write(folder, "Path,PATH,emotion\nS01/a.mp4,S01/b.mp4,joy\n")
+    with pytest.raises(InputError, match="expected a column 'path' for path"):
+        read_labels(folder, sheet)
 
 
 def test_an_unknown_emotion_is_refused_by_name(folder):

@@ -92,6 +92,10 @@ def test_images_are_videos_or_frames(tmp_path, grey_steps):
     assert together["path"].tolist() == ["take"]
     assert together["duration_s"].tolist() == pytest.approx([0.5])
     assert find_oddities(tmp_path, together["path"].tolist(), input_fps=10) == []
+    assert "lack the numbers" not in remarks(together.set_index("path"), "take")
+    (tmp_path / "take" / "img2.png").unlink()
+    lacking = scan_videos(tmp_path, input_fps=10).set_index("path")
+    assert "its images lack the numbers 2: those after" in remarks(lacking, "take")
 
 
 def test_files_that_are_passed_over_are_counted(folder, scanned):
