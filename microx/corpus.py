@@ -28,7 +28,7 @@ from microx.crops import (
 from microx.errors import CorpusError, InputError
 from microx.schema import CLIP_FRAMES
 
-FORMAT = 3
+FORMAT = 2
 MANIFEST_COLUMNS = (
     *("video_id", "path", "emotion", "subject", "corpus", "onset", "apex", "offset"),
     *("status", "reason", "face", "occluder"),

@@ -149,6 +149,7 @@ def run_ablation(
         "shuffle_labels": shuffle_labels,
     }
     # Too few people is said before the folder is claimed.
+    corpus.check_clips()
     make_splits(corpus.clips(), protocol, seed=seed, n_folds=n_folds)
     _start_run(out, corpus, arguments, {name: list(chosen) for name, chosen, _ in rows})
     results = []

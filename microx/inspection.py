@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -26,6 +25,7 @@ from microx.ledger import (
     tabulate_sources,
     tabulate_videos,
 )
+from microx.pages import render_page
 from microx.progress import Progress
 from microx.sheets import (
     STATUS_COLOURS,
@@ -108,7 +108,9 @@ def write_inspection(
         for place, emotion in enumerate(emotions.to_dict("records")):
             groups.append(_show_emotion(corpus, emotion, videos, out, place))
             tell(len(videos) + place + 1, str(emotion["emotion"]))
-        page = _render(_context(corpus, lines, groups, shown, bool(names)))
+        page = render_page(
+            "inspection.html.j2", _context(corpus, lines, groups, shown, bool(names))
+        )
         with whole_file(out / "index.html") as partial:
             partial.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -270,14 +272,3 @@ def _recipe_lines(corpus: Corpus) -> Iterator[tuple[str, str]]:
         if value not in (None, ""):
             yield name.replace("_", " "), text
     yield "recipe hash", corpus.recipe_hash
-
-
-def _render(context: dict[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("inspection.html.j2").render(context)

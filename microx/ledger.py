@@ -215,7 +215,8 @@ def find_numbered_folders(paths: Iterable[str]) -> list[str]:
 def find_missing_numbers(names: Iterable[str]) -> str:
     """Tell which numbers lack between those of a video's images; "" where none does.
 
-    The names of one video differ in their last number only, or nothing can be told.
+    The names of one video differ in their last number only, or nothing can be told. The
+    smallest step between them is taken for the rule.
 
     Examples
     --------
@@ -231,7 +232,8 @@ def find_missing_numbers(names: Iterable[str]) -> str:
         series.setdefault(f"{name[:start]}#{name[end:]}", []).append(int(number[1]))
     if len(series) != 1:
         return ""
-    pairs = list(pairwise(sorted(set(*series.values()))))
+    numbers = sorted({number for found in series.values() for number in found})
+    pairs = list(pairwise(numbers))
     step = min((b - a for a, b in pairs), default=1)  # of every fifth frame kept, none is missing
     gaps = [(a + step, b - step) for a, b in pairs if b - a > step]
     return first_few([str(a) if a == b else f"{a} to {b}" for a, b in gaps])

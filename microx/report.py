@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -25,6 +24,7 @@ from microx.evaluation import EvaluationResult
 from microx.experiments import read_run
 from microx.files import whole_file
 from microx.metrics import accuracy_score, confusion_matrix, per_class_recall
+from microx.pages import render_page
 
 EXAMPLE_FRAMES = 3
 """Frames shown of each example clip: first, middle, last (our choice)."""
@@ -91,14 +91,7 @@ def write_report(
     context["corpus_trouble"] = trouble
     if loaded is not None and example_crops:
         context["examples"] = _examples(main_row(results), loaded)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = environment.get_template("report.html.j2").render(context)
+    page = render_page("report.html.j2", context)
     path = run_folder / "report.html" if out is None else Path(out)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

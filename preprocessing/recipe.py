@@ -71,8 +71,9 @@ class Recipe:
     input_fps: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.regions, str):
-            raise InputError(f"regions must be several names; received the text {self.regions!r}")
+        regions: object = self.regions  # whatever it is typed as, people write a text
+        if isinstance(regions, str):
+            raise InputError(f"regions must be several names; received the text {regions!r}")
         object.__setattr__(self, "regions", check_regions(self.regions))
         for name, known in (("landmarks", BACKENDS), ("faces", FACES), ("policy", POLICIES)):
             if getattr(self, name) not in known:
@@ -85,8 +86,9 @@ class Recipe:
             value = getattr(self, name)
             if value is not None or name not in ("frame_rate", "input_fps"):
                 object.__setattr__(self, name, _checked(name, value, kind, low, high))
-        if not isinstance(self.occlude, str):
-            raise InputError(f"occlude must be text such as 'mask:0.5'; received {self.occlude!r}")
+        occlude: object = self.occlude
+        if not isinstance(occlude, str):
+            raise InputError(f"occlude must be text such as 'mask:0.5'; received {occlude!r}")
         parse_occlusions(self.occlude)
 
     @classmethod

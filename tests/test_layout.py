@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 # Left to right: a module imports only from modules to its left.
 FLOW = (
-    *("schema", "errors", "files", "progress"),
+    *("schema", "errors", "files", "progress", "pages"),
     *("preprocessing.video", "preprocessing.warping", "preprocessing.landmarks"),
     "preprocessing.faces",
     *("preprocessing.shots", "preprocessing.openface", "preprocessing.follower"),

@@ -400,8 +400,10 @@ TABLES = {
     ),
     "too short": (lambda p: lines_of(p, lambda lines: lines[:-5]), "expected landmarks for the 20"),
     "one short": (lambda p: lines_of(p, lambda lines: lines[:-1]), "expected landmarks for the 20"),
-    # A program that tells of several faces leaves out frames that show none.
-    "header only": (lambda p: lines_of(p, lambda lines: lines[:1]), NO_FACE),
+    "header only": (
+        lambda p: lines_of(p, lambda lines: lines[:1]),
+        "x.csv: expected a row for each frame; found none below the header",
+    ),
     "too long": (
         lambda p: lines_of(p, lambda lines: [*lines, lines[-1].replace("20,", "21,", 1)]),
         "expected landmarks for the 20 frames decoded; found 21 rows",

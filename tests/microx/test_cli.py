@@ -192,7 +192,7 @@ def test_numbered_images_are_frames_where_a_rate_is_given(tmp_path):
 def test_photographs_are_said_to_be_no_clips(tmp_path):
     for subject, emotion in enumerate(("happy", "sad", "fear")):
         (tmp_path / "photos" / emotion).mkdir(parents=True)
-        (frame,) = draw_take(subject, emotion, n_frames=1).frames[..., ::-1]
+        frame = draw_take(subject, emotion, n_frames=16).frames[0, ..., ::-1]
         cv2.imwrite(str(tmp_path / "photos" / emotion / f"{subject}.png"), frame)
     out = tmp_path / "corpus"
     run = microx("preprocess", tmp_path / "photos", "--out", out, "--faces", "cropped")

@@ -163,7 +163,7 @@ def test_folders_that_are_not_a_corpus_are_named(tmp_path, small_corpus):
 )
 def test_a_broken_description_is_named(tmp_path, text, found):
     (tmp_path / "corpus.json").write_bytes(text)
-    with pytest.raises(CorpusError, match=rf"corpus\.json: .* format 3; found .*{found[6:]}"):
+    with pytest.raises(CorpusError, match=rf"corpus\.json: .* format 2; found .*{found[6:]}"):
         load_corpus(tmp_path)
 
 

@@ -198,7 +198,7 @@ def wait_for(condition, seconds=60):
 def test_a_second_run_and_a_reader_are_turned_away(videos, undisturbed, tmp_path):
     out = tmp_path / "c"
     with started(videos, out, "--workers", 1) as first:
-        wait_for(lambda: (out / "crops").is_dir())
+        wait_for(lambda: (out / "corpus.json").is_file())
         os.kill(first.process.pid, signal.SIGSTOP)  # it holds its lock, at work or not
         assert "another microx preprocess is writing this corpus" in stderr_of(videos, out)
         with pytest.raises(CorpusError, match=r"expected manifest\.csv; found none: .*at work"):
