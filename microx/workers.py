@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import socket
+import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -158,6 +160,7 @@ def _dask_client(address: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
+        _wait_for_port(address)
         client = Client(address, set_as_default=False, timeout=DASK_TIMEOUT_S)
     except (OSError, ValueError) as error:
         found = " ".join(str(error).split())
@@ -167,6 +170,25 @@ def _dask_client(address: str) -> Iterator[Any]:
     with client:
         _check_workers(client, address)
         yield client
+
+
+def _wait_for_port(address: str) -> None:
+    """Wait until somebody listens at an address; raise `OSError` or `ValueError` if nobody does.
+
+    A Dask client that cannot connect is cleaned up at any later time, and may then block
+    another one for ever: so none is made before there is something to connect to.
+    """
+    from distributed.comm import get_address_host_port
+
+    place, end = get_address_host_port(address), time.monotonic() + DASK_TIMEOUT_S
+    while True:
+        try:
+            socket.create_connection(place, timeout=DASK_TIMEOUT_S).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 @contextmanager
