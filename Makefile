@@ -47,7 +47,7 @@ check: .venv/ready
 	$(BIN)/mypy
 
 bench: .venv/ready
-	$(BIN)/python tests/bench.py
+	$(BIN)/python tests/bench/bench.py
 
 build: .venv/ready
 	rm -rf build dist

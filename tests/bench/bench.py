@@ -29,7 +29,7 @@ from microx.preprocessing.video import read_frames
 from microx.schema import DEFAULT_REGIONS
 from microx.synthetic import draw_corpus, draw_take
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data"
 STORE = ROOT / "docs" / "bench.csv"
 OPENFACE_FPS = 43, 58  # OpenFace 2.2.0, one process, 854x480, measured on two cores
@@ -102,7 +102,8 @@ def peak_mib(path):
         "import sys; from pathlib import Path; from microx.crops import write_crops;"
         "from microx.preprocessing.pipeline import stream_video;"
         "write_crops(Path(sys.argv[1] + '.h5'), stream_video(sys.argv[1]), {});"
-        "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        # Not ru_maxrss, which a process inherits from the one that starts it.
+        "print(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, path], check=True, capture_output=True, text=True
