@@ -19,6 +19,7 @@ import pandas as pd
 
 import microx
 from microx.corpus import (
+    COUNT_COLUMNS,
     FACE_MARK,
     FORMAT,
     MANIFEST_COLUMNS,
@@ -411,7 +412,7 @@ def _write_manifest(
             lines.append(line)
     table = pd.DataFrame(lines, columns=list(MANIFEST_COLUMNS))
     table["duration_s"] = table["duration_s"].fillna(0)
-    counts = [name for name in MANIFEST_COLUMNS if name == "face" or name.startswith("n_")]
+    counts = list(COUNT_COLUMNS)
     table[counts] = table[counts].fillna(0).astype(int)
     # Every text is quoted, or a carriage return in a file's name would end a row.
     text = table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)

@@ -35,7 +35,7 @@ MANIFEST_COLUMNS = (
     *("n_claimed", "n_decoded", "n_untimed", "n_unused", "n_cuts", "n_rejected", "n_people"),
     *("n_frames", "n_found", "n_segments", *STATUS_COUNTS, "duration_s", "sha256"),
 )
-_COUNTS = tuple(name for name in MANIFEST_COLUMNS if name == "face" or name.startswith("n_"))
+COUNT_COLUMNS = tuple(name for name in MANIFEST_COLUMNS if name == "face" or name.startswith("n_"))
 CLIP_COLUMNS = (
     *("clip_id", "video_id", "start", "length"),
     *("emotion", "label", "subject", "n_found"),
@@ -364,7 +364,7 @@ def load_corpus(folder: str | Path) -> Corpus:
 def _read_manifest(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, keep_default_na=False, dtype=str)
-        for name in (*_COUNTS, "duration_s"):
+        for name in (*COUNT_COLUMNS, "duration_s"):
             table[name] = pd.to_numeric(table[name])
         return table[list(MANIFEST_COLUMNS)]
     except (OSError, ValueError, KeyError) as error:  # pandas' parser errors are ValueErrors

@@ -182,7 +182,7 @@ class DlibTracker:
     def _search(self, rgb: np.ndarray, grey: np.ndarray) -> None:
         """Look for new faces in the whole frame."""
         seen = [track.follower.box for track in self._tracks if track.is_seen]
-        self._searched, self._next_search = self._index, self._index + _SEARCH_EVERY
+        self._searched = self._index
         scale = min(1.0, _LONG_SIDE / max(grey.shape))
         hits = _detect(grey, scale, _NEW_SCORE)
         known = seen + [hit.box for hit in hits]
@@ -335,8 +335,7 @@ class _Track:
     def is_over(self, index: int, max_gap: int) -> bool:
         if self.lost_since is not None:
             return index - self.lost_since >= max_gap
-        undecided = self.identity is None and not self.is_face
-        return undecided and (self.evidence < 0 or index - self.began > _UNDECIDED)
+        return not self.is_face and (self.evidence < 0 or index - self.began > _UNDECIDED)
 
     def confirm(self, score: float) -> None:
         """Take the detector's word that the face is there."""
