@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import socket
 import time
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -67,6 +68,7 @@ def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:
         try:
             # One by one and two ahead: so the jobs at work are always among the first waiting.
             with (
+                _silent_stop(),
                 joblib.parallel_config("loky", idle_worker_timeout=IDLE_S),
                 joblib.Parallel(
                     n_jobs=n_workers,
@@ -82,6 +84,14 @@ def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:
             n_suspects = 3 * joblib.effective_n_jobs(n_workers)
             for video_id in list(waiting)[:n_suspects]:
                 yield _run_alone(waiting.pop(video_id))
+
+
+@contextmanager
+def _silent_stop() -> Iterator[None]:
+    """Keep joblib from lecturing somebody who stops a run about the jobs left undone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*tasks which were still being processed")
+        yield
 
 
 def _run_alone(job: Job) -> Outcome:
