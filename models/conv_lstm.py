@@ -1,15 +1,21 @@
-"""One region's stream: a clip goes in, a softmax over the emotions comes out.
-
-A block is a function from tensor to tensor; each of its layers is named after the region
-and its role, such as ``mouth_conv_lstm``.
-"""
+"""The ConvLSTM layer: a convolutional memory that reads a clip frame by frame."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import layers
+from keras import ops
+
+from microx.errors import ModelError
+from microx.models.winograd import KERNEL, Tiles, transform_kernel
+
+METHODS = ("auto", "direct", "winograd")
+
+# By measurement (`make bench`): on smaller maps and with fewer filters the transforms cost more
+# than the multiplications they save.
+_LEAST_CELLS, _LEAST_FILTERS = 12, 32
 
 
 @keras.saving.register_keras_serializable(package="microx")  # type: ignore[untyped-decorator]
@@ -36,77 +42,172 @@ def classic_hard_sigmoid(x: Any) -> Any:
     >>> [float(y) for y in classic_hard_sigmoid(keras.ops.array([-3.0, 0.0, 1.0]))]
     [0.0, 0.5, 0.699999988079071]
     """
-    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+    return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def paper_block(x: Any, region: str, n_classes: int) -> Any:
-    """The stream of the MicroX paper: ConvLSTM, flattened head, softmax.
+@keras.saving.register_keras_serializable(package="microx")  # type: ignore[untyped-decorator]
+class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
+    """The layer of `keras.layers.ConvLSTM2D`, same weights and same numbers, but faster.
 
-    Parameters
-    ----------
-    x : tensor (B, T, H, W, C)
-        Pixels in [0, 1]. H and W must be at least 3.
-    region : str
-        Prefix of every layer's name.
-    n_classes : int
-
-    Returns
-    -------
-    tensor (B, n_classes)
-        Rows sum to 1.
-
-    Notes
-    -----
-    Source: MicroX paper, section on the model, and its released code (second dropout). The
-    authors fed 0-255 BGR; here pixels are RGB in [0, 1] for every model (our choice).
-    """
-    x = layers.ConvLSTM2D(
-        64, 3, recurrent_activation=classic_hard_sigmoid, name=f"{region}_conv_lstm"
-    )(x)  # (B, H-2, W-2, 64), the last step only
-    x = layers.Dropout(0.2, name=f"{region}_dropout")(x)
-    x = layers.Flatten(name=f"{region}_flatten")(x)
-    x = layers.Dense(256, activation="relu", name=f"{region}_dense")(x)
-    x = layers.Dropout(0.3, name=f"{region}_dense_dropout")(x)
-    return layers.Dense(n_classes, activation="softmax", name=f"{region}_softmax")(x)
-
-
-def compact_block(x: Any, region: str, n_classes: int) -> Any:
-    """A small stream: strided convolutions, a ConvLSTM on 4 x 4 cells, a pooled head.
+    The four gates are one convolution a step, over the frame and the hidden state side by
+    side; only the frame at the first step, when there is no state yet. Large maps are
+    convolved by `microx.models.winograd`.
 
     Parameters
     ----------
-    x : tensor (B, T, H, W, C)
-        Pixels in [0, 1]. H and W must be at least 17.
-    region : str
-        Prefix of every layer's name.
-    n_classes : int
+    filters : int
+    kernel_size : int
+        Odd.
+    padding : {"valid", "same"}
+        Of the convolution over the frames; that over the hidden state keeps its size.
+    recurrent_activation : str or callable
+        Of the gates: ``"sigmoid"``, as in Keras 3, or `classic_hard_sigmoid`.
+    return_sequences : bool
+        Whether to give the state after each frame, or the last only.
+    method : {"auto", "direct", "winograd"}
+        How to convolve. ``"auto"`` is Winograd's way for 3 x 3 kernels on maps of 12 cells
+        or more a side with 32 filters or more, computed in float32 without a GPU; a GPU's own
+        library chooses for itself, and half precision would lose too much.
 
-    Returns
-    -------
-    tensor (B, n_classes)
-        Rows sum to 1.
+    Raises
+    ------
+    ModelError
+        If the kernel is even or does not fit the frames, or the method cannot be used.
 
     Notes
     -----
-    Our choice, by trial on drawn actors (mouth alone, people never seen, mean of two splits):
-    without the group norms accuracy fell by about 0.06, with mean and maximum over the whole
-    map in place of the 2 x 2 head by about 0.15: where something moved matters. At 32 pixels
-    the map is 2 x 2 already and the pool leaves it as it is; larger crops give 2 x 2 or 3 x 3.
+    Takes (B, T, H, W, C), gives (B, H', W', filters), or (B, T, H', W', filters) with
+    `return_sequences`; H' = H - kernel_size + 1 where valid. T, H, W must be known. Weights:
+    kernel (k, k, C, 4 filters), recurrent_kernel (k, k, filters, 4 filters) and bias
+    (4 filters), gates in the order input, forget, candidate, output, as Keras has them.
+    Source: Shi et al. (2015), "Convolutional LSTM Network", without peepholes, as Keras.
     """
-    # Each channel of a clip loses its mean and scale, and with them skin tone and light.
-    x = layers.LayerNormalization(
-        axis=(1, 2, 3), center=False, scale=False, name=f"{region}_standardise"
-    )(x)
-    for step, filters in enumerate((16, 24, 32), start=1):
-        # A kernel of one frame: each frame is looked at by itself.
-        x = layers.Conv3D(
-            filters, (1, 3, 3), strides=(1, 2, 2), padding="same", name=f"{region}_conv_{step}"
-        )(x)  # (B, T, H / 2**step, W / 2**step, filters)
-        x = layers.GroupNormalization(4, center=False, scale=False, name=f"{region}_norm_{step}")(x)
-        x = layers.ReLU(name=f"{region}_relu_{step}")(x)
-    x = layers.ConvLSTM2D(32, 3, name=f"{region}_conv_lstm")(x)  # (B, H / 8 - 2, W / 8 - 2, 32)
-    cell = max(1, x.shape[1] // 2)
-    x = layers.AveragePooling2D(cell, padding="same", name=f"{region}_pool")(x)
-    x = layers.Flatten(name=f"{region}_flatten")(x)
-    x = layers.Dropout(0.3, name=f"{region}_dropout")(x)
-    return layers.Dense(n_classes, activation="softmax", name=f"{region}_softmax")(x)
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        *,
+        padding: str = "valid",
+        recurrent_activation: str | Callable[[Any], Any] = "sigmoid",
+        return_sequences: bool = False,
+        method: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if kernel_size % 2 == 0 or padding not in ("valid", "same") or method not in METHODS:
+            raise ModelError(
+                "a ConvLSTM needs an odd kernel_size, padding valid or same and method "
+                f"{', '.join(METHODS)}; found {kernel_size}, {padding} and {method}"
+            )
+        if method == "winograd" and kernel_size != KERNEL:
+            raise ModelError(f"method winograd needs kernel_size {KERNEL}; found {kernel_size}")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.padding = padding
+        self.recurrent_activation = keras.activations.get(recurrent_activation)
+        self.return_sequences = return_sequences
+        self.method = method
+        self.input_spec = keras.layers.InputSpec(ndim=5)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights, drawn as Keras draws those of its ConvLSTM2D."""
+        k, n_gates = self.kernel_size, 4 * self.filters
+        channels, (height, width) = input_shape[-1], self._map_size(input_shape)
+        if None in input_shape[1:] or min(height, width) < 1:
+            raise ModelError(
+                f"{self.name}: expected clips (B, T, H, W, C) of known sizes, frames of at least "
+                f"{k} x {k}; found {tuple(input_shape)}"
+            )
+        self.kernel = self.add_weight(
+            shape=(k, k, channels, n_gates), initializer="glorot_uniform", name="kernel"
+        )
+        self.recurrent_kernel = self.add_weight(
+            shape=(k, k, self.filters, n_gates), initializer="orthogonal", name="recurrent_kernel"
+        )
+        self.bias = self.add_weight(shape=(n_gates,), initializer=_forget_nothing, name="bias")
+
+    def call(self, x: Any) -> Any:
+        """Read a clip."""
+        border = self.kernel_size // 2
+        height, width = self._map_size(x.shape)
+        if self.padding == "same":
+            x = ops.pad(x, ((0, 0), (0, 0), (border, border), (border, border), (0, 0)))
+        frames = ops.unstack(x, axis=1)  # indexing instead would fill the gradient with zeros
+        if self._is_tiled(height, width):
+            return self._read_tiles(frames, Tiles(height, width))
+        return self._read(frames, border)
+
+    def _read(self, frames: list[Any], border: int) -> Any:
+        """Read frames by the backend's own convolution."""
+        joined = ops.concatenate([self.kernel, self.recurrent_kernel], axis=2)
+        around = ((0, 0), (border, border), (border, border), (0, 0))
+        z = ops.conv(frames[0], self.kernel)
+        hidden, cell = self._step(z, None)
+        states = [hidden]
+        for frame in frames[1:]:
+            z = ops.conv(ops.concatenate([frame, ops.pad(hidden, around)], axis=-1), joined)
+            hidden, cell = self._step(z, cell)
+            states.append(hidden)
+        return ops.stack(states, axis=1) if self.return_sequences else hidden
+
+    def _read_tiles(self, frames: list[Any], tiles: Tiles) -> Any:
+        """Read frames by Winograd's convolution; the state stays in tiles between steps."""
+        kernel = transform_kernel(self.kernel)
+        joined = ops.concatenate([kernel, transform_kernel(self.recurrent_kernel)], axis=1)
+        z = tiles.convolve(tiles.transform(frames[0], border=0), kernel)
+        hidden, cell = self._step(z, None)
+        states = [tiles.to_map(hidden)]
+        for frame in frames[1:]:
+            seen = tiles.transform(frame, border=0)
+            kept = tiles.transform(states[-1], border=1)
+            z = tiles.convolve(ops.concatenate([seen, kept], axis=-1), joined)
+            hidden, cell = self._step(z, cell)
+            states.append(tiles.to_map(hidden))
+        return ops.stack(states, axis=1) if self.return_sequences else states[-1]
+
+    def _step(self, z: Any, cell: Any | None) -> tuple[Any, Any]:
+        """Give the hidden state and the cell after the gates' sums `z`."""
+        gate_in, gate_forget, candidate, gate_out = ops.split(z + self.bias, 4, axis=-1)
+        new = self.recurrent_activation(gate_in) * ops.tanh(candidate)
+        cell = new if cell is None else self.recurrent_activation(gate_forget) * cell + new
+        return self.recurrent_activation(gate_out) * ops.tanh(cell), cell
+
+    def _is_tiled(self, height: int, width: int) -> bool:
+        if self.method != "auto":
+            return self.method == "winograd"
+        return (
+            self.kernel_size == KERNEL
+            and min(height, width) >= _LEAST_CELLS
+            and self.filters >= _LEAST_FILTERS
+            and self.compute_dtype == "float32"
+            and not keras.distribution.list_devices("gpu")
+        )
+
+    def _map_size(self, shape: tuple[int | None, ...]) -> tuple[int, int]:
+        lost = self.kernel_size - 1 if self.padding == "valid" else 0
+        return tuple((cells or 0) - lost for cells in shape[2:4])  # type: ignore[return-value]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Shape of what `call` gives."""
+        frames = input_shape[1:2] if self.return_sequences else ()
+        return (input_shape[0], *frames, *self._map_size(input_shape), self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments, to be stored with a model."""
+        return super().get_config() | {  # type: ignore[no-any-return]
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "padding": self.padding,
+            "recurrent_activation": keras.activations.serialize(self.recurrent_activation),
+            "return_sequences": self.return_sequences,
+            "method": self.method,
+        }
+
+
+def _forget_nothing(shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """Bias of the gates at the start: 1 for the forget gate, else 0 (Jozefowicz et al., 2015)."""
+    return ops.concatenate(
+        [ops.ones((n,), dtype) if gate == 1 else ops.zeros((n,), dtype)
+         for gate, n in enumerate([shape[0] // 4] * 4)]
+    )  # fmt: skip

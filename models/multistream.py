@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from microx.errors import ModelError
-from microx.models.conv_lstm import compact_block, paper_block
+from microx.models.streams import compact_block, paper_block
 from microx.schema import CLIP_FRAMES, CROP_SIZE, DEFAULT_REGIONS, EMOTIONS, REGIONS
 
 PAPER_SIZE = 60
