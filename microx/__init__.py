@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from microx.experiments import read_run as read_run
     from microx.experiments import run_ablation as run_ablation
     from microx.labels import read_labels as read_labels
+    from microx.modelfiles import load_model as load_model
     from microx.models.multistream import build_microx as build_microx
     from microx.predict import predict_video as predict_video
     from microx.preprocessing.pipeline import preprocess_video as preprocess_video
     from microx.report import write_report as write_report
     from microx.splits import make_splits as make_splits
     from microx.synthetic import draw_corpus as draw_corpus
-    from microx.training import load_model as load_model
 
 _HOME = {
     "Corpus": "corpus",
@@ -35,7 +35,7 @@ _HOME = {
     "draw_corpus": "synthetic",
     "evaluate": "evaluation",
     "load_corpus": "corpus",
-    "load_model": "training",
+    "load_model": "modelfiles",
     "make_splits": "splits",
     "predict_video": "predict",
     "preprocess_video": "preprocessing.pipeline",

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -73,10 +73,41 @@ class Policy(StrEnum):
 
 
 class Preset(StrEnum):
-    """Which network."""
+    """Which network, and its way of training."""
 
     compact = "compact"
     paper = "paper"
+    fer_cnn = "fer_cnn"
+    apex_dcnn = "apex_dcnn"
+    cnn6 = "cnn6"
+    cnn1 = "cnn1"
+    cnn2 = "cnn2"
+    resnet18 = "resnet18"
+
+
+class Inputs(StrEnum):
+    """Which kind of pixels."""
+
+    rgb = "rgb"
+    grey = "grey"
+    difference = "difference"
+    flow = "flow"
+
+
+class Balance(StrEnum):
+    """What is done for rare emotions."""
+
+    none = "none"
+    weights = "weights"
+    sampling = "sampling"
+
+
+class Format(StrEnum):
+    """To which format a model is exported."""
+
+    onnx = "onnx"
+    tflite = "tflite"
+    h5 = "h5"
 
 
 class Protocol(StrEnum):
@@ -115,7 +146,9 @@ OpenFaceOption = Annotated[
 OccludeOption = Annotated[
     str, typer.Option(help='Put drawn things on the faces: "mask", "mask:0.5,sunglasses:0.2".')
 ]
-PresetOption = Annotated[Preset, typer.Option("--model", help="The network.")]
+PresetOption = Annotated[
+    Preset, typer.Option("--model", help="The network, and its way of training.")
+]
 ProtocolOption = Annotated[
     Protocol, typer.Option(help="People are never shared: one held-out group, k folds, or each.")
 ]
@@ -123,8 +156,32 @@ EpochsOption = Annotated[
     int | None,
     typer.Option(help="At most, training stops early; default: the network's own.", min=1),
 ]
-WeightsOption = Annotated[
-    bool, typer.Option("--class-weights", help="Weigh rare emotions up in training.")
+InputsOption = Annotated[
+    Inputs | None,
+    typer.Option(help="Kind of pixels; difference and flow: against the clip's first frame."),
+]
+BalanceOption = Annotated[
+    Balance | None, typer.Option(help="For rare emotions: weigh them up, or draw them more often.")
+]
+AugmentOption = Annotated[
+    str | None,
+    typer.Option(
+        help='Change training clips at random: "flip,crop:0.1,rotate:10,blur:1,brightness:0.2,'
+        'erase:0.5"; "" for none.'
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting of training: n_frames, stride, tail, frames, reference, batch_size, "
+        "optimizer, learning_rate, schedule, label_smoothing, auxiliary, region_dropout, patience, "
+        "precision; build.NAME=VALUE for the network's own. Repeatable.",
+    ),
+]
+WithoutOption = Annotated[
+    str, typer.Option(help="Regions that are hidden or missing, for models that can do without.")
 ]
 
 
@@ -342,12 +399,23 @@ def inspect(
 def train(
     corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
     out: OutOption,
-    regions: Annotated[str, typer.Option(help="Streams: mouth,face,… Default: all.")] = "",
+    regions: Annotated[
+        str, typer.Option(help="Streams: mouth,face,… or joined: eyes,eyes+brows. Default: all.")
+    ] = "",
     model: PresetOption = Preset.compact,
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
-    class_weights: WeightsOption = False,
+    inputs: InputsOption = None,
+    balance: BalanceOption = None,
+    augment: AugmentOption = None,
     occlude: OccludeOption = "",
+    settings: SetOption = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--continue", metavar="MODEL", help="Go on from a .keras or .weights.h5 file."
+        ),
+    ] = None,
 ) -> None:
     """Train one model, leaving the test people untouched for `microx evaluate`."""
     from microx.corpus import load_corpus
@@ -360,13 +428,12 @@ def train(
         path = train_model(
             opened,
             out,
-            regions=_names(regions) or opened.regions,
+            regions=_names(regions) or None,
             preset=model.value,
-            epochs=epochs,
             seed=seed,
-            class_weight="balanced" if class_weights else None,
-            occlude=occlude or None,
+            start=start,
             progress=advance,
+            **_settings(settings, epochs, inputs, balance, augment, occlude),
         )
     say("model", path)
 
@@ -377,19 +444,20 @@ def evaluate(
     corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the predictions.")] = None,
     occlude: OccludeOption = "",
+    without: WithoutOption = "",
 ) -> None:
     """Score a trained model on people it never saw."""
     from microx.corpus import load_corpus
     from microx.evaluation import evaluate_model
     from microx.experiments import results_table
-    from microx.predict import find_model
+    from microx.modelfiles import find_model
 
     opened = load_corpus(corpus)
     _load_keras()
     path, note = find_model(model)
     if note:
         say("note", note)
-    result = evaluate_model(path, opened, occlude=occlude or None, out=out)
+    result = evaluate_model(path, opened, occlude=occlude or None, without=_names(without), out=out)
     results = results_table([result])
     printing.print_results(results)
     printing.print_cautions([result], results)
@@ -414,7 +482,11 @@ def ablate(
         bool,
         typer.Option("--shuffle-labels", help="Add a control row with shuffled labels."),
     ] = False,
-    class_weights: WeightsOption = False,
+    inputs: InputsOption = None,
+    balance: BalanceOption = None,
+    augment: AugmentOption = None,
+    occlude: OccludeOption = "",
+    settings: SetOption = None,
 ) -> None:
     """Train and test with some regions only, compare them, and write the report."""
     from microx.corpus import load_corpus
@@ -422,7 +494,6 @@ def ablate(
     from microx.report import write_report
 
     opened = load_corpus(corpus)
-    opened.check_clips()
     _load_keras()
     with show_progress("ablation", "epochs") as advance:
         results = run_ablation(
@@ -432,11 +503,10 @@ def ablate(
             protocol=protocol.value,
             n_folds=folds,
             preset=model.value,
-            epochs=epochs,
             seed=seed,
             shuffle_labels=shuffle_labels,
-            class_weight="balanced" if class_weights else None,
             progress=advance,
+            **_settings(settings, epochs, inputs, balance, augment, occlude),
         )
     page = write_report(out, corpus=opened)
     printing.print_results(results)
@@ -452,6 +522,7 @@ def predict(
         Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and PNG.")] = Path("."),
+    without: WithoutOption = "",
     landmarks: Annotated[
         Finder | None, typer.Option(help="Default: what the model learned from.")
     ] = None,
@@ -466,7 +537,8 @@ def predict(
     openface: OpenFaceOption = None,
 ) -> None:
     """Say what a trained model sees in a video, over time."""
-    from microx.predict import find_model, predict_video, write_prediction
+    from microx.modelfiles import find_model
+    from microx.predict import predict_video, write_prediction
 
     find_model(model)
     _load_keras()
@@ -474,6 +546,7 @@ def predict(
         prediction = predict_video(
             video,
             model,
+            without=_names(without),
             landmarks=landmarks.value if landmarks else None,
             faces=faces.value if faces else None,
             input_fps=input_fps,
@@ -491,8 +564,29 @@ def predict(
     say("emotion", prediction.emotion)
     for emotion, percentage in prediction.percentages.items():
         console.print(f"  {percentage:5.1f} %  {escape(emotion)}")
+    if prediction.streams:
+        weights = prediction.mean_weights.items()
+        say("seen in", ", ".join(f"{stream} {weight:.0%}" for stream, weight in weights))
     say("table", table)
     say("time line", picture)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A .keras file, or the folder that holds it.")],
+    to: Annotated[Format, typer.Option(help="onnx and tflite are extras; h5: the weights alone.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; beside the model by default.")
+    ] = None,
+) -> None:
+    """Write a model in another format, checked number by number against Keras."""
+    from microx.modelfiles import find_model
+
+    find_model(model)
+    _load_keras()
+    from microx.export import export_model
+
+    say("exported", export_model(model, to.value, out))
 
 
 @app.command()
@@ -565,6 +659,28 @@ def _load_keras() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def _settings(
+    given: list[str] | None,
+    epochs: int | None,
+    inputs: Inputs | None,
+    balance: Balance | None,
+    augment: str | None,
+    occlude: str,
+) -> dict[str, Any]:
+    from microx.settings import join_settings
+
+    named = {
+        "epochs": epochs,
+        "inputs": inputs.value if inputs else None,
+        "balance": balance.value if balance else None,
+        "augment": augment,
+        "occlude": occlude or None,
+    }
+    return join_settings(given or []) | {
+        name: value for name, value in named.items() if value is not None
+    }
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -40,6 +40,9 @@ CLIP_COLUMNS = (
     *("clip_id", "video_id", "start", "length"),
     *("emotion", "label", "subject", "n_found"),
 )
+PRESENCE = ("no expression", "expression")
+"""The classes of `Corpus.key_clips` of onset and apex."""
+
 N_NAMED = 5
 """Ids that a message names at most (our choice)."""
 
@@ -251,21 +254,104 @@ class Corpus:
             clips = clips[clips["n_found"] == length]
         return clips.reset_index(drop=True)
 
-    def check_clips(self) -> None:
+    def find_frame(self, video_id: str, name: str) -> int | None:
+        """Find the frame that the labels name.
+
+        Parameters
+        ----------
+        video_id : str
+        name : {"onset", "apex", "offset"}
+            A column of the manifest, whose numbers count the decoded frames from 0.
+
+        Returns
+        -------
+        int or None
+            The frame of the corpus that shows it, or the nearest that shows a face; None where
+            the labels give no number, as for neutral videos or CASME II's ``/``.
+        """
+        number = pd.to_numeric(str(self._row(video_id)[name]).strip(), errors="coerce")
+        if np.isnan(number):
+            return None
+        source = self._read_source_frames(video_id).astype(float)
+        source[self._segments[video_id] < 0] = np.inf
+        return int(np.argmin(np.abs(source - number)))
+
+    def _read_source_frames(self, video_id: str) -> np.ndarray:
+        return read_crops_file(self.crops_path(video_id), "source_frame")
+
+    def key_clips(self, kind: str) -> pd.DataFrame:
+        """Index the frames that the labels name, for models of single images.
+
+        Parameters
+        ----------
+        kind : {"apex", "onset-apex-offset", "onset|apex"}
+            The apex of each video as a clip of one frame; all three as one clip, a triple; or
+            onset and apex as two clips of one frame, labelled 0 and 1: whether there is an
+            expression. Of a video whose labels lack a number, the middle of its frames with a
+            face takes the place of the apex, the first that of the onset and the last that of
+            the offset; "onset|apex" leaves videos without an apex out.
+
+        Returns
+        -------
+        DataFrame
+            As `clips`, and ``frames``: a tuple of frame numbers; ``n_guessed``: how many of
+            them the labels lack.
+
+        Notes
+        -----
+        An apex that people marked is no part of a video that nobody has seen yet: a score that
+        rests on it is to be called so.
+        """
+        groups = [tuple(group.split("-")) for group in kind.split("|")]
+        rows: list[dict[str, Any]] = []
+        for video in self.manifest[self.manifest["status"] == "done"].itertuples():
+            video_id = str(video.video_id)
+            seen = np.flatnonzero(self._segments[video_id] >= 0)
+            named = {name: self.find_frame(video_id, name) for name in ("onset", "apex", "offset")}
+            if not len(seen) or (kind == "onset|apex" and named["apex"] is None):
+                continue
+            usual = {"onset": seen[0], "apex": seen[len(seen) // 2], "offset": seen[-1]}
+            shown = usual | {name: frame for name, frame in named.items() if frame is not None}
+            for label, names in enumerate(groups):
+                frames = tuple(int(shown[name]) for name in names)
+                rows.append(
+                    {
+                        "clip_id": f"{video_id}:{'-'.join(map(str, frames))}",
+                        "video_id": video_id,
+                        "start": frames[0],
+                        "length": len(frames),
+                        "emotion": video.emotion,
+                        "label": self.classes.index(str(video.emotion)),
+                        "subject": video.subject,
+                        "n_found": len(frames),
+                        "frames": frames,
+                        "n_guessed": sum(named[name] is None for name in names),
+                    }
+                )
+                if kind == "onset|apex":
+                    rows[-1] |= {"label": label, "emotion": PRESENCE[label]}
+        return pd.DataFrame(rows, columns=[*CLIP_COLUMNS, "frames", "n_guessed"])
+
+    def check_clips(self, length: int = CLIP_FRAMES) -> None:
         """Refuse a corpus that holds no clip, before it is called short of people.
+
+        Parameters
+        ----------
+        length : int
+            Frames in a clip.
 
         Raises
         ------
         CorpusError
-            If no video shows one face in `microx.schema.CLIP_FRAMES` frames on end.
+            If no video shows one face in so many frames on end.
         """
         longest = max(map(_longest_stretch, self._segments.values()), default=0)
-        if longest < CLIP_FRAMES:
+        if longest < length:
             raise CorpusError(
-                f"{self.folder}: expected clips of {CLIP_FRAMES} frames; no video shows one face "
-                f"in {CLIP_FRAMES} frames on end (at most in {longest}); give longer videos, or "
-                "--input-fps if folders of images are videos; clips of one frame come with a "
-                "later version"
+                f"{self.folder}: expected clips of {length} frames; no video shows one face in "
+                f"{length} frames on end (at most in {longest}); give longer videos, --frames "
+                f"{max(longest, 1)} and a model that reads so few, or --input-fps if folders of "
+                "images are videos"
             )
 
     @cached_property

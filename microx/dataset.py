@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from microx.corpus import Corpus
-from microx.errors import InputError, ModelError
+from microx.augmentation import augment_clip, parse_augmentation
+from microx.corpus import PRESENCE, Corpus
+from microx.errors import CorpusError, InputError, ModelError
+from microx.preprocessing.motion import convert_crops
 from microx.preprocessing.occlusion import (
     Occluder,
     choose_occluder,
@@ -19,17 +22,19 @@ from microx.preprocessing.occlusion import (
     parse_occlusions,
 )
 from microx.preprocessing.regions import crop_transform
+from microx.settings import FitSettings
 
 CACHE_BYTES = 2 * 2**30
-"""Crops one `ClipDataset` keeps in memory before it forgets the least recently used (our
-choice): 2 GiB hold about 14,000 five-region clips of 10 frames of 32 x 32 pixels."""
+"""Crops one `ClipDataset` keeps in memory (our choice): 2 GiB hold about 14,000 five-region
+clips of 10 frames of 32 x 32 pixels. What does not fit is read from the disk each time."""
 
-_MIRRORED = {"left_eye": "right_eye", "left_brow": "right_brow"}
-_MIRRORED |= {right: left for left, right in _MIRRORED.items()}
+HIDDEN_SHARE = 0.5
+"""A region counts as hidden where an object covers this share of its pixels (our choice)."""
 
 _TRAINING_SEEDS = 10**6
 """Added to the seed of what training clips wear, so that tests show objects never seen."""
 
+Clip = dict[str, npt.NDArray[np.uint8]]
 Batch = tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
@@ -40,34 +45,43 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
     ----------
     corpus : Corpus
     clips : DataFrame
-        Rows of `Corpus.clips`: clip_id, video_id, start, length, label. All of one length.
+        Rows of `Corpus.clips` or `Corpus.key_clips`, all of one length.
     regions : sequence of str
         Which of the corpus's regions to give.
+    inputs : {"rgb", "grey", "difference", "flow"}
+        Kind of pixels, see `microx.preprocessing.motion.convert_crops`.
+    reference : {"first", "onset"}
+        What "difference" and "flow" compare with; see `microx.settings.FitSettings`.
     batch_size : int
         Clips in a batch; the last may be smaller.
     shuffle : bool
         Whether each epoch has an order of its own, drawn from `seed`.
-    augment : bool
-        Whether every second clip is seen in a mirror, all its frames and regions alike. Its
-        left eye is then its mirrored right eye; where `regions` holds only one of the two
-        nothing is mirrored, so that a model of the left eye never sees the right one. Light
-        is left alone, for the compact model takes it out itself, and so is the place: shifts
-        of 1 or 2 pixels brought the mouth of drawn actors from 0.99 down to 0.93 and the face
-        from 0.88 to 0.34 (means of two splits).
+    balance : bool
+        With `shuffle`: whether each epoch draws every class of `clips` equally often, with
+        repetitions.
+    augment : str
+        Random changes, see `microx.augmentation.parse_augmentation`. The default is none.
     occlude : str, optional
         Objects put on the faces, such as ``"mask:0.5"``; see
         `microx.preprocessing.occlusion.parse_occlusions`. A video wears the same in all its
         frames and regions. A shuffled dataset, as for training, deals them out anew in each
         epoch; any other shows the same each time, and never an object that training showed.
+    tell_present : bool
+        Whether batches tell which regions are there, under the name ``"present"``: (B, R), 1 or
+        0 in the order of `regions`. A region is missing where the corpus does not hold it,
+        where `without` names it, where its crops are black, and where `occlude` covers half of
+        it or more; a clip of which everything would be covered keeps what is covered least.
+    without : sequence of str
+        Regions to be taken as missing; needs `tell_present`.
     seed : int
-        Order, augmentation and occlusion depend on it, on the epoch and on the batch alone.
+        Order, augmentation and occlusion depend on it, on the epoch and on the clip alone.
     cache_bytes : int
         Crops kept in memory; see `CACHE_BYTES`.
 
     Raises
     ------
     ModelError
-        If the corpus lacks a region.
+        If the corpus lacks a region and batches do not tell, or a clip would have no region.
     InputError
         If there is no clip, lengths differ, or `occlude` cannot be read or comes on top of
         what the corpus was made with.
@@ -86,20 +100,20 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         clips: pd.DataFrame,
         *,
         regions: Sequence[str],
+        inputs: str = "rgb",
+        reference: str = "first",
         batch_size: int = 8,
         shuffle: bool = False,
-        augment: bool = False,
+        balance: bool = False,
+        augment: str = "",
         occlude: str | None = None,
+        tell_present: bool = False,
+        without: Sequence[str] = (),
         seed: int = 0,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         super().__init__()
-        missing = [region for region in regions if region not in corpus.regions]
-        if missing or not regions:
-            raise ModelError(
-                f"{corpus.folder}: regions {', '.join(missing) or '(none)'} asked for; the corpus "
-                f"holds {', '.join(corpus.regions)}; preprocess again with --regions"
-            )
+        _check_regions(corpus, regions, without, tell_present)
         if occlude and corpus.recipe.get("occlude"):
             raise InputError(
                 f"{corpus.folder}: its faces wear {corpus.recipe['occlude']} already; received "
@@ -111,31 +125,38 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         self.corpus = corpus
         self.clips = clips.reset_index(drop=True)
         self.regions = tuple(regions)
+        self.inputs = inputs
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.balance = balance
         self.augment = augment
         self.seed = seed
+        self._shown = [r for r in self.regions if r in corpus.regions and r not in without]
+        self._tell_present = tell_present
+        self._changes = parse_augmentation(augment)
         self._occlusions = parse_occlusions(occlude or "")
         self._crops = _CropCache(corpus, cache_bytes)
         self._faces = _FaceReader(corpus)
         self._one_hot = np.eye(len(corpus.classes), dtype=np.float32)[self.clips["label"]]
         self._video_id = self.clips["video_id"].to_list()
-        self._frames = self.clips["start"].to_numpy()[:, None] + np.arange(
-            self.clips["length"].iloc[0]
-        )  # (N, T)
+        self._frames = _list_frames(self.clips)
+        self._reference = self._find_references(reference)
         self._epoch = -1
         self.on_epoch_end()
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return -(-len(self.clips) // self.batch_size)
+        return -(-len(self._order) // self.batch_size)
 
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order; Keras calls this."""
         self._epoch += 1
-        n_clips = len(self.clips)
         rng = np.random.default_rng([self.seed, self._epoch])
-        self._order = rng.permutation(n_clips) if self.shuffle else np.arange(n_clips)
+        self._order = np.arange(len(self.clips))
+        if self.shuffle and self.balance:
+            self._order = _draw_balanced(self.clips["label"].to_numpy(), rng)
+        elif self.shuffle:
+            self._order = rng.permutation(len(self.clips))
 
     def __getitem__(self, index: int) -> Batch:
         """Batch `index` of this epoch.
@@ -143,41 +164,81 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         Returns
         -------
         inputs : dict of (B, T, H, W, C) float32
-            By region, in [0, 1].
+            By region; and ``"present"``, where it is told.
         one_hot : (B, K) float32
         """
-        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        clips = [self._clip(row) for row in rows]
-        inputs = {
-            region: np.divide([clip[region] for clip in clips], 255, dtype=np.float32)
-            for region in self.regions
-        }
-        if self.augment:
-            inputs = self._mirrored(inputs, np.random.default_rng([self.seed, self._epoch, index]))
+        first = index * self.batch_size
+        rows = self._order[first : first + self.batch_size]
+        clips, present = zip(
+            *(self._make(row, first + place) for place, row in enumerate(rows)), strict=True
+        )
+        inputs = self._join(clips)
+        if self._tell_present:
+            inputs["present"] = np.array(present, np.float32)
         return inputs, self._one_hot[rows]
 
-    def _clip(self, row: int) -> dict[str, npt.NDArray[np.uint8]]:
-        occluder = self._occluder(self._video_id[row])
-        if occluder is None:
-            return {region: self._read(row, region) for region in self.regions}
-        video_id, frames = self._video_id[row], self._frames[row]
-        light = None
-        if "face" in self.corpus.regions:  # one light for all regions, and no flicker
-            points = self._faces.read(video_id, frames[:1], "face")[0]
-            light = measure_light(self._read(row, "face")[0], points)
-        clip = {}
-        for region in self.regions:
-            clip[region] = self._read(row, region)  # a copy
-            for crop, points in zip(
-                clip[region], self._faces.read(video_id, frames, region), strict=True
-            ):
-                crop[:] = occluder.apply(crop, points, light=light)
-        return clip
+    def _make(self, row: int, place: int) -> tuple[Clip, list[bool]]:
+        """Give one clip as bytes, the reference as its last frame where one is needed."""
+        clip, covered = self._clip(row)
+        if self._changes:
+            rng = np.random.default_rng([self.seed, self._epoch, place])
+            clip = augment_clip(clip, self._changes, rng)
+        if not self._tell_present:
+            return clip, []
+        seen = {region for region, crops in clip.items() if crops.any()}
+        if not seen:
+            raise ModelError(
+                f"{self.corpus.folder}: clip {self.clips['clip_id'][row]} has none of the regions "
+                f"{', '.join(self.regions)}: they are black; leave the clip out"
+            )
+        if covered:
+            least = min(seen, key=lambda region: covered[region])
+            seen = {r for r in seen if covered[r] < HIDDEN_SHARE} or {least}
+        return clip, [region in seen for region in self.regions]
 
-    def _read(self, row: int, region: str) -> npt.NDArray[np.uint8]:
-        video = self._crops.read(self._video_id[row], region)
-        # A clip that passes the end of its video repeats the last frame (`tail="pad"`).
-        return np.asarray(video[np.minimum(self._frames[row], len(video) - 1)])
+    def _join(self, clips: Sequence[Clip]) -> dict[str, npt.NDArray[np.float32]]:
+        """Convert clips to what the model reads; missing regions are zeros."""
+        joined = {}
+        for region in self._shown:
+            if self._reference is None:
+                crops = np.stack([clip[region] for clip in clips])
+                pixels = convert_crops(crops.reshape(-1, *crops.shape[2:]), self.inputs)
+                joined[region] = pixels.reshape(*crops.shape[:4], -1)
+            else:
+                joined[region] = np.stack(
+                    [
+                        convert_crops(clip[region][:-1], self.inputs, reference=clip[region][-1])
+                        for clip in clips
+                    ]
+                )
+        zeros = np.zeros_like(next(iter(joined.values())))
+        return {region: joined.get(region, zeros) for region in self.regions}
+
+    def _clip(self, row: int) -> tuple[Clip, dict[str, float]]:
+        """Read a clip, put on it what its video wears, and tell how much that covers."""
+        video_id, frames = self._video_id[row], self._frames[row]
+        if self._reference is not None:
+            frames = np.append(frames, self._reference[row])
+        clip = self._crops.read(video_id, self._shown, frames)
+        occluder = self._occluder(video_id)
+        if occluder is None:
+            return clip, {}
+        light, covered = self._measure_light(video_id, frames), {}
+        for region in self._shown:
+            bare = clip[region]
+            clip[region] = bare.copy()
+            points = self._faces.read(video_id, frames, region)
+            for crop, marks in zip(clip[region], points, strict=True):
+                crop[:] = occluder.apply(crop, marks, light=light)
+            covered[region] = float(np.any(clip[region] != bare, axis=-1).mean())
+        return clip, covered
+
+    def _measure_light(self, video_id: str, frames: npt.NDArray[np.int64]) -> Any:
+        """One light for all regions, and no flicker."""
+        if "face" not in self.corpus.regions:
+            return None
+        points = self._faces.read(video_id, frames[:1], "face")[0]
+        return measure_light(self._crops.read(video_id, ["face"], frames[:1])["face"][0], points)
 
     def _occluder(self, video_id: str) -> Occluder | None:
         if not self.shuffle:
@@ -185,17 +246,97 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         name = f"{video_id}, epoch {self._epoch}"
         return choose_occluder(self._occlusions, _TRAINING_SEEDS + self.seed, name)
 
-    def _mirrored(
-        self, inputs: dict[str, npt.NDArray[np.float32]], rng: np.random.Generator
-    ) -> dict[str, npt.NDArray[np.float32]]:
-        if any(_MIRRORED.get(region, region) not in inputs for region in inputs):
-            return inputs
-        n_clips = len(next(iter(inputs.values())))
-        turned = rng.random((n_clips, 1, 1, 1, 1)) < 0.5
-        return {
-            region: np.where(turned, inputs[_MIRRORED.get(region, region)][:, :, :, ::-1], pixels)
-            for region, pixels in inputs.items()
+    def _find_references(self, reference: str) -> npt.NDArray[np.int64] | None:
+        """Find the frame that each clip is compared with, if it is compared."""
+        if self.inputs not in ("difference", "flow"):
+            return None
+        first = self._frames[:, 0]
+        if reference == "first":
+            return first
+        onset = {
+            video_id: self.corpus.find_frame(video_id, "onset") for video_id in set(self._video_id)
         }
+        named = [onset[video_id] for video_id in self._video_id]
+        return np.array([f if n is None else n for n, f in zip(named, first, strict=True)])
+
+
+def open_clips(corpus: Corpus, settings: FitSettings) -> tuple[Corpus, pd.DataFrame]:
+    """List the clips that settings ask for.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    settings : FitSettings
+        Its frames, n_frames, stride and tail.
+
+    Returns
+    -------
+    corpus : Corpus
+        The same; with the classes `microx.corpus.PRESENCE` where the clips are labelled so.
+    clips : DataFrame
+        See `Corpus.clips` and `Corpus.key_clips`.
+
+    Raises
+    ------
+    CorpusError
+        If there is no such clip.
+    """
+    if settings.frames == "all":
+        if settings.tail == "drop":
+            corpus.check_clips(settings.n_frames)
+        return corpus, corpus.clips(settings.n_frames, stride=settings.stride, tail=settings.tail)
+    clips = corpus.key_clips(settings.frames)
+    if clips.empty:
+        raise CorpusError(
+            f"{corpus.folder}: expected videos with an apex for clips of {settings.frames}; none "
+            "names one; give labels with the columns onset, apex and offset"
+        )
+    if settings.frames == "onset|apex":
+        corpus = replace(corpus, classes=PRESENCE)
+    return corpus, clips
+
+
+def _check_regions(
+    corpus: Corpus, regions: Sequence[str], without: Sequence[str], tell_present: bool
+) -> None:
+    lacking = [region for region in regions if region not in corpus.regions]
+    if not regions or (lacking and not tell_present):
+        raise ModelError(
+            f"{corpus.folder}: regions {', '.join(lacking) or '(none)'} asked for; the corpus "
+            f"holds {', '.join(corpus.regions)}; preprocess again with --regions"
+        )
+    unknown = [region for region in without if region not in regions]
+    if unknown or (without and not tell_present):
+        raise ModelError(
+            f"without {', '.join(without)}: expected regions that a model reads and can do "
+            f"without; this one {'reads ' + ', '.join(regions) if unknown else 'needs them all'}"
+        )
+    if set(lacking) | set(without) >= set(regions):
+        raise ModelError(
+            f"{corpus.folder}: all regions are missing: {', '.join(regions)}; a model needs one "
+            "of them to answer"
+        )
+
+
+def _list_frames(clips: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Frame numbers of each clip, (N, T)."""
+    if "frames" in clips:
+        return np.stack(clips["frames"].to_list()).astype(np.int64)
+    starts: npt.NDArray[np.int64] = clips["start"].to_numpy(np.int64)
+    return starts[:, None] + np.arange(clips["length"].iloc[0])
+
+
+def _draw_balanced(
+    labels: npt.NDArray[np.int64], rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Draw rows so that every class comes equally often, in an epoch of about the usual length."""
+    classes = np.unique(labels)
+    n_each = -(-len(labels) // len(classes))
+    drawn = []
+    for label in classes:
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        drawn.append(np.resize(rows, n_each))  # all of them before any comes again
+    return rng.permutation(np.concatenate(drawn))
 
 
 class _FaceReader:
@@ -232,22 +373,27 @@ class _FaceReader:
 
 
 class _CropCache:
-    """A corpus's crops, read once and kept as uint8 up to a number of bytes."""
+    """A corpus's crops as uint8; kept in memory until it is full, the rest read when asked."""
 
     def __init__(self, corpus: Corpus, max_bytes: int) -> None:
         self._corpus = corpus
-        self._max_bytes = max_bytes
-        self._n_bytes = 0
-        self._held: OrderedDict[tuple[str, str], npt.NDArray[np.uint8]] = OrderedDict()
+        self._room = max_bytes
+        self._held: dict[tuple[str, str], npt.NDArray[np.uint8]] = {}
+        self._n_frames = corpus.manifest.set_index("video_id")["n_frames"].to_dict()
 
-    def read(self, video_id: str, region: str) -> npt.NDArray[np.uint8]:
-        key = (video_id, region)
-        if key in self._held:
-            self._held.move_to_end(key)
-            return self._held[key]
-        crops = self._corpus.read_crops(video_id, region)
-        self._held[key] = crops
-        self._n_bytes += crops.nbytes
-        while self._n_bytes > self._max_bytes and len(self._held) > 1:
-            self._n_bytes -= self._held.popitem(last=False)[1].nbytes
-        return crops
+    def read(self, video_id: str, regions: Sequence[str], frames: npt.NDArray[np.int64]) -> Clip:
+        """Read frames of some regions; those past the video's end repeat its last one."""
+        n_frames = self._n_frames[video_id]
+        frames = np.minimum(frames, n_frames - 1)
+        n_bytes = n_frames * self._corpus.size**2 * 3
+        clip = {}
+        for region in regions:
+            key = (video_id, region)
+            if key not in self._held and n_bytes <= self._room:
+                self._held[key] = self._corpus.read_crops(video_id, region)
+                self._room -= n_bytes
+            if key in self._held:
+                clip[region] = self._held[key][frames]
+            else:
+                clip[region] = self._corpus.read_crops(video_id, region, frames)
+        return clip

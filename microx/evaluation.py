@@ -21,10 +21,15 @@ import pandas as pd
 from microx.corpus import Corpus
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
+from microx.modelfiles import find_differences, load_model, note_version
 from microx.progress import Progress, part_of
+from microx.settings import FitSettings
 from microx.splits import clip_groups, make_splits
 
 HISTORY_COLUMNS = ("fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+
+BATCH_CLIPS = 32
+"""Clips predicted at a time (our choice)."""
 
 _PREDICTIONS, _HISTORY, _RESULT = "predictions.csv", "history.csv", "result.json"
 
@@ -251,16 +256,15 @@ def evaluate(
     regions: Sequence[str] | None = None,
     protocol: str = "holdout",
     preset: str = "compact",
-    epochs: int | None = None,
     seed: int = 0,
     n_folds: int = 5,
-    class_weight: str | None = None,
-    occlude_train: str | None = None,
     occlude_test: str | None = None,
+    without: Sequence[str] = (),
     shuffle_labels: bool = False,
     name: str | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> EvaluationResult:
     """Train on some people, test on others, once per split: the only evaluation loop.
 
@@ -268,14 +272,17 @@ def evaluate(
     ----------
     corpus : Corpus
     regions : sequence of str, optional
-        Streams of the model; None means every region the corpus holds.
+        Streams of the model; None means one for every region the corpus holds, or the face
+        for presets that read one picture.
     protocol : {"holdout", "kfold", "loso"}
         See `microx.splits.make_splits`, also for `n_folds`.
-    preset, epochs, class_weight
+    preset : str
         See `microx.training.fit_split`.
-    occlude_train, occlude_test : str, optional
-        Objects put on the faces, such as ``"mask:0.5"``: while training and validating, and
-        while testing; see `microx.dataset.ClipDataset`.
+    occlude_test : str, optional
+        Objects put on the faces that are tested, such as ``"mask:0.5"``; see
+        `microx.dataset.ClipDataset`. The setting `occlude` is for training and validation.
+    without : sequence of str
+        Regions that testing takes as missing, for models that can do without them.
     seed : int
         For splits, weights, dropout, order, augmentation and shuffled labels.
     shuffle_labels : bool
@@ -286,6 +293,8 @@ def evaluate(
         Folder for each fold's model, ``fold_<k>.keras``.
     progress : callable, optional
         Called with epochs done, epochs in all folds, and a few words.
+    **settings
+        Of `microx.settings.FitSettings`, where they differ from the preset's.
 
     Returns
     -------
@@ -307,11 +316,13 @@ def evaluate(
     """
     import keras
 
-    from microx.training import fit_split
+    from microx.dataset import open_clips
+    from microx.training import default_regions, fit_split
 
     start = time.perf_counter()
-    regions = tuple(corpus.regions if regions is None else regions)
-    clips = corpus.clips()
+    regions = tuple(default_regions(corpus, preset) if regions is None else regions)
+    chosen = FitSettings.of(preset, **settings)
+    corpus, clips = open_clips(corpus, chosen)
     # The control keeps the splits of the true labels, and so the people that are tested.
     splits = make_splits(clips, protocol, seed=seed, n_folds=n_folds)
     if shuffle_labels:
@@ -322,12 +333,10 @@ def evaluate(
             corpus,
             clips,
             split,
+            chosen,
             regions=regions,
             preset=preset,
-            epochs=epochs,
             seed=seed,
-            class_weight=class_weight,
-            occlude=occlude_train,
             path=None if out is None else Path(out) / f"fold_{fold}.keras",
             progress=part_of(
                 progress,
@@ -337,7 +346,9 @@ def evaluate(
             ),
         )
         test = clips.iloc[split.test]
-        y_prob = predict_clips(model, corpus, test, fit, occlude=occlude_test, seed=seed)
+        y_prob = predict_clips(
+            model, corpus, test, fit, occlude=occlude_test, without=without, seed=seed
+        )
         tested.append(test.assign(fold=fold, prob=list(y_prob)))
         histories.append(history.assign(fold=fold)[list(HISTORY_COLUMNS)])
         fits.append(fit)
@@ -352,6 +363,7 @@ def evaluate(
         "n_videos": int(clips["video_id"].nunique()),
         "shuffled_labels": shuffle_labels,
         "occlude_test": occlude_test,
+        "without": list(without),
         "corpus": corpus.folder.resolve().name,
         "seconds": round(time.perf_counter() - start, 2),
     }
@@ -364,6 +376,7 @@ def evaluate_model(
     corpus: Corpus,
     *,
     occlude: str | None = None,
+    without: Sequence[str] = (),
     seed: int = 0,
     out: str | Path | None = None,
 ) -> EvaluationResult:
@@ -372,11 +385,13 @@ def evaluate_model(
     Parameters
     ----------
     path : path
-        A model of `microx.training.train` or of a run; see `microx.training.load_model`.
+        A model of `microx.training.train` or of a run; see `microx.modelfiles.load_model`.
     corpus : Corpus
         Its own corpus, whose test people are then left, or another one made by the same recipe.
     occlude : str, optional
         Objects put on the tested faces, such as ``"mask"``; see `microx.dataset.ClipDataset`.
+    without : sequence of str
+        Regions taken as missing, for models that can do without them.
     seed : int
         For what is put on whom.
     out : path, optional
@@ -394,12 +409,12 @@ def evaluate_model(
         If model and corpus differ in regions, size, classes or recipe, or if the model was
         trained on everybody in the corpus.
     """
-    from microx.training import load_model
+    from microx.dataset import open_clips
 
     start = time.perf_counter()
     model, fit = load_model(path)
+    corpus, clips = open_clips(corpus, FitSettings(**fit["arguments"]))
     check_model_fits(fit, corpus, name=str(path))
-    clips = corpus.clips(fit["n_frames"])
     seen = clips["subject"].isin(fit["trained_on"]["subjects"])
     seen |= clips["video_id"].isin(fit["trained_on"]["videos"])
     test = clips[~seen]
@@ -410,6 +425,8 @@ def evaluate_model(
             f"a score on them would not be honest; give a corpus of other people"
         )
     warnings = list(fit["warnings"])
+    if note := note_version(fit):
+        warnings.append(note)
     if seen.any():
         names = ", ".join(sorted(set(known)))
         warnings.append(f"left out, because the model was trained on them: {kind} {names}")
@@ -422,10 +439,11 @@ def evaluate_model(
         "n_videos": int(test["video_id"].nunique()),
         "shuffled_labels": False,
         "occlude_test": occlude,
+        "without": list(without),
         "corpus": corpus.folder.resolve().name,
         "warnings": warnings,
     }
-    y_prob = predict_clips(model, corpus, test, fit, occlude=occlude, seed=seed)
+    y_prob = predict_clips(model, corpus, test, fit, occlude=occlude, without=without, seed=seed)
     test = test.assign(fold=0, prob=list(y_prob))
     facts["seconds"] = round(time.perf_counter() - start, 2)
     result = _result(Path(path).stem, test, pd.DataFrame(columns=list(HISTORY_COLUMNS)), facts)
@@ -440,7 +458,7 @@ def check_model_fits(facts: dict[str, Any], corpus: Corpus, *, name: str) -> Non
     Parameters
     ----------
     facts : dict
-        From `microx.training.load_model`.
+        From `microx.modelfiles.load_model`.
     corpus : Corpus
         May hold more regions than the model reads.
     name : str
@@ -452,18 +470,17 @@ def check_model_fits(facts: dict[str, Any], corpus: Corpus, *, name: str) -> Non
         Naming the first difference.
     """
     missing = [region for region in facts["regions"] if region not in corpus.regions]
-    theirs = {"classes": list(corpus.classes)} | corpus.recipe
-    ours = {"classes": facts["classes"]} | facts["recipe"]
-    differing = [key for key in ours if key != "regions" and ours[key] != theirs.get(key)]
+    theirs = {"classes": list(corpus.classes), "size": corpus.size, "recipe": corpus.recipe}
+    differing = find_differences(facts, theirs)
     if missing:
         raise ModelError(
             f"{name}: reads {', '.join(facts['regions'])}; {corpus.folder} lacks "
             f"{', '.join(missing)}; preprocess again with --regions"
         )
     if differing:
-        key = differing[0]
+        key, (ours, found) = next(iter(differing.items()))
         raise ModelError(
-            f"{name}: was trained with {key} {ours[key]}; {corpus.folder} has {theirs.get(key)}; "
+            f"{name}: was trained with {key} {ours}; {corpus.folder} has {found}; "
             f"preprocess the videos as the model's were, or train anew"
         )
 
@@ -475,6 +492,7 @@ def predict_clips(
     facts: dict[str, Any],
     *,
     occlude: str | None = None,
+    without: Sequence[str] = (),
     seed: int = 0,
 ) -> npt.NDArray[np.float32]:
     """Probabilities of each clip, in the order of the clips.
@@ -486,8 +504,8 @@ def predict_clips(
     clips : DataFrame
         Rows of `Corpus.clips`, at least one.
     facts : dict
-        The model's, for its ``regions``.
-    occlude, seed
+        The model's, for its ``regions``, ``inputs`` and ``arguments``.
+    occlude, without, seed
         See `microx.dataset.ClipDataset`.
 
     Returns
@@ -496,9 +514,19 @@ def predict_clips(
         Rows sum to 1.
     """
     from microx.dataset import ClipDataset
+    from microx.models.fusion import needs_present
 
     dataset = ClipDataset(
-        corpus, clips, regions=facts["regions"], batch_size=32, occlude=occlude, seed=seed
+        corpus,
+        clips,
+        regions=facts["regions"],
+        inputs=facts["inputs"],
+        reference=facts["arguments"]["reference"],
+        batch_size=BATCH_CLIPS,
+        occlude=occlude,
+        tell_present=needs_present(model),
+        without=without,
+        seed=seed,
     )
     return np.asarray(model.predict(dataset, verbose=0), np.float32)
 
@@ -523,7 +551,10 @@ def _result(
 
 def _fit_facts(fits: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Facts of the fits of one evaluation: what they share, and lists of what each has."""
-    each = ("n_train", "n_validation", "train_class_counts", "best_epoch", "trained_on")
+    each = (
+        *("n_train", "n_validation", "train_class_counts", "best_epoch", "trained_on"),
+        *("seconds_to_best", "peak_memory_mib"),
+    )
     shared = {key: value for key, value in fits[0].items() if key not in each}
     warnings = [sentence for fit in fits for sentence in fit["warnings"]]
     return shared | {key: [fit[key] for fit in fits] for key in each} | {"warnings": warnings}

@@ -34,6 +34,7 @@ from microx.evaluation import (
 from microx.files import whole_file
 from microx.progress import Progress, part_of
 from microx.schema import DEFAULT_REGIONS
+from microx.settings import FitSettings
 from microx.splits import make_splits
 
 _RUN, _RESULTS = "run.json", "results.csv"
@@ -96,12 +97,11 @@ def run_ablation(
     regions: str = "paper",
     protocol: str = "holdout",
     preset: str = "compact",
-    epochs: int | None = None,
     seed: int = 0,
     n_folds: int = 5,
-    class_weight: str | None = None,
     shuffle_labels: bool = False,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> pd.DataFrame:
     """Evaluate a model on each region set; a run that was cut off goes on with its next row.
 
@@ -112,7 +112,7 @@ def run_ablation(
         Run folder, made if missing. Finished rows in it are read, not trained again.
     regions : {"all", "paper", "full"}
         See `region_sets`.
-    protocol, preset, epochs, seed, n_folds, class_weight
+    protocol, preset, seed, n_folds, **settings
         See `microx.evaluation.evaluate`; the same for every row.
     shuffle_labels : bool
         Add a control row: the last region set, its labels dealt out anew among the videos.
@@ -132,7 +132,10 @@ def run_ablation(
     SplitError
         If the subjects are too few.
     """
+    from microx.dataset import open_clips
+
     out = Path(out)
+    clips = open_clips(corpus, FitSettings.of(preset, **settings))[1]
     sets = region_sets(regions, corpus.regions)
     rows = [(name, chosen, False) for name, chosen in sets.items()]
     if shuffle_labels:
@@ -142,15 +145,12 @@ def run_ablation(
         "regions": regions,
         "protocol": protocol,
         "preset": preset,
-        "epochs": epochs,
         "seed": seed,
         "n_folds": n_folds,
-        "class_weight": class_weight,
         "shuffle_labels": shuffle_labels,
-    }
+    } | {name: value for name, value in settings.items() if value is not None}
     # Too few people is said before the folder is claimed.
-    corpus.check_clips()
-    make_splits(corpus.clips(), protocol, seed=seed, n_folds=n_folds)
+    make_splits(clips, protocol, seed=seed, n_folds=n_folds)
     _start_run(out, corpus, arguments, {name: list(chosen) for name, chosen, _ in rows})
     results = []
     for k, (name, chosen, shuffled) in enumerate(rows):
@@ -161,14 +161,13 @@ def run_ablation(
                 regions=chosen,
                 protocol=protocol,
                 preset=preset,
-                epochs=epochs,
                 seed=seed,
                 n_folds=n_folds,
-                class_weight=class_weight,
                 shuffle_labels=shuffled,
                 name=name,
                 out=folder,
                 progress=part_of(progress, k, len(rows), f"{name}: "),
+                **settings,
             )
             write_result(result, folder)
         results.append(read_result(folder))

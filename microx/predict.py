@@ -6,10 +6,8 @@ travels in the model file. Every frame is accounted for: frames in no clip are r
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,9 @@ import pandas as pd
 from microx.errors import InputError, ModelError
 from microx.figures import draw_timeline, write_figure
 from microx.files import whole_file
+from microx.modelfiles import find_model, load_model, note_version
 from microx.preprocessing.face_frames import FaceFrames, Ledger
+from microx.preprocessing.motion import convert_crops
 from microx.preprocessing.pipeline import stream_video
 from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.video import probe_video
@@ -57,6 +57,11 @@ class Prediction:
         ``"clip"``, ``"no face"`` or ``"too short"``.
     y_prob : (n, K) float32
         Rows sum to 1; nan where the row is no clip.
+    streams : tuple of str
+        The S streams of a model that weighs them; empty for any other.
+    weights : (n, S) float32
+        What each stream counted for, from 0 to 1, 0 where its regions are missing; rows sum to
+        1; nan where the row is no clip.
     n_frames, n_found : int
         Frames at the model's frame rate, and those of them in which a face was found.
 
@@ -74,6 +79,8 @@ class Prediction:
     end_s: npt.NDArray[np.float64]
     status: npt.NDArray[np.str_]
     y_prob: npt.NDArray[np.float32]
+    streams: tuple[str, ...]
+    weights: npt.NDArray[np.float32]
     n_frames: int
     n_found: int
 
@@ -83,6 +90,7 @@ class Prediction:
             ("start_s", (n_rows,)),
             ("end_s", (n_rows,)),
             ("y_prob", (n_rows, len(self.classes))),
+            ("weights", (n_rows, len(self.streams))),
         ):
             if np.shape(getattr(self, name)) != shape:
                 raise InputError(
@@ -110,6 +118,12 @@ class Prediction:
         return {self.classes[k]: 100 * float(mean[k]) for k in order}
 
     @property
+    def mean_weights(self) -> dict[str, float]:
+        """Stream to what it counted for on average over the clips, from 0 to 1."""
+        mean = self.weights[self.status == CLIP].mean(axis=0, dtype=np.float64)
+        return dict(zip(self.streams, mean.tolist(), strict=True))
+
+    @property
     def emotion(self) -> str:
         """The emotion of the largest percentage, the first in the class list of equals."""
         return next(iter(self.percentages))
@@ -121,6 +135,7 @@ def predict_video(
     *,
     out: str | Path | None = None,
     stride: int | None = None,
+    without: Sequence[str] = (),
     landmarks: str | None = None,
     faces: str | None = None,
     input_fps: float | None = None,
@@ -134,12 +149,15 @@ def predict_video(
     path : path
         The video, an image, or a folder of images.
     model_path : path
-        A ``.keras`` file of microx, or a folder: see `find_model`.
+        A ``.keras`` file of microx, or a folder: see `microx.modelfiles.find_model`.
     out : path, optional
         Folder to write the table and the time line to, by `write_prediction`.
     stride : int, optional
         Frames from one clip's start to the next; half a clip by default (our choice). Each
         run of frames with a face ends with a clip of its last frames, so none is left over.
+    without : sequence of str
+        Regions that are hidden in this video, such as the mouth behind a mask, for models that
+        can do without them.
     landmarks : {"dlib", "openface"}, optional
         Who finds the landmarks; without it, who found those the model learned from, or dlib
         where these came as CSV. Where the two differ, the note says so.
@@ -163,18 +181,20 @@ def predict_video(
         If the file is no video, no face is found in it, or no face is followed for as many
         frames as a clip needs.
     ModelError
-        If there is no such model.
+        If there is no such model, it needs a region that is missing, or it reads frames that
+        only people's marks can tell.
 
     Examples
     --------
     >>> predict_video("meeting.mp4", "RUN").emotion  # doctest: +SKIP
     'happy'
     """
-    from microx.training import load_model
-
     file, note = find_model(model_path)
     probe_video(path, input_fps=input_fps)  # a missing video is said before a model is loaded
     model, facts = load_model(file)
+    note = _joined(note, note_version(facts))
+    read = _ClipReader(model, facts, without, name=str(file))
+    note = _joined(note, read.note)
     recipe = facts["recipe"]
     learned_from = recipe.get("landmarks", "dlib")
     if landmarks is None:
@@ -208,14 +228,10 @@ def predict_video(
     )
     readers: dict[int, _Reader] = {}
     for piece in stream:
-        if piece.face not in readers:
-            readers[piece.face] = _Reader(
-                partial(_predict, model), length, stride, len(facts["classes"])
-            )
-        readers[piece.face].read(piece)
-    nobody = _Reader(partial(_predict, model), length, stride, len(facts["classes"]))
-    prediction = readers.get(stream.main_face, nobody).result(
-        Path(path), file, note, tuple(facts["classes"]), stream.ledger
+        reader = readers.setdefault(piece.face, _Reader(read, length, stride))
+        reader.read(piece)
+    prediction = readers.get(stream.main_face, _Reader(read, length, stride)).result(
+        Path(path), file, note, stream.ledger
     )
     if out is not None:
         write_prediction(prediction, out)
@@ -235,7 +251,8 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
     -------
     csv, png : Path
         ``<video>.emotions.csv`` with the columns start_s, time_s (the middle), end_s, status,
-        emotion and p_<class> …, the last ones empty where the row is no clip;
+        emotion, p_<class> … and, of a model that weighs its streams, weight_<stream> …, the
+        last ones empty where the row is no clip;
         ``<video>.emotions.png``, the time line.
 
     Examples
@@ -250,6 +267,7 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
         raise InputError(f"{folder}: expected a folder to write to; {error.strerror}") from None
     is_clip = prediction.status == CLIP
     best = np.where(is_clip[:, None], prediction.y_prob, 0).argmax(axis=1)
+    weights = [f"weight_{stream}" for stream in prediction.streams]
     table = pd.DataFrame(
         {
             "start_s": [f"{value:.3f}" for value in prediction.start_s],
@@ -259,8 +277,12 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
             "emotion": np.where(is_clip, np.array(prediction.classes)[best], ""),
         }
         | {
-            f"p_{name}": [f"{p:.4f}" if ok else "" for p, ok in zip(column, is_clip, strict=True)]
-            for name, column in zip(prediction.classes, prediction.y_prob.T, strict=True)
+            name: [f"{p:.4f}" if ok else "" for p, ok in zip(column, is_clip, strict=True)]
+            for name, column in zip(
+                [*[f"p_{name}" for name in prediction.classes], *weights],
+                [*prediction.y_prob.T, *prediction.weights.T],
+                strict=True,
+            )
         }
     )
     name = f"{Path(prediction.video).stem}.emotions"
@@ -283,94 +305,58 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
     return csv, write_figure(figure, folder / f"{name}.png")
 
 
-def find_model(path: str | Path) -> tuple[Path, str]:
-    """Find the model file a user means.
+class _ClipReader:
+    """Asks a model about clips: probabilities (n, K), and beside them weights (n, S)."""
 
-    A file is itself. Of a run folder it is the first fold of the row with the most regions
-    whose labels were not shuffled; of any other folder, the only model or the first fold.
+    def __init__(
+        self, model: Any, facts: dict[str, Any], without: Sequence[str], *, name: str
+    ) -> None:
+        from microx.models.fusion import needs_present, show_weights
 
-    Parameters
-    ----------
-    path : path
-        A ``.keras`` file, a folder that holds some, or a run folder.
+        regions = tuple(facts["regions"])
+        self._inputs, self.classes = str(facts["inputs"]), tuple(facts["classes"])
+        self._present = np.array([region not in without for region in regions], np.float32)
+        self._tells = needs_present(model)
+        if set(without) - set(regions) or (without and not self._tells) or not any(self._present):
+            raise ModelError(
+                f"{name}: cannot do without {', '.join(without)}: it reads {', '.join(regions)}, "
+                f"and needs {'one of them' if self._tells else 'them all'}"
+            )
+        if facts["arguments"]["frames"] == "onset-apex-offset":
+            raise ModelError(
+                f"{name}: reads onset, apex and offset, which people mark; a video that nobody "
+                "has marked has none; train with frames=apex or all"
+            )
+        compared = self._inputs in ("difference", "flow")
+        self.note = ""
+        if compared and facts["arguments"]["reference"] == "onset":
+            self.note = "clips are compared with their first frame: nobody marked an onset"
+        self._model = show_weights(model) if self._tells else model
+        self.streams: tuple[str, ...] = tuple(facts["streams"]) if self._tells else ()
 
-    Returns
-    -------
-    model : Path
-    note : str
-        Which one was taken, where there were several; else empty.
-
-    Raises
-    ------
-    ModelError
-        If there is none, or several that nothing tells apart; the choices are named.
-
-    Examples
-    --------
-    >>> find_model("RUN")  # doctest: +SKIP
-    (PosixPath('RUN/rows/regions+face/fold_0.keras'), 'used regions+face/fold_0.keras, …')
-    """
-    path = Path(path)
-    if path.is_file():
-        return path, ""
-    if not path.is_dir():
-        raise ModelError(f"{path}: expected a .keras file or a folder that holds one; found none")
-    models = sorted(path.glob("[!.]*.keras"))
-    if not models and (path / "rows").is_dir():
-        models = sorted(_main_row_folder(path).glob("[!.]*.keras"))
-        every = sorted(path.glob("rows/*/[!.]*.keras"))
-    else:
-        every = models
-    if not models:
-        raise ModelError(
-            f"{path}: expected a .keras file in this folder; found none; "
-            f"`microx train` and `microx ablate` write some"
-        )
-    first = [model for model in models if model.name == "fold_0.keras"]
-    if len(models) > 1 and not first:
-        names = ", ".join(model.name for model in models)
-        raise ModelError(f"{path}: expected one .keras file; found {names}; name one of them")
-    chosen = first[0] if first else models[0]
-    if len(every) == 1:
-        return chosen, ""
-    return chosen, f"used {chosen.relative_to(path)}, one of {len(every)} models in {path}"
-
-
-def _main_row_folder(run: Path) -> Path:
-    """Find the row a run is about: of most regions, by its inputs and not by its score."""
-    best, most = None, 0
-    for model in sorted(run.glob("rows/*/fold_0.keras")):
-        try:
-            row: dict[str, Any] = json.loads((model.parent / "result.json").read_text("utf-8"))
-            shuffled, n_regions = row["facts"].get("shuffled_labels"), len(row["regions"])
-        except (OSError, ValueError, KeyError, AttributeError):
-            continue  # a row that was never finished
-        if not shuffled and n_regions > most:
-            best, most = model.parent, n_regions
-    if best is None:
-        raise ModelError(f"{run}: expected a finished row with a model; found none; run it again")
-    return best
+    def __call__(self, clips: dict[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        batch = {
+            region: np.stack([convert_crops(clip, self._inputs) for clip in crops])
+            for region, crops in clips.items()
+        }
+        if not self._tells:
+            return np.asarray(self._model.predict_on_batch(batch), np.float32)
+        batch["present"] = np.tile(self._present, (len(next(iter(clips.values()))), 1))
+        return np.concatenate(self._model.predict_on_batch(batch), axis=1).astype(np.float32)
 
 
 class _Reader:
     """Cuts the frames of a video into clips as they come, and predicts them."""
 
-    def __init__(
-        self,
-        predict: Callable[[dict[str, npt.NDArray[np.uint8]]], npt.NDArray[np.float32]],
-        length: int,
-        stride: int,
-        n_classes: int,
-    ) -> None:
-        self._predict, self._length, self._stride = predict, length, stride
-        self._n_classes = n_classes
+    def __init__(self, read: _ClipReader, length: int, stride: int) -> None:
+        self._read, self._length, self._stride = read, length, stride
         self._held: dict[str, npt.NDArray[np.uint8]] = {}  # crops of the run still wanted
         self._held_from = 0  # frame number of the first of them
         self._next = 0  # where the next clip of the run starts
         self._run_from = 0
         self._waiting: list[dict[str, npt.NDArray[np.uint8]]] = []
         self._rows: list[tuple[int, int, str]] = []  # first frame, past the last, status
-        self._probabilities: list[npt.NDArray[np.float32]] = []
+        self._answers: list[npt.NDArray[np.float32]] = []  # probabilities, then weights
         self._segment: int | None = None  # of the run; -1 where there is no face
         self._seen = self.n_found = self.longest = 0
 
@@ -425,7 +411,7 @@ class _Reader:
             clips = {
                 region: np.stack([clip[region] for clip in self._waiting]) for region in regions
             }
-            self._probabilities.append(self._predict(clips))
+            self._answers.append(self._read(clips))
             self._waiting = []
 
     def _end_run(self) -> None:
@@ -441,28 +427,29 @@ class _Reader:
         elif self._rows[-1][1] < self._seen:
             self._take(self._seen - self._length)
 
-    def result(
-        self, video: Path, model: Path, note: str, classes: tuple[str, ...], ledger: Ledger
-    ) -> Prediction:
+    def result(self, video: Path, model: Path, note: str, ledger: Ledger) -> Prediction:
         """End the video and put its rows together."""
         self._pass_over(len(ledger))
         self._end_run()
         self._predict_waiting()
-        if not self._probabilities:
+        if not self._answers:
             raise InputError(self._why_nothing(video))
         first, past, status = (np.array(column) for column in zip(*self._rows, strict=True))
-        y_prob = np.full((len(status), self._n_classes), np.nan, np.float32)
-        y_prob[status == CLIP] = np.concatenate(self._probabilities)
+        answers = np.concatenate(self._answers)
+        rows = np.full((len(status), answers.shape[1]), np.nan, np.float32)
+        rows[status == CLIP] = answers
         step_s = float(ledger.timestamp[-1]) / max(1, len(ledger) - 1)
         return Prediction(
             video=str(video),
             model=str(model),
             note=note,
-            classes=classes,
+            classes=self._read.classes,
             start_s=ledger.timestamp[first],
             end_s=ledger.timestamp[past - 1] + step_s,
             status=status,
-            y_prob=y_prob,
+            y_prob=rows[:, : len(self._read.classes)],
+            streams=self._read.streams,
+            weights=rows[:, len(self._read.classes) :],
             n_frames=self._seen,
             n_found=self.n_found,
         )
@@ -477,11 +464,6 @@ class _Reader:
             f"{video}: expected a face in {self._length} frames on end, the length of a clip; "
             f"found one in {self.n_found} of {self._seen} frames, at most {self.longest} on end"
         )
-
-
-def _predict(model: Any, clips: dict[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-    scaled = {region: crops.astype(np.float32) / 255 for region, crops in clips.items()}
-    return np.asarray(model.predict_on_batch(scaled), np.float32)
 
 
 def _joined(*sentences: str) -> str:

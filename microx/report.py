@@ -40,10 +40,11 @@ _OPTION_OF = {
     "epochs": "--epochs",
     "seed": "--seed",
     "n_folds": "--folds",
-    "shuffle_labels": "--shuffle-labels",
-    "class_weight": "--class-weights",
+    "inputs": "--inputs",
+    "balance": "--balance",
+    "augment": "--augment",
+    "occlude": "--occlude",
 }
-_FLAGS = ("--shuffle-labels", "--class-weights")
 
 
 def write_report(
@@ -379,12 +380,15 @@ def _commands(run: dict[str, Any], run_folder: Path, corpus: str) -> dict[str, s
     """Write the run as a shell command and as Python, from the arguments it recorded."""
     arguments = dict(run.get("arguments", {}))
     words = ["microx", "ablate", corpus, "--out", str(run_folder)]
-    for name, option in _OPTION_OF.items():
-        value = arguments.get(name)
-        if option in _FLAGS:
-            words += [option] if value else []
-        elif value is not None:
-            words += [option, str(value)]
+    for name, value in arguments.items():
+        if name == "shuffle_labels":
+            words += ["--shuffle-labels"] if value else []
+        elif name == "build":
+            words += [f"--set=build.{key}={one}" for key, one in value.items()]
+        elif name in _OPTION_OF:
+            words += [_OPTION_OF[name], str(value)]
+        else:
+            words.append(f"--set={name}={value}")
     given = "".join(f", {name}={value!r}" for name, value in arguments.items())
     return {
         "shell": shlex.join(words),

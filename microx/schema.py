@@ -39,3 +39,6 @@ CLIP_FRAMES = 10
 
 CROP_SIZE = 32
 """Pixels along a side of a square crop; our choice: the paper's text says 30, its code 60."""
+
+INPUTS: dict[str, int] = {"rgb": 3, "grey": 1, "difference": 3, "flow": 3}
+"""Kinds of pixels a model reads and their channels; see `microx.preprocessing.motion`."""

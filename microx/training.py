@@ -1,78 +1,50 @@
-"""Fit a model on one split, and keep it with the facts needed to use it again.
-
-A stored model is a ``.keras`` file with one more member in its zip, ``microx.json``: its
-classes, regions and crop recipe, and the people it must not be tested on.
-"""
+"""Fit a model on one split: the only training loop of microx."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import platform
+import resource
 import time
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
+from keras import ops
 
-import microx
 from microx.corpus import Corpus
-from microx.dataset import ClipDataset
+from microx.dataset import ClipDataset, open_clips
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
-from microx.models.multistream import PRESETS, build_microx
+from microx.modelfiles import find_differences, load_model, load_weights, read_versions, save_model
+from microx.models import BUILDERS
+from microx.models.fusion import STREAMS, needs_present, show_streams
+from microx.models.streams import list_regions
 from microx.progress import Progress
+from microx.settings import FitSettings
 from microx.splits import Split, make_splits, split_warnings
 
-FIT_SETTINGS: dict[str, dict[str, Any]] = {
-    # Our choice, by trial on drawn actors.
-    "compact": {
-        "epochs": 10,
-        "batch_size": 32,
-        "optimizer": "adam",
-        "learning_rate": 3e-3,
-        "cosine": True,
-        "label_smoothing": 0.1,
-        "patience": 4,
-        "augment": True,
-    },
-    # MicroX paper (optimiser, rate, batch) and its released code (epochs, patience).
-    "paper": {
-        "epochs": 120,
-        "batch_size": 8,
-        "optimizer": "sgd",
-        "learning_rate": 1e-3,
-        "cosine": False,
-        "label_smoothing": 0.0,
-        "patience": 7,
-        "augment": False,
-    },
+_OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
 }
-"""How each preset is trained unless told otherwise."""
 
-_OPTIMIZERS = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
-
-_FACTS_MEMBER = "microx.json"
+_PLATEAU_FACTOR = 0.2
+"""What the rate is multiplied with on a plateau (our choice)."""
 
 
 def fit_model(
     model: keras.Model,
     train: ClipDataset,
     validation: ClipDataset,
+    settings: FitSettings,
     *,
-    epochs: int,
-    optimizer: str = "adam",
-    learning_rate: float = 1e-3,
-    cosine: bool = False,
-    label_smoothing: float = 0.0,
-    class_weight: str | None = None,
-    patience: int = 7,
     seed: int = 0,
-    checkpoint: str | Path | None = None,
+    keep: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Train a model; the weights of the epoch with the lowest validation loss stay.
@@ -83,81 +55,84 @@ def fit_model(
         Changed in place.
     train, validation : ClipDataset
         Of different subjects; see `microx.splits`.
-    epochs : int
-        At most so many, at least 1.
-    optimizer : {"adam", "sgd"}
-    learning_rate : float
-    cosine : bool
-        Whether the rate falls along a cosine, to zero at the last of `epochs`.
-    label_smoothing : float
-        In [0, 1): how much of each target is spread over all classes.
-    class_weight : {None, "balanced"}
-        ``"balanced"`` weighs each class by n / (K n_class), counted on training clips only.
-    patience : int
-        Epochs without improvement before training stops.
+    settings : FitSettings
+        Its epochs, optimizer, learning_rate, schedule, label_smoothing, auxiliary, balance
+        ("weights") and patience count here; the rest made the model and the datasets.
     seed : int
         For Keras's global generators.
-    checkpoint : path, optional
-        ``.keras`` file that always holds the best model so far, should training be cut off.
+    keep : callable, optional
+        Called whenever the model is the best so far, to store it should training be cut off.
     progress : callable, optional
         Called with epochs done, epochs in all, and a few words.
 
     Returns
     -------
     DataFrame
-        One row per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds.
+        One row per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds. The
+        losses are those of the model's answer, without its streams'.
 
     Raises
     ------
-    InputError
-        If an argument is out of its range.
     ModelError
         If the loss is no longer a number.
 
     Examples
     --------
-    >>> history = fit_model(model, train, validation, epochs=5)  # doctest: +SKIP
+    >>> history = fit_model(model, train, validation, FitSettings(epochs=5))  # doctest: +SKIP
     >>> int(history["val_loss"].argmin())  # doctest: +SKIP
     4
     """
-    if epochs < 1 or class_weight not in (None, "balanced") or optimizer not in _OPTIMIZERS:
-        raise InputError(
-            f"training needs epochs of at least 1, class_weight None or 'balanced' and optimizer "
-            f"{' or '.join(_OPTIMIZERS)}; found {epochs}, {class_weight!r} and {optimizer!r}"
-        )
     keras.utils.set_random_seed(seed)
-    rate = learning_rate
-    if cosine:
-        rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(train))
-    model.compile(
-        optimizer=_OPTIMIZERS[optimizer](rate),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
-        metrics=["accuracy"],
+    has_streams = any(layer.name == STREAMS for layer in model.layers)
+    trained = show_streams(model) if has_streams else model
+    answer_loss = _AnswerLoss(settings.label_smoothing)
+    trained.compile(
+        optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, len(train))),
+        loss=_StreamLoss(settings.label_smoothing, settings.auxiliary),
+        metrics=[answer_loss, answer_accuracy],
         # TensorFlow's XLA makes a ConvLSTM's training step 18 times slower on a CPU; the
         # other backends need their own compilers.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    clock = _Clock(epochs, progress)
-    stopping = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=patience, restore_best_weights=True
-    )
-    callbacks = [clock, stopping, keras.callbacks.TerminateOnNaN()]
-    if checkpoint is not None:
-        callbacks.append(keras.callbacks.ModelCheckpoint(checkpoint, save_best_only=True))
-    fitted = model.fit(
+    clock = _Clock(settings.epochs, progress)
+    watched = f"val_{answer_loss.name}"
+    callbacks = [
+        clock,
+        keras.callbacks.EarlyStopping(
+            monitor=watched, mode="min", patience=settings.patience, restore_best_weights=True
+        ),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    if keep is not None:
+        callbacks.append(_Keeper(watched, keep))
+    if settings.schedule == "plateau":
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor=watched,
+                mode="min",
+                factor=_PLATEAU_FACTOR,
+                patience=max(1, settings.patience // 2),
+            )
+        )
+    fitted = trained.fit(
         train,
         validation_data=validation,
-        epochs=epochs,
-        class_weight=_balanced(train) if class_weight else None,
+        epochs=settings.epochs,
+        class_weight=_balanced(train) if settings.balance == "weights" else None,
         callbacks=callbacks,
         verbose=0,
     )
-    columns = ["loss", "accuracy", "val_loss", "val_accuracy"]
-    history = pd.DataFrame({name: fitted.history.get(name, []) for name in columns})
+    columns = {
+        "loss": "answer_loss",
+        "accuracy": "answer_accuracy",
+        "val_loss": "val_answer_loss",
+        "val_accuracy": "val_answer_accuracy",
+    }
+    history = pd.DataFrame({name: fitted.history.get(key, []) for name, key in columns.items()})
     if history.empty or not np.isfinite(history["loss"]).all():
         raise ModelError(
             f"{model.name}: the training loss is no longer a number; use a lower learning rate "
-            f"than {learning_rate}"
+            f"than {settings.learning_rate}"
         )
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
     history["seconds"] = clock.seconds
@@ -168,13 +143,12 @@ def fit_split(
     corpus: Corpus,
     clips: pd.DataFrame,
     split: Split,
+    settings: FitSettings,
     *,
-    regions: Sequence[str],
     preset: str = "compact",
-    epochs: int | None = None,
+    regions: Sequence[str],
     seed: int = 0,
-    class_weight: str | None = None,
-    occlude: str | None = None,
+    start: str | Path | None = None,
     path: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[keras.Model, pd.DataFrame, dict[str, Any]]:
@@ -184,24 +158,22 @@ def fit_split(
     ----------
     corpus : Corpus
     clips : DataFrame
-        `Corpus.clips`.
+        See `microx.dataset.open_clips`.
     split : Split
         Of `clips`.
+    settings : FitSettings
+    preset : str
+        Of `microx.models.BUILDERS`.
     regions : sequence of str
-        The model's streams.
-    preset : {"compact", "paper"}
-        Of network and, from `FIT_SETTINGS`, of training.
-    epochs : int, optional
-        At most; None means the preset's.
+        The model's streams; see `microx.models.streams.parse_streams`.
     seed : int
         For weights, dropout, order and augmentation.
-    class_weight : {None, "balanced"}
-        See `fit_model`.
-    occlude : str, optional
-        Objects put on the faces of training and validation clips, such as ``"mask:0.5"``; see
-        `microx.dataset.ClipDataset`.
+    start : path, optional
+        A ``.keras`` file of microx, or ``.weights.h5``, whose weights training goes on from; the
+        optimizer starts anew.
     path : path, optional
-        ``.keras`` file for the model and its facts.
+        ``.keras`` file for the model and its facts. While training goes on, the best model so
+        far lies beside it as ``.<name>.best.keras``.
     progress : callable, optional
         As for `fit_model`.
 
@@ -211,76 +183,64 @@ def fit_split(
     history : DataFrame
         See `fit_model`.
     facts : dict
-        What `load_model` gives back: classes, regions, recipe, recipe_hash, size, n_frames,
-        preset, n_parameters, seed, best_epoch, trained_on, n_train, n_validation,
-        train_class_counts, warnings, arguments, versions.
+        What `microx.modelfiles.load_model` gives back: classes, regions, streams, inputs, recipe,
+        recipe_hash, size, n_frames, preset, n_parameters, seed, best_epoch, seconds_to_best,
+        peak_memory_mib (of the process, so far), trained_on, n_train, n_validation,
+        train_class_counts, warnings, arguments, versions; continued_from, where it was.
 
     Raises
     ------
     ModelError
-        If the preset is unknown or the corpus lacks a region.
+        If the preset is unknown, the corpus lacks a region, or the model to start from does not
+        fit or has seen people of the test part.
     """
-    if preset not in PRESETS:
-        raise ModelError(f"preset must be one of {', '.join(PRESETS)}; found '{preset}'")
-    settings = FIT_SETTINGS[preset] | ({} if epochs is None else {"epochs": epochs})
-    fit_arguments = dict(settings)
-    batch_size, augment = fit_arguments.pop("batch_size"), fit_arguments.pop("augment")
+    if preset not in BUILDERS:
+        raise ModelError(f"preset must be one of {', '.join(BUILDERS)}; found '{preset}'")
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
-    datasets = [
-        ClipDataset(corpus, train, regions=regions, batch_size=batch_size, seed=seed,
-                    shuffle=True, augment=augment, occlude=occlude),
-        ClipDataset(corpus, validation, regions=regions, batch_size=batch_size,
-                    occlude=occlude),
-    ]  # fmt: skip
-    n_frames = int(clips["length"].iloc[0])
-    model = build_microx(
-        regions,
-        preset=preset,
-        n_frames=n_frames,
-        size=corpus.size,
-        n_classes=len(corpus.classes),
-        seed=seed,
-    )
-    # The best weights so far lie under a hidden name; the model's own name means it is finished.
-    checkpoint = None if path is None else Path(path).with_name(f".{Path(path).stem}.best.keras")
-    if checkpoint is not None:
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    history = fit_model(
-        model,
-        *datasets,
-        **fit_arguments,
-        class_weight=class_weight,
-        seed=seed,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
-    seen = pd.concat([train, validation])
-    counts = np.bincount(train["label"].to_numpy(int), minlength=len(corpus.classes))
-    facts = {
-        "classes": list(corpus.classes),
-        "regions": list(regions),
-        "recipe": corpus.recipe,
-        "recipe_hash": corpus.recipe_hash,
-        "size": corpus.size,
-        "n_frames": n_frames,
-        "preset": preset,
-        "n_parameters": int(model.count_params()),
-        "seed": seed,
-        "best_epoch": int(history["epoch"][history["val_loss"].argmin()]),
-        "trained_on": {
-            "subjects": sorted(set(seen["subject"]) - {""}),
-            "videos": sorted(set(seen["video_id"])),
-        },
-        "n_train": len(train),
-        "n_validation": len(validation),
-        "train_class_counts": counts.tolist(),
-        "warnings": split_warnings(clips, split, corpus.classes),
-        "arguments": settings | {"class_weight": class_weight, "occlude": occlude},
-        "versions": read_versions(),
+    facts = _describe(corpus, clips, split, settings, preset, regions, seed)
+    with _precision(settings.precision):
+        model = BUILDERS[preset](
+            regions,
+            n_frames=facts["n_frames"],
+            size=corpus.size,
+            n_classes=len(corpus.classes),
+            inputs=settings.inputs,
+            seed=seed,
+            **({"region_dropout": settings.region_dropout} if preset == "compact" else {}),
+            **settings.build,
+        )
+        facts["n_parameters"] = int(model.count_params())
+        if start is not None:
+            _continue_from(model, Path(start), facts, clips.iloc[split.test])
+        shared: dict[str, Any] = {
+            "regions": facts["regions"],
+            "inputs": settings.inputs,
+            "reference": settings.reference,
+            "batch_size": settings.batch_size,
+            "occlude": settings.occlude,
+            "tell_present": needs_present(model),
+        }
+        sampled = settings.balance == "sampling"
+        checkpoint = _Checkpoint(model, path, facts)
+        history = fit_model(
+            model,
+            ClipDataset(
+                corpus, train, **shared, shuffle=True, balance=sampled, augment=settings.augment,
+                seed=seed,
+            ),
+            ClipDataset(corpus, validation, **shared),
+            settings,
+            seed=seed,
+            keep=checkpoint.write,
+            progress=progress,
+        )  # fmt: skip
+    best = int(history["val_loss"].argmin())
+    facts |= {
+        "best_epoch": int(history["epoch"][best]),
+        "seconds_to_best": round(float(history["seconds"][: best + 1].sum()), 2),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-    if path is not None and checkpoint is not None:
-        save_model(model, path, facts)
-        checkpoint.unlink(missing_ok=True)
+    checkpoint.finish(facts)
     return model, history, facts
 
 
@@ -290,11 +250,10 @@ def train(
     *,
     regions: Sequence[str] | None = None,
     preset: str = "compact",
-    epochs: int | None = None,
     seed: int = 0,
-    class_weight: str | None = None,
-    occlude: str | None = None,
+    start: str | Path | None = None,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> Path:
     """Train one model on a holdout's training people and leave its test people untouched.
 
@@ -304,9 +263,11 @@ def train(
     out : path
         Folder for model.keras, history.csv and split.csv (clip_id, video_id, subject, part).
     regions : sequence of str, optional
-        Streams of the model; None means every region the corpus holds.
-    preset, epochs, seed, class_weight, occlude, progress
+        Streams of the model; None means one for every region the corpus holds.
+    preset, seed, start, progress
         See `fit_split`.
+    **settings
+        Of `microx.settings.FitSettings`, where they differ from the preset's.
 
     Returns
     -------
@@ -316,7 +277,7 @@ def train(
     Raises
     ------
     InputError
-        If `out` already holds a model.
+        If `out` already holds a model, or a setting cannot be.
     CorpusError
         If no video is long enough for a clip.
     SplitError
@@ -325,19 +286,18 @@ def train(
     path = Path(out) / "model.keras"
     if path.exists():
         raise InputError(f"{path}: already there; choose another folder for a new model")
-    corpus.check_clips()
-    clips = corpus.clips()
+    chosen = FitSettings.of(preset, **settings)
+    corpus, clips = open_clips(corpus, chosen)
     (split,) = make_splits(clips, "holdout", seed=seed)
     _, history, _ = fit_split(
         corpus,
         clips,
         split,
-        regions=corpus.regions if regions is None else regions,
+        chosen,
         preset=preset,
-        epochs=epochs,
+        regions=default_regions(corpus, preset) if regions is None else regions,
         seed=seed,
-        class_weight=class_weight,
-        occlude=occlude,
+        start=start,
         path=path,
         progress=progress,
     )
@@ -351,93 +311,184 @@ def train(
     return path
 
 
-def save_model(model: keras.Model, path: str | Path, facts: dict[str, Any]) -> None:
-    """Write a model and its facts as one ``.keras`` file.
-
-    Parameters
-    ----------
-    model : keras.Model
-    path : path
-        Ending in ``.keras``; replaced whole, never half.
-    facts : dict
-        Fit for JSON; stored as the zip member ``microx.json``.
-
-    Raises
-    ------
-    ModelError
-        If the name does not end in ``.keras``.
+def default_regions(corpus: Corpus, preset: str) -> tuple[str, ...]:
+    """Streams of a model where nothing is said: all that a corpus holds, or the face for those
+    presets that read one picture.
     """
-    path = Path(path)
-    if path.suffix != ".keras":
-        raise ModelError(f"{path}: a model's file name ends in .keras")
-    with whole_file(path) as partial:
-        model.save(partial)
-        with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(_FACTS_MEMBER, json.dumps(facts, indent=2))
+    is_picture = preset not in ("compact", "paper")
+    return ("face",) if is_picture and "face" in corpus.regions else corpus.regions
 
 
-def load_model(path: str | Path) -> tuple[keras.Model, dict[str, Any]]:
-    """Read a model written by `save_model`; nothing stored in it is executed.
+@keras.saving.register_keras_serializable(package="microx")  # type: ignore[untyped-decorator]
+def answer_accuracy(y_true: Any, y_pred: Any) -> Any:
+    """Share of clips whose answer is right, (B,); of (B, 1 + S, K) the first row answers."""
+    return keras.metrics.categorical_accuracy(y_true, _answer(y_pred))
 
-    Parameters
-    ----------
-    path : path
-        A ``.keras`` file, or a folder that holds exactly one.
 
-    Returns
-    -------
-    model : keras.Model
-        Not compiled: ready to predict.
-    facts : dict
-        As given to `save_model`.
+class _AnswerLoss(keras.metrics.MeanMetricWrapper):  # type: ignore[misc]
+    """The loss of a model's answer alone, by which its best epoch is chosen."""
 
-    Raises
-    ------
-    ModelError
-        If there is no model, it is damaged, or microx did not write it.
+    def __init__(self, label_smoothing: float) -> None:
+        super().__init__(self._measure, name="answer_loss")
+        self._label_smoothing = label_smoothing
 
-    Notes
-    -----
-    Keras's ``safe_mode`` is on: a file with arbitrary code in a Lambda layer is refused.
-    """
-    path = _find_model(Path(path))
+    def _measure(self, y_true: Any, y_pred: Any) -> Any:
+        return keras.losses.categorical_crossentropy(
+            y_true, _answer(y_pred), label_smoothing=self._label_smoothing
+        )
+
+
+class _StreamLoss(keras.losses.Loss):  # type: ignore[misc]
+    """The loss of the answer, and a share of the mean loss of the streams behind it."""
+
+    def __init__(self, label_smoothing: float, auxiliary: float) -> None:
+        super().__init__(name="stream_loss")
+        self._label_smoothing, self._auxiliary = label_smoothing, auxiliary
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        def loss(answer: Any) -> Any:
+            return keras.losses.categorical_crossentropy(
+                y_true, answer, label_smoothing=self._label_smoothing
+            )
+
+        total = loss(_answer(y_pred))
+        if len(y_pred.shape) == 2 or self._auxiliary == 0:
+            return total
+        streams = [loss(answer) for answer in ops.unstack(y_pred, axis=1)[1:]]
+        return total + self._auxiliary * sum(streams) / len(streams)
+
+
+def _answer(y_pred: Any) -> Any:
+    return y_pred[:, 0] if len(y_pred.shape) == 3 else y_pred
+
+
+def _rate(settings: FitSettings, n_steps: int) -> Any:
+    if settings.schedule != "cosine":
+        return settings.learning_rate
+    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * n_steps)
+
+
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
     try:
-        with zipfile.ZipFile(path) as archive:
-            if _FACTS_MEMBER not in archive.namelist():
-                raise ModelError(
-                    f"{path}: a Keras file without {_FACTS_MEMBER}: not written by microx, or its "
-                    f"training was cut off; train it with microx train"
-                )
-            facts: dict[str, Any] = json.loads(archive.read(_FACTS_MEMBER))
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except ModelError:
-        raise
-    # Keras raises whatever its deserialisers and HDF5 meet in a file that is not its own.
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(
-            f"{path}: cannot be read as a microx model ({type(error).__name__}: {reason})"
-        ) from error
-    return model, facts
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
-def read_versions() -> dict[str, str]:
-    """Versions of what decides a number: python, microx, keras, its backend, numpy.
-
-    Examples
-    --------
-    >>> sorted(read_versions())[:3]
-    ['backend', 'keras', 'microx']
-    """
-    backend = keras.backend.backend()
+def _describe(
+    corpus: Corpus,
+    clips: pd.DataFrame,
+    split: Split,
+    settings: FitSettings,
+    preset: str,
+    regions: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Facts that are known before training."""
+    train, validation = clips.iloc[split.train], clips.iloc[split.validation]
+    seen = pd.concat([train, validation])
+    counts = np.bincount(train["label"].to_numpy(int), minlength=len(corpus.classes))
+    warnings = split_warnings(clips, split, corpus.classes)
+    if settings.frames != "all":
+        warnings.append(
+            f"its clips are the frames that people marked ({settings.frames}), which nobody knows "
+            "of a new video"
+        )
+        if n_guessed := int((clips["n_guessed"] > 0).sum()):
+            warnings.append(
+                f"{n_guessed} of {len(clips)} clips are of videos without such marks: their first, "
+                "middle or last frames stand in for them"
+            )
     return {
-        "python": platform.python_version(),
-        "microx": microx.__version__,
-        "keras": keras.__version__,
-        "backend": backend,
-        backend: importlib.metadata.version(backend),
-        "numpy": np.__version__,
+        "classes": list(corpus.classes),
+        "regions": list(list_regions(regions)),
+        "streams": list(regions),
+        "inputs": settings.inputs,
+        "recipe": corpus.recipe,
+        "recipe_hash": corpus.recipe_hash,
+        "size": corpus.size,
+        "n_frames": int(clips["length"].iloc[0]),
+        "preset": preset,
+        "seed": seed,
+        "trained_on": {
+            "subjects": sorted(set(seen["subject"]) - {""}),
+            "videos": sorted(set(seen["video_id"])),
+        },
+        "n_train": len(train),
+        "n_validation": len(validation),
+        "train_class_counts": counts.tolist(),
+        "warnings": warnings,
+        "arguments": settings.as_dict(),
+        "versions": read_versions(),
     }
+
+
+def _continue_from(
+    model: keras.Model, start: Path, facts: dict[str, Any], test: pd.DataFrame
+) -> None:
+    """Give a model the weights of another, and its facts what that one has seen."""
+    facts["continued_from"] = start.name
+    if start.suffix == ".h5":
+        load_weights(model, start)
+        facts["warnings"].append(
+            f"training went on from {start.name}, which does not say whom it was trained on: that "
+            "may be the people of the test"
+        )
+        return
+    _, before = load_model(start)
+    for key, (theirs, ours) in find_differences(before, facts).items():
+        raise ModelError(
+            f"{start}: cannot go on from it: its {key} is {theirs}, that of the new model {ours}"
+        )
+    for kind, column in (("subjects", "subject"), ("videos", "video_id")):
+        known = sorted(set(before["trained_on"][kind]) & set(test[column]))
+        if known:
+            raise ModelError(
+                f"{start}: cannot go on from it: it was trained on {kind} of the test part "
+                f"({', '.join(known[:5])}); use the same --seed and corpus as for that model"
+            )
+        both = set(before["trained_on"][kind]) | set(facts["trained_on"][kind])
+        facts["trained_on"][kind] = sorted(both)
+    load_weights(model, start)
+
+
+class _Checkpoint:
+    """The best model so far under a hidden name; the model's own name means it is finished."""
+
+    def __init__(self, model: keras.Model, path: str | Path | None, facts: dict[str, Any]) -> None:
+        self._model, self._facts = model, facts
+        self._path = None if path is None else Path(path)
+        self._hidden = self._path and self._path.with_name(f".{self._path.stem}.best.keras")
+        if self._hidden:
+            self._hidden.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self) -> None:
+        if self._hidden:
+            cut_off = "its training was cut off: these are the best weights until then"
+            warnings = [*self._facts["warnings"], cut_off]
+            save_model(self._model, self._hidden, self._facts | {"warnings": warnings})
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        if self._path and self._hidden:
+            save_model(self._model, self._path, facts)
+            self._hidden.unlink(missing_ok=True)
+
+
+class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Calls back whenever a loss is lower than ever."""
+
+    def __init__(self, watched: str, keep: Callable[[], None]) -> None:
+        super().__init__()
+        self._watched, self._keep, self._lowest = watched, keep, float("inf")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {}).get(self._watched, float("nan"))
+        if loss < self._lowest:
+            self._lowest = loss
+            self._keep()
 
 
 class _Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
@@ -455,7 +506,7 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries n
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.seconds.append(time.perf_counter() - self._start)
         if self._progress:
-            accuracy = (logs or {}).get("val_accuracy", float("nan"))
+            accuracy = (logs or {}).get("val_answer_accuracy", float("nan"))
             words = f"epoch {epoch + 1}, validation accuracy {accuracy:.2f}"
             self._progress(epoch + 1, self._epochs, words)
 
@@ -465,15 +516,3 @@ def _balanced(train: ClipDataset) -> dict[int, float]:
     present, counts = np.unique(labels, return_counts=True)
     weights = len(labels) / (len(present) * counts)
     return {int(label): float(weight) for label, weight in zip(present, weights, strict=True)}
-
-
-def _find_model(path: Path) -> Path:
-    if path.is_dir():
-        held = sorted(file for file in path.glob("*.keras") if not file.name.startswith("."))
-        if len(held) == 1:
-            return held[0]
-        names = ", ".join(file.name for file in held) or "none"
-        raise ModelError(f"{path}: expected one .keras file in this folder; found {names}")
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model; microx train makes one")
-    return path

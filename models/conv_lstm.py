@@ -6,16 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from microx.errors import ModelError
 from microx.models.winograd import KERNEL, Tiles, transform_kernel
 
-METHODS = ("auto", "direct", "winograd")
+METHODS = ("auto", "direct", "winograd", "dense")
 
-# By measurement (`make bench`): on smaller maps and with fewer filters the transforms cost more
-# than the multiplications they save.
-_LEAST_CELLS, _LEAST_FILTERS = 12, 32
+# By measurement: on smaller maps and with fewer filters Winograd's transforms cost more than the
+# multiplications they save; on maps of few cells a convolution costs more than a matrix product.
+_LEAST_SIDE, _LEAST_FILTERS, _MOST_CELLS = 12, 32, 9
 
 
 @keras.saving.register_keras_serializable(package="microx")  # type: ignore[untyped-decorator]
@@ -45,13 +47,13 @@ def classic_hard_sigmoid(x: Any) -> Any:
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-@keras.saving.register_keras_serializable(package="microx")  # type: ignore[untyped-decorator]
+@keras.saving.register_keras_serializable(package="microx")
 class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
     """The layer of `keras.layers.ConvLSTM2D`, same weights and same numbers, but faster.
 
     The four gates are one convolution a step, over the frame and the hidden state side by
     side; only the frame at the first step, when there is no state yet. Large maps are
-    convolved by `microx.models.winograd`.
+    convolved by `microx.models.winograd`; on the smallest, the step is a matrix product.
 
     Parameters
     ----------
@@ -64,10 +66,11 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
         Of the gates: ``"sigmoid"``, as in Keras 3, or `classic_hard_sigmoid`.
     return_sequences : bool
         Whether to give the state after each frame, or the last only.
-    method : {"auto", "direct", "winograd"}
-        How to convolve. ``"auto"`` is Winograd's way for 3 x 3 kernels on maps of 12 cells
-        or more a side with 32 filters or more, computed in float32 without a GPU; a GPU's own
-        library chooses for itself, and half precision would lose too much.
+    method : {"auto", "direct", "winograd", "dense"}
+        How to convolve. ``"auto"`` is dense up to 9 cells (H' x W'), and Winograd's way for
+        3 x 3 kernels on maps of 12 cells or more a side with 32 filters or more, computed in
+        float32 without a GPU: a GPU's own library chooses for itself, and half precision
+        would lose too much.
 
     Raises
     ------
@@ -134,8 +137,11 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
         if self.padding == "same":
             x = ops.pad(x, ((0, 0), (0, 0), (border, border), (border, border), (0, 0)))
         frames = ops.unstack(x, axis=1)  # indexing instead would fill the gradient with zeros
-        if self._is_tiled(height, width):
+        method = self._choose_method(height, width)
+        if method == "winograd":
             return self._read_tiles(frames, Tiles(height, width))
+        if method == "dense":
+            return self._read_flat(x, height, width)
         return self._read(frames, border)
 
     def _read(self, frames: list[Any], border: int) -> Any:
@@ -166,6 +172,26 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
             states.append(tiles.to_map(hidden))
         return ops.stack(states, axis=1) if self.return_sequences else states[-1]
 
+    def _read_flat(self, x: Any, height: int, width: int) -> Any:
+        """Read a clip whose state has so few cells that they are best multiplied all by all."""
+        n_frames, n_cells, n_gates = x.shape[1], height * width, 4 * self.filters
+        z = ops.conv(ops.reshape(x, (-1, *x.shape[2:])), self.kernel)  # all frames at once
+        sums = ops.unstack(ops.reshape(z, (-1, n_frames, n_cells, n_gates)), axis=1)
+        places = ops.cast(_neighbours(height, width, self.kernel_size), z.dtype)
+        taps = ops.reshape(self.recurrent_kernel, (self.kernel_size**2, -1))
+        matrix = ops.reshape(ops.matmul(places, taps), (n_cells, n_cells, self.filters, n_gates))
+        matrix = ops.reshape(ops.transpose(matrix, (0, 2, 1, 3)), (n_cells * self.filters, -1))
+        hidden, cell = self._step(sums[0], None)
+        states = [hidden]
+        for z in sums[1:]:
+            kept = ops.matmul(ops.reshape(hidden, (-1, n_cells * self.filters)), matrix)
+            hidden, cell = self._step(z + ops.reshape(kept, (-1, n_cells, n_gates)), cell)
+            states.append(hidden)
+        shape = (height, width, self.filters)
+        if self.return_sequences:
+            return ops.reshape(ops.stack(states, axis=1), (-1, n_frames, *shape))
+        return ops.reshape(hidden, (-1, *shape))
+
     def _step(self, z: Any, cell: Any | None) -> tuple[Any, Any]:
         """Give the hidden state and the cell after the gates' sums `z`."""
         gate_in, gate_forget, candidate, gate_out = ops.split(z + self.bias, 4, axis=-1)
@@ -173,16 +199,15 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
         cell = new if cell is None else self.recurrent_activation(gate_forget) * cell + new
         return self.recurrent_activation(gate_out) * ops.tanh(cell), cell
 
-    def _is_tiled(self, height: int, width: int) -> bool:
+    def _choose_method(self, height: int, width: int) -> str:
         if self.method != "auto":
-            return self.method == "winograd"
-        return (
-            self.kernel_size == KERNEL
-            and min(height, width) >= _LEAST_CELLS
-            and self.filters >= _LEAST_FILTERS
-            and self.compute_dtype == "float32"
-            and not keras.distribution.list_devices("gpu")
-        )
+            return self.method
+        if height * width <= _MOST_CELLS:
+            return "dense"
+        pays = min(height, width) >= _LEAST_SIDE and self.filters >= _LEAST_FILTERS
+        if pays and self.kernel_size == KERNEL and self.compute_dtype == "float32":
+            return "direct" if keras.distribution.list_devices("gpu") else "winograd"
+        return "direct"
 
     def _map_size(self, shape: tuple[int | None, ...]) -> tuple[int, int]:
         lost = self.kernel_size - 1 if self.padding == "valid" else 0
@@ -211,3 +236,12 @@ def _forget_nothing(shape: tuple[int, ...], dtype: Any = None) -> Any:
         [ops.ones((n,), dtype) if gate == 1 else ops.zeros((n,), dtype)
          for gate, n in enumerate([shape[0] // 4] * 4)]
     )  # fmt: skip
+
+
+def _neighbours(height: int, width: int, kernel_size: int) -> npt.NDArray[np.float32]:
+    """For each pair of cells (from, to), which tap of the kernel joins them: one-hot, or zeros."""
+    cells = np.stack(np.meshgrid(range(height), range(width), indexing="ij"), -1).reshape(-1, 2)
+    steps = cells[:, None] - cells[None] + kernel_size // 2  # (from, to, 2)
+    is_tap = np.all((steps >= 0) & (steps < kernel_size), axis=-1)
+    taps = np.eye(kernel_size**2, dtype=np.float32)[np.where(is_tap, steps @ (kernel_size, 1), 0)]
+    return np.asarray(np.where(is_tap[..., None], taps, 0), np.float32)

@@ -6,22 +6,38 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from microx.errors import ModelError
-from microx.models.streams import compact_block, paper_block
-from microx.schema import CLIP_FRAMES, CROP_SIZE, DEFAULT_REGIONS, EMOTIONS, REGIONS
+from microx.models.fusion import (
+    PRESENT,
+    STREAMS,
+    WEIGHTS,
+    Fusion,
+    HideMissing,
+    RegionDropout,
+    RegionWeights,
+    StreamAnswers,
+)
+from microx.models.streams import (
+    ClipNormalization,
+    compact_block,
+    list_regions,
+    paper_block,
+    parse_streams,
+)
+from microx.schema import CLIP_FRAMES, CROP_SIZE, DEFAULT_REGIONS, EMOTIONS, INPUTS
 
 PAPER_SIZE = 60
 """Pixels along a side of a crop in the paper's printed model (its text says 30)."""
 
+Block = Callable[[Any, str, int], Any]
+
 # Block, its usual size and its least size in pixels.
-_BLOCKS: dict[str, tuple[Callable[[Any, str, int], Any], int, int]] = {
+_BLOCKS: dict[str, tuple[Block, int, int]] = {
     "compact": (compact_block, CROP_SIZE, 17),
     "paper": (paper_block, PAPER_SIZE, 3),
 }
-PRESETS: tuple[str, ...] = tuple(_BLOCKS)
 
 
 def build_microx(
@@ -31,7 +47,9 @@ def build_microx(
     n_frames: int = CLIP_FRAMES,
     size: int | None = None,
     n_classes: int = len(EMOTIONS),
-    channels: int = 3,
+    inputs: str = "rgb",
+    region_dropout: float = 0.0,
+    block: Block | None = None,
     seed: int | None = None,
 ) -> keras.Model:
     """Build the untrained MicroX network: one ConvLSTM stream per region, softmaxes fused.
@@ -39,28 +57,41 @@ def build_microx(
     Parameters
     ----------
     regions : sequence of str
-        One or more of `microx.schema.REGIONS`, each once.
+        One stream each: a region, or several joined as ``"eyes"``, ``"eyes+brows"`` or
+        ``"nose+mouth"``, whose crops the stream sees side by side; see
+        `microx.models.streams.parse_streams`.
     preset : {"compact", "paper"}
         ``"paper"`` is the published network, 276,362,527 parameters with five regions at
-        60 pixels. ``"compact"`` keeps its idea in 428,407.
-    n_frames, size, channels : int
-        T, H = W in pixels and C of every region's clip; `size` None means the preset's own,
+        60 pixels. ``"compact"`` keeps its idea in 428,407, and can do without regions.
+    n_frames, size : int
+        T, and H = W in pixels of every region's clip; `size` None means the preset's own,
         32 for compact and 60 for paper.
     n_classes : int
         K, at least 2.
+    inputs : {"rgb", "grey", "difference", "flow"}
+        Kind of pixels, see `microx.preprocessing.motion.convert_crops`; decides C. Of the
+        first two, compact takes out each clip's mean and scale.
+    region_dropout : float
+        For compact: how often, in [0, 1), training hides each region; see
+        `microx.models.fusion.RegionDropout`.
+    block : callable, optional
+        In place of the preset's stream: from tensor (B, T, H, W, C), name and K to (B, K).
     seed : int, optional
         Sets Keras's global seed before the weights are drawn. None leaves it alone.
 
     Returns
     -------
     keras.Model
-        Takes ``{region: (B, T, H, W, C) float32 in [0, 1]}``, gives (B, K) rows that sum
-        to 1. Not compiled.
+        Takes ``{region: (B, T, H, W, C) float32}`` and gives (B, K) rows that sum to 1. Not
+        compiled. The compact one also takes ``"present": (B, R) float32``, 1 where the region
+        is there and 0 where it is missing, in the order of its regions; what stands in the
+        place of a missing region, be it nan, counts for nothing. With all of them missing
+        the row is that of the fusion's bias: those who know the clip's name refuse it before.
 
     Raises
     ------
     ModelError
-        If a region, the preset or a size is not usable.
+        If a region, the preset, the inputs or a size is not usable.
 
     Notes
     -----
@@ -68,63 +99,92 @@ def build_microx(
     concatenated into a dense softmax. In ``"compact"`` that softmax reads the logarithms of
     the streams' and starts as their mean (our choice): on the probabilities themselves, which
     lie within [0, 1], its gradient is so small that the streams hardly learn. On drawn
-    actors the mouth alone came to 0.45 that way, and to 0.95 with logarithms.
+    actors the mouth alone came to 0.45 that way, and to 0.95 with logarithms. How it weighs
+    the streams that are there: `microx.models.fusion`.
 
     Examples
     --------
-    >>> model = build_microx(("mouth", "face"), size=32)
-    >>> model.output_shape
-    (None, 7)
+    >>> model = build_microx(("eyes", "face"), preset="paper", size=16)
+    >>> [tensor.name for tensor in model.inputs], model.output_shape
+    (['right_eye', 'left_eye', 'face'], (None, 7))
     """
-    _check_arguments(regions, preset, n_classes)
-    block, own_size, least = _BLOCKS[preset]
-    size = own_size if size is None else size
-    if size < least or n_frames < 1 or channels < 1:
-        raise ModelError(
-            f"clips for preset '{preset}' must be at least (1, {least}, {least}, 1); "
-            f"found ({n_frames}, {size}, {size}, {channels})"
-        )
+    streams = parse_streams(regions)
+    size = _check_arguments(preset, n_frames, size, n_classes, inputs)
     if seed is not None:
         keras.utils.set_random_seed(seed)
-    shape = (n_frames, size, size, channels)
-    inputs = {region: keras.Input(shape, name=region) for region in regions}
-    streams = [block(inputs[region], region, n_classes) for region in regions]
-    # A single stream is still followed by the dense softmax, so that rows differ in input only.
-    x = layers.Concatenate(name="fusion_concatenate")(streams) if len(streams) > 1 else streams[0]
-    fusion = layers.Dense(n_classes, activation="softmax", name="fusion_softmax")
+    shape = (n_frames, size, size, INPUTS[inputs])
+    clips = {region: keras.Input(shape, name=region) for region in list_regions(regions)}
+    block = _BLOCKS[preset][0] if block is None else block
     if preset == "compact":
-        y = fusion(layers.Activation(log_probability, name="fusion_log")(x))
-        fusion.kernel.assign(np.tile(np.eye(n_classes), (len(streams), 1)) / len(streams))
-    else:
-        y = fusion(x)
-    return keras.Model(inputs, y, name=f"microx_{preset}")
+        return _build_compact(clips, streams, block, n_classes, region_dropout, inputs, seed)
+    return _build_paper(clips, streams, block, n_classes)
 
 
-@keras.saving.register_keras_serializable(package="microx")  # type: ignore[untyped-decorator]
-def log_probability(x: Any) -> Any:
-    """Logarithm of probabilities, those below 1e-7 taken as 1e-7.
-
-    Parameters
-    ----------
-    x : tensor, any shape
-        In [0, 1].
-
-    Returns
-    -------
-    tensor
-        Same shape, in [-16.2, 0].
-    """
-    return keras.ops.log(keras.ops.maximum(x, 1e-7))
+def _build_paper(
+    clips: dict[str, Any], streams: dict[str, tuple[str, ...]], block: Block, n_classes: int
+) -> keras.Model:
+    answers = [
+        block(_side_by_side(clips, regions, stream), stream, n_classes)
+        for stream, regions in streams.items()
+    ]
+    # A single stream is still followed by the dense softmax, so that rows differ in input only.
+    x = layers.Concatenate(name="fusion_concatenate")(answers) if len(answers) > 1 else answers[0]
+    y = layers.Dense(n_classes, activation="softmax", dtype="float32", name="fusion_softmax")(x)
+    return keras.Model(clips, y, name="microx_paper")
 
 
-def _check_arguments(regions: Sequence[str], preset: str, n_classes: int) -> None:
-    unknown = [region for region in regions if region not in REGIONS]
-    if not regions or unknown or len(set(regions)) < len(regions):
-        raise ModelError(
-            f"regions must be one or more of {', '.join(REGIONS)}, each once; "
-            f"found {', '.join(regions) or 'none'}"
+def _build_compact(
+    clips: dict[str, Any],
+    streams: dict[str, tuple[str, ...]],
+    block: Block,
+    n_classes: int,
+    region_dropout: float,
+    inputs: str,
+    seed: int | None,
+) -> keras.Model:
+    names = list(clips)
+    told = keras.Input((len(names),), name=PRESENT)
+    present = RegionDropout(region_dropout, seed=seed, name="region_dropout")(told)
+    shown = {}
+    for index, (region, clip) in enumerate(clips.items()):
+        x = HideMissing(index, name=f"{region}_shown")(clip, present)
+        shown[region] = (
+            ClipNormalization(name=f"{region}_standardise")(x) if inputs in ("rgb", "grey") else x
         )
-    if preset not in PRESETS:
-        raise ModelError(f"preset must be one of {', '.join(PRESETS)}; found '{preset}'")
+    answers, is_there = StreamAnswers(
+        [[names.index(region) for region in regions] for regions in streams.values()], name=STREAMS
+    )(
+        [
+            block(_side_by_side(shown, regions, stream), stream, n_classes)
+            for stream, regions in streams.items()
+        ],
+        present,
+    )
+    weights = RegionWeights(dtype="float32", name=WEIGHTS)(answers, is_there)
+    y = Fusion(dtype="float32", name="fusion_softmax")(answers, weights)
+    return keras.Model(clips | {PRESENT: told}, y, name="microx_compact")
+
+
+def _side_by_side(clips: dict[str, Any], regions: Sequence[str], stream: str) -> Any:
+    if len(regions) == 1:
+        return clips[regions[0]]
+    return layers.Concatenate(axis=3, name=f"{stream}_join")([clips[region] for region in regions])
+
+
+def _check_arguments(
+    preset: str, n_frames: int, size: int | None, n_classes: int, inputs: str
+) -> int:
+    if preset not in _BLOCKS:
+        raise ModelError(f"preset must be one of {', '.join(_BLOCKS)}; found '{preset}'")
+    if inputs not in INPUTS:
+        raise ModelError(f"inputs must be one of {', '.join(INPUTS)}; found '{inputs}'")
     if n_classes < 2:
         raise ModelError(f"a classifier needs at least 2 classes; found {n_classes}")
+    _, own_size, least = _BLOCKS[preset]
+    size = own_size if size is None else size
+    if size < least or n_frames < 1:
+        raise ModelError(
+            f"clips for preset '{preset}' must be at least (1, {least}, {least}); "
+            f"found ({n_frames}, {size}, {size})"
+        )
+    return size

@@ -6,21 +6,77 @@ and its role, such as ``mouth_conv_lstm``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from keras import layers
+import keras
+from keras import layers, ops
 
+from microx.errors import ModelError
 from microx.models.conv_lstm import ConvLSTM, classic_hard_sigmoid
+from microx.schema import REGIONS
+
+_LEAST_VARIANCE = 1e-3
+"""Added to a variance before it divides, as Keras's own normalisations do."""
+
+JOINED: dict[str, tuple[str, ...]] = {
+    "eyes": ("right_eye", "left_eye"),
+    "brows": ("right_brow", "left_brow"),
+}
+"""Names for regions that belong together, in the order in which a picture shows them."""
 
 
-def paper_block(x: Any, region: str, n_classes: int) -> Any:
+def parse_streams(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Tell which regions each stream reads.
+
+    Parameters
+    ----------
+    streams : sequence of str
+        Regions, names of `JOINED`, or several of both with ``+`` between: one stream each.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Stream to its regions.
+
+    Raises
+    ------
+    ModelError
+        If there is none, a name is unknown, or a region comes twice.
+
+    Examples
+    --------
+    >>> parse_streams(["eyes", "nose+mouth"])
+    {'eyes': ('right_eye', 'left_eye'), 'nose+mouth': ('nose', 'mouth')}
+    """
+    parsed = {
+        stream: tuple(region for part in stream.split("+") for region in JOINED.get(part, (part,)))
+        for stream in streams
+    }
+    read = [region for regions in parsed.values() for region in regions]
+    is_repeated = len(set(read)) < len(read) or len(parsed) < len(streams)
+    if not read or set(read) - set(REGIONS) or is_repeated:
+        raise ModelError(
+            f"regions must be one or more of {', '.join(REGIONS)}, or {' or '.join(JOINED)}, "
+            f"joined by + where one stream is to read several, each region once; "
+            f"found {', '.join(streams) or 'none'}"
+        )
+    return parsed
+
+
+def list_regions(streams: Sequence[str]) -> tuple[str, ...]:
+    """List the regions that streams read, in order; see `parse_streams`."""
+    return tuple(region for regions in parse_streams(streams).values() for region in regions)
+
+
+def paper_block(x: Any, stream: str, n_classes: int) -> Any:
     """The stream of the MicroX paper: ConvLSTM, flattened head, softmax.
 
     Parameters
     ----------
     x : tensor (B, T, H, W, C)
-        Pixels in [0, 1]. H and W must be at least 3.
-    region : str
+        H and W must be at least 3.
+    stream : str
         Prefix of every layer's name.
     n_classes : int
 
@@ -34,24 +90,44 @@ def paper_block(x: Any, region: str, n_classes: int) -> Any:
     Source: MicroX paper, section on the model, and its released code (second dropout). The
     authors fed 0-255 BGR; here pixels are RGB in [0, 1] for every model (our choice).
     """
-    x = ConvLSTM(64, 3, recurrent_activation=classic_hard_sigmoid, name=f"{region}_conv_lstm")(
+    x = ConvLSTM(64, 3, recurrent_activation=classic_hard_sigmoid, name=f"{stream}_conv_lstm")(x)
+    x = layers.Dropout(0.2, name=f"{stream}_dropout")(x)  # (B, H-2, W-2, 64), the last step only
+    x = layers.Flatten(name=f"{stream}_flatten")(x)
+    x = layers.Dense(256, activation="relu", name=f"{stream}_dense")(x)
+    x = layers.Dropout(0.3, name=f"{stream}_dense_dropout")(x)
+    return layers.Dense(n_classes, activation="softmax", dtype="float32", name=f"{stream}_softmax")(
         x
-    )  # (B, H-2, W-2, 64), the last step only
-    x = layers.Dropout(0.2, name=f"{region}_dropout")(x)
-    x = layers.Flatten(name=f"{region}_flatten")(x)
-    x = layers.Dense(256, activation="relu", name=f"{region}_dense")(x)
-    x = layers.Dropout(0.3, name=f"{region}_dense_dropout")(x)
-    return layers.Dense(n_classes, activation="softmax", name=f"{region}_softmax")(x)
+    )
 
 
-def compact_block(x: Any, region: str, n_classes: int) -> Any:
+@keras.saving.register_keras_serializable(package="microx")
+class ClipNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries no types
+    """Takes the mean and scale out of each channel of a clip, and with them skin tone and light.
+
+    Notes
+    -----
+    Takes and gives (B, T, H, W, C). Nothing is learned, and clips do not see each other, so it
+    does the same in training and after. Instance normalisation (Ulyanov et al., 2016) over
+    time as well as place: frames keep what changes between them.
+    """
+
+    def call(self, x: Any) -> Any:
+        """Normalise clips."""
+        x = ops.cast(x, "float32")  # squares of half precision lose the variance
+        mean = ops.mean(x, axis=(1, 2, 3), keepdims=True)
+        square = ops.mean(ops.square(x), axis=(1, 2, 3), keepdims=True)
+        scale = ops.rsqrt(square - ops.square(mean) + _LEAST_VARIANCE)
+        return ops.cast(x * scale - mean * scale, self.compute_dtype)
+
+
+def compact_block(x: Any, stream: str, n_classes: int) -> Any:
     """A small stream: strided convolutions, a ConvLSTM on 4 x 4 cells, a pooled head.
 
     Parameters
     ----------
     x : tensor (B, T, H, W, C)
-        Pixels in [0, 1]. H and W must be at least 17.
-    region : str
+        H and W must be at least 17.
+    stream : str
         Prefix of every layer's name.
     n_classes : int
 
@@ -62,25 +138,21 @@ def compact_block(x: Any, region: str, n_classes: int) -> Any:
 
     Notes
     -----
-    Our choice, by trial on drawn actors (mouth alone, people never seen, mean of two splits):
-    without the group norms accuracy fell by about 0.06, with mean and maximum over the whole
-    map in place of the 2 x 2 head by about 0.15: where something moved matters. At 32 pixels
-    the map is 2 x 2 already and the pool leaves it as it is; larger crops give 2 x 2 or 3 x 3.
+    Our choice, by trial on drawn actors; see docs/models.md.
     """
-    # Each channel of a clip loses its mean and scale, and with them skin tone and light.
-    x = layers.LayerNormalization(
-        axis=(1, 2, 3), center=False, scale=False, name=f"{region}_standardise"
-    )(x)
+    n_frames = x.shape[1]
     for step, filters in enumerate((16, 24, 32), start=1):
-        # A kernel of one frame: each frame is looked at by itself.
-        x = layers.Conv3D(
-            filters, (1, 3, 3), strides=(1, 2, 2), padding="same", name=f"{region}_conv_{step}"
-        )(x)  # (B, T, H / 2**step, W / 2**step, filters)
-        x = layers.GroupNormalization(4, center=False, scale=False, name=f"{region}_norm_{step}")(x)
-        x = layers.ReLU(name=f"{region}_relu_{step}")(x)
-    x = ConvLSTM(32, 3, name=f"{region}_conv_lstm")(x)  # (B, H / 8 - 2, W / 8 - 2, 32)
-    cell = max(1, x.shape[1] // 2)
-    x = layers.AveragePooling2D(cell, padding="same", name=f"{region}_pool")(x)
-    x = layers.Flatten(name=f"{region}_flatten")(x)
-    x = layers.Dropout(0.3, name=f"{region}_dropout")(x)
-    return layers.Dense(n_classes, activation="softmax", name=f"{region}_softmax")(x)
+        # Each frame by itself, as if the clips of a batch were one long clip.
+        x = ops.reshape(x, (-1, *x.shape[2:]))
+        x = layers.Conv2D(filters, 3, 2, padding="same", name=f"{stream}_conv_{step}")(x)
+        x = ops.reshape(x, (-1, n_frames, *x.shape[1:]))  # (B, T, H / 2**step, W / 2**step, …)
+        x = ClipNormalization(name=f"{stream}_norm_{step}")(x)
+        x = layers.ReLU(name=f"{stream}_relu_{step}")(x)
+    x = ConvLSTM(32, 3, name=f"{stream}_conv_lstm")(x)  # (B, H / 8 - 2, W / 8 - 2, 32)
+    cells = max(1, x.shape[1] // 2)
+    x = layers.AveragePooling2D(cells, padding="same", name=f"{stream}_pool")(x)
+    x = layers.Flatten(name=f"{stream}_flatten")(x)
+    x = layers.Dropout(0.3, name=f"{stream}_dropout")(x)
+    return layers.Dense(n_classes, activation="softmax", dtype="float32", name=f"{stream}_softmax")(
+        x
+    )

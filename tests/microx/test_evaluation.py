@@ -14,7 +14,7 @@ from microx.evaluation import (
     read_result,
     write_result,
 )
-from microx.training import load_model
+from microx.modelfiles import load_model
 
 
 def _result(y_true=(0, 1, 1, 2), y_prob=None, video_id=("v", "w", "w", "x"), **changes):

@@ -1,6 +1,5 @@
 """A model on a video: the recipe is kept, every frame is accounted for, mistakes are explained."""
 
-import json
 from functools import partial
 
 import cv2
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 
 from microx.errors import InputError, LandmarkError, ModelError
+from microx.modelfiles import load_model, save_model
 from microx.models.multistream import build_microx
 from microx.predict import (
     CLIP,
@@ -17,7 +17,6 @@ from microx.predict import (
     Prediction,
     _predict,
     _Reader,
-    find_model,
     predict_video,
     write_prediction,
 )
@@ -25,7 +24,6 @@ from microx.preprocessing.face_frames import FaceFrames, Ledger
 from microx.preprocessing.landmarks import Landmarks
 from microx.preprocessing.pipeline import preprocess_video
 from microx.synthetic import draw_take
-from microx.training import load_model, save_model
 
 CLASSES = ["<b>happy", "sad", "高兴"]
 RECIPE = {"landmarks": "dlib", "regions": ["mouth", "face"], "size": 24}
@@ -237,44 +235,6 @@ def test_other_landmarks_than_the_models_are_noted(video, tmp_path, model_path):
         predict_video(video, path, openface=tmp_path / "nowhere")
     save_model(model, path, facts | {"recipe": RECIPE | {"landmarks": "csv"}})
     assert "learned from csv landmarks, this video's are of dlib" in predict_video(video, path).note
-
-
-def _row(run, name, regions, n_folds=1, **facts):
-    folder = run / "rows" / name
-    folder.mkdir(parents=True)
-    for fold in range(n_folds):
-        (folder / f"fold_{fold}.keras").touch()
-    (folder / "result.json").write_text(json.dumps({"regions": regions, "facts": facts}))
-
-
-def test_find_model(tmp_path):
-    run = tmp_path / "RUN"
-    _row(run, "mouth", ["mouth"], n_folds=2)
-    _row(run, "regions+face", ["mouth", "face"], n_folds=2)
-    _row(run, "regions+face_labels_shuffled", ["a", "b", "c"], shuffled_labels=True)
-    (run / "rows" / "half").mkdir()
-    (run / "rows" / "half" / ".fold_0.part.keras").touch()
-    model, note = find_model(run)
-    assert model == run / "rows" / "regions+face" / "fold_0.keras"
-    assert note == f"used rows/regions+face/fold_0.keras, one of 5 models in {run}"
-    assert find_model(run / "rows" / "mouth")[0].parent.name == "mouth"
-    assert "one of 2" in find_model(run / "rows" / "mouth")[1]
-    assert find_model(model) == (model, "")
-    single = tmp_path / "train"
-    single.mkdir()
-    with pytest.raises(ModelError, match=r"expected a \.keras file in this folder; found none"):
-        find_model(single)
-    (single / "model.keras").touch()
-    assert find_model(single) == (single / "model.keras", "")
-    (single / "other.keras").touch()
-    with pytest.raises(ModelError, match=r"found model\.keras, other\.keras; name one"):
-        find_model(single)
-    with pytest.raises(ModelError, match=r"nowhere: expected a \.keras file or a folder"):
-        find_model(tmp_path / "nowhere")
-    (run / "rows" / "regions+face" / "result.json").unlink()
-    (run / "rows" / "mouth" / "result.json").unlink()
-    with pytest.raises(ModelError, match="expected a finished row"):
-        find_model(run)
 
 
 @pytest.mark.real

@@ -1,5 +1,4 @@
 import json
-import zipfile
 
 import keras
 import numpy as np
@@ -8,8 +7,9 @@ import pytest
 
 from microx.dataset import ClipDataset
 from microx.errors import InputError, ModelError
+from microx.modelfiles import load_model
 from microx.splits import make_splits
-from microx.training import fit_model, fit_split, load_model, read_versions, save_model, train
+from microx.training import fit_model, fit_split, train
 
 
 def _datasets(corpus, seed=0):
@@ -142,35 +142,3 @@ def test_train_leaves_the_test_people_out(small_corpus, tmp_path):
 def test_unusable_arguments_are_refused(small_corpus, arguments, message):
     with pytest.raises(InputError, match=message):
         fit_model(_model(), *_datasets(small_corpus), **arguments)
-
-
-def test_files_that_are_no_model_are_refused(tmp_path, fitted):
-    with pytest.raises(ModelError, match="no such model; microx train makes one"):
-        load_model(tmp_path / "none.keras")
-    text = tmp_path / "text.keras"
-    text.write_text("hello")
-    with pytest.raises(ModelError, match=r"text\.keras: cannot be read as a microx model"):
-        load_model(text)
-    hollow = tmp_path / "hollow.keras"
-    with zipfile.ZipFile(hollow, "w") as archive:
-        archive.writestr("microx.json", "{}")
-    with pytest.raises(ModelError, match=r"hollow\.keras: cannot be read as a microx model"):
-        load_model(hollow)
-    with pytest.raises(ModelError, match=r"one \.keras file in this folder; found hollow.keras, t"):
-        load_model(tmp_path)
-    with pytest.raises(ModelError, match=r"file name ends in \.keras"):
-        save_model(fitted[0], tmp_path / "model.h5", {})
-
-
-def test_code_in_a_file_is_not_run(tmp_path):
-    inputs = keras.Input((2,))
-    model = keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs))
-    save_model(model, tmp_path / "lambda.keras", {})
-    with pytest.raises(ModelError, match="cannot be read as a microx model"):
-        load_model(tmp_path / "lambda.keras")
-
-
-def test_versions_name_the_backend():
-    versions = read_versions()
-    assert versions["keras"] == keras.__version__
-    assert versions["backend"] in versions

@@ -15,15 +15,15 @@ def model_of(layer, shape):
     return keras.Model(clip, layer(clip))
 
 
-@pytest.mark.parametrize("method", ["direct", "winograd"])
+@pytest.mark.parametrize("method", ["direct", "winograd", "dense"])
 @pytest.mark.parametrize("activation", ["sigmoid", classic_hard_sigmoid])
 @pytest.mark.parametrize(
     ("shape", "filters", "padding", "sequences"),
     [
-        ((10, 30, 30, 3), 64, "valid", False),
         ((4, 9, 14, 2), 5, "same", True),
         ((3, 3, 3, 1), 4, "valid", True),
         ((1, 8, 7, 3), 4, "valid", False),
+        ((5, 2, 3, 2), 4, "same", True),
     ],
 )
 def test_it_gives_the_numbers_of_keras(shape, filters, padding, sequences, activation, method):
@@ -39,9 +39,18 @@ def test_it_gives_the_numbers_of_keras(shape, filters, padding, sequences, activ
     assert np.array_equal(theirs.predict(clips, verbose=0), expected)
 
 
-def test_kernels_of_other_sizes_give_the_numbers_of_keras():
+def test_the_published_size_gives_the_numbers_of_keras():
+    theirs = model_of(layers.ConvLSTM2D(64, 3), (10, 30, 30, 3))
+    ours = model_of(ConvLSTM(64, 3), (10, 30, 30, 3))
+    ours.set_weights(theirs.get_weights())
+    clips = np.random.default_rng(0).random((2, 10, 30, 30, 3), np.float32)
+    assert np.abs(ours.predict(clips, verbose=0) - theirs.predict(clips, verbose=0)).max() < 1e-5
+
+
+@pytest.mark.parametrize("method", ["direct", "dense"])
+def test_kernels_of_other_sizes_give_the_numbers_of_keras(method):
     theirs = model_of(layers.ConvLSTM2D(4, 5), (3, 12, 9, 2))
-    ours = model_of(ConvLSTM(4, 5), (3, 12, 9, 2))
+    ours = model_of(ConvLSTM(4, 5, method=method), (3, 12, 9, 2))
     ours.set_weights(theirs.get_weights())
     clips = np.random.default_rng(0).random((2, 3, 12, 9, 2), np.float32)
     assert np.abs(ours.predict(clips, verbose=0) - theirs.predict(clips, verbose=0)).max() < 1e-5

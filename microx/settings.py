@@ -1,0 +1,230 @@
+"""How a model is made and trained: every choice by name, and what each preset chooses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from microx.augmentation import parse_augmentation
+from microx.errors import InputError, ModelError
+from microx.preprocessing.occlusion import parse_occlusions
+from microx.schema import CLIP_FRAMES, INPUTS
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "frames": ("all", "apex", "onset-apex-offset", "onset|apex"),
+    "tail": ("drop", "pad"),
+    "reference": ("first", "onset"),
+    "inputs": tuple(INPUTS),
+    "optimizer": ("adam", "adamw", "rmsprop", "sgd"),
+    "schedule": ("constant", "cosine", "plateau"),
+    "balance": ("none", "weights", "sampling"),
+    "precision": ("float32", "mixed_float16", "mixed_bfloat16"),
+}
+"""What settings of few values may be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How a model is made and trained.
+
+    Attributes
+    ----------
+    frames : {"all", "apex", "onset-apex-offset", "onset|apex"}
+        Which frames of a video make its clips: windows over all of them, or those that its
+        labels name; see `microx.corpus.Corpus.key_clips`. ``"onset|apex"`` asks another
+        question: whether there is an expression at all.
+    n_frames, stride, tail
+        Of windows; see `microx.corpus.Corpus.clips`.
+    inputs : {"rgb", "grey", "difference", "flow"}
+        Kind of pixels; see `microx.preprocessing.motion.convert_crops`.
+    reference : {"first", "onset"}
+        What "difference" and "flow" compare with: the first frame of the clip, or the frame
+        that the labels call the onset, where they do.
+    build : mapping
+        More arguments for the builder, such as ``{"dropout": 0.5}`` for cnn6.
+    region_dropout : float
+        For compact: how often training hides each region, in [0, 1).
+    epochs : int
+        At most so many.
+    batch_size : int
+    optimizer : {"adam", "adamw", "rmsprop", "sgd"}
+    learning_rate : float
+    schedule : {"constant", "cosine", "plateau"}
+        Of the rate: along a cosine to zero at the last epoch; or a fifth of it whenever
+        the validation loss has not fallen for half the patience.
+    label_smoothing : float
+        In [0, 1): how much of each target is spread over all classes.
+    auxiliary : float
+        For compact: weight of the mean loss of the streams beside that of their fusion.
+    balance : {"none", "weights", "sampling"}
+        What is done for rare emotions, counted on training clips only: each class weighed by
+        n / (K n_class), or drawn as often as any other.
+    patience : int
+        Epochs without a lower validation loss before training stops.
+    augment : str
+        Random changes of training clips; see `microx.augmentation.parse_augmentation`.
+    occlude : str
+        Objects on training and validation faces; see `microx.dataset.ClipDataset`.
+    precision : {"float32", "mixed_float16", "mixed_bfloat16"}
+        Of the computation; weights are float32 always. Half precision helps GPUs only.
+
+    Raises
+    ------
+    InputError
+        If a value is out of its range.
+    """
+
+    frames: str = "all"
+    n_frames: int = CLIP_FRAMES
+    stride: int | None = None
+    tail: str = "drop"
+    inputs: str = "rgb"
+    reference: str = "first"
+    build: Mapping[str, Any] = field(default_factory=dict)
+    region_dropout: float = 0.0
+    epochs: int = 50
+    batch_size: int = 32
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    label_smoothing: float = 0.0
+    auxiliary: float = 0.0
+    balance: str = "none"
+    patience: int = 7
+    augment: str = ""
+    occlude: str = ""
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise InputError(f"{name} must be one of {', '.join(choices)}; received {value!r}")
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InputError(f"{name} must be a number; received {value!r}")
+            if not low <= value <= high or (isinstance(low, int) and value != int(value)):
+                whole = "a whole number " if isinstance(low, int) else ""
+                raise InputError(
+                    f"{name} must be {whole}from {low:g} to {high:g}; received {value}"
+                )
+        parse_augmentation(self.augment)
+        parse_occlusions(self.occlude)
+
+    @classmethod
+    def of(cls, preset: str, **settings: Any) -> FitSettings:
+        """Take a preset's settings, changed where a setting is given that is not None.
+
+        Raises
+        ------
+        ModelError
+            If there is no such preset.
+        InputError
+            If there is no such setting, or its value cannot be.
+
+        Examples
+        --------
+        >>> FitSettings.of("paper", epochs=30).optimizer
+        'sgd'
+        """
+        if preset not in FIT_SETTINGS:
+            raise ModelError(f"preset must be one of {', '.join(FIT_SETTINGS)}; found '{preset}'")
+        known = [one.name for one in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise InputError(f"setting {name!r} is unknown; known: {', '.join(known)}")
+        given = {name: value for name, value in settings.items() if value is not None}
+        return replace(FIT_SETTINGS[preset], **given)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as JSON has them."""
+        return asdict(self) | {"build": dict(self.build)}
+
+
+def read_setting(text: str) -> tuple[str, Any]:
+    """Read a setting as a command line says it.
+
+    Parameters
+    ----------
+    text : str
+        ``NAME=VALUE``; ``build.NAME=VALUE`` is an argument for the builder. A value that reads
+        as a number, true, false or null is that, any other is text.
+
+    Returns
+    -------
+    name, value
+        As `FitSettings.of` takes them.
+
+    Raises
+    ------
+    InputError
+        If there is no ``=``.
+
+    Examples
+    --------
+    >>> read_setting("learning_rate=1e-3"), read_setting("build.dropout=0.5")
+    (('learning_rate', 0.001), ('build', {'dropout': 0.5}))
+    """
+    name, equals, word = text.partition("=")
+    if not equals or not name.strip():
+        raise InputError(f"setting {text!r}: expected NAME=VALUE, such as optimizer=sgd")
+    try:
+        value = json.loads(word)
+    except ValueError:
+        value = word.strip()
+    place, _, argument = name.strip().partition(".")
+    return (place, {argument: value}) if argument else (place, value)
+
+
+def join_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read several settings, see `read_setting`; those of one builder come together."""
+    joined: dict[str, Any] = {}
+    for name, value in map(read_setting, texts):
+        both = isinstance(value, dict) and isinstance(joined.get(name), dict)
+        joined[name] = joined[name] | value if both else value
+    return joined
+
+
+# An int where the value must be whole, too.
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("n_frames", 1, 10_000),
+    ("region_dropout", 0.0, 0.9),
+    ("epochs", 1, 100_000),
+    ("batch_size", 1, 100_000),
+    ("learning_rate", 0.0, 100.0),
+    ("label_smoothing", 0.0, 0.9),
+    ("auxiliary", 0.0, 100.0),
+    ("patience", 1, 100_000),
+)
+
+_PICTURES = FitSettings(n_frames=1, stride=CLIP_FRAMES, inputs="grey", augment="flip")
+
+FIT_SETTINGS: dict[str, FitSettings] = {
+    # Our choice, by trial on drawn actors; see docs/models.md.
+    "compact": FitSettings(
+        epochs=10,
+        learning_rate=3e-3,
+        schedule="cosine",
+        label_smoothing=0.1,
+        auxiliary=0.3,
+        patience=4,
+        augment="flip",
+    ),
+    # MicroX paper (optimiser, rate, batch) and its released code (epochs, patience).
+    "paper": FitSettings(epochs=120, batch_size=8, optimizer="sgd", patience=7),
+    # Meeting-recording CNN: batch and epochs. Where a paper names no optimiser: Adam, our choice.
+    "fer_cnn": replace(_PICTURES, epochs=50, batch_size=32),
+    # Apex-frame deep CNN: its frames, its epochs.
+    "apex_dcnn": replace(_PICTURES, frames="apex", epochs=50, batch_size=8),
+    # Six-convolution CNN: Adam did better than RMSprop.
+    "cnn6": replace(_PICTURES, epochs=50),
+    # CNN1, CNN2, ResNet18: random crop, flip, blur, rotation; strengths are our choice.
+    **dict.fromkeys(
+        ("cnn1", "cnn2", "resnet18"),
+        replace(_PICTURES, inputs="rgb", epochs=50, augment="flip,crop,blur,rotate"),
+    ),
+}
+"""How each preset is trained unless told otherwise."""
