@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: help demo test test-slow check bench build clean
+.PHONY: help demo test test-slow test-backends check bench build clean
 
 help:
 	@echo "make demo       draw actors, preprocess, train, ablate and write the report (8 minutes)"
 	@echo "make test       run the tests"
 	@echo "make test-slow  run the tests that take longer"
+	@echo "make test-backends  run the models' tests on PyTorch and JAX, and time the ConvLSTM there"
 	@echo "make check      ruff and mypy"
 	@echo "make bench      measure start-up and preprocessing speed"
 	@echo "make build      build the wheel"
@@ -41,6 +42,19 @@ test: .venv/ready
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow
 
+# The version of PyTorch whose package for CPUs is small; the newest brings gigabytes for GPUs.
+.venv-backends/ready:
+	@$(PYTHON) -m venv --clear .venv-backends
+	@.venv-backends/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 jax
+	@.venv-backends/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[test]'
+	@touch $@
+
+test-backends: .venv-backends/ready
+	for backend in torch jax; do \
+	  KERAS_BACKEND=$$backend .venv-backends/bin/python -m pytest -m 'not slow' tests/models || exit 1; \
+	  KERAS_BACKEND=$$backend .venv-backends/bin/python tests/bench/networks.py || exit 1; \
+	done
+
 check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,4 +68,4 @@ build: .venv/ready
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf .venv build dist $(DEMO) *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-backends build dist $(DEMO) *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -15,25 +15,32 @@ if TYPE_CHECKING:
     from microx.errors import MicroxError as MicroxError
     from microx.evaluation import EvaluationResult as EvaluationResult
     from microx.evaluation import evaluate as evaluate
+    from microx.evaluation import evaluate_model as evaluate_model
     from microx.experiments import read_run as read_run
     from microx.experiments import run_ablation as run_ablation
+    from microx.export import export_model as export_model
     from microx.labels import read_labels as read_labels
     from microx.modelfiles import load_model as load_model
     from microx.models.multistream import build_microx as build_microx
     from microx.predict import predict_video as predict_video
     from microx.preprocessing.pipeline import preprocess_video as preprocess_video
     from microx.report import write_report as write_report
+    from microx.settings import FitSettings as FitSettings
     from microx.splits import make_splits as make_splits
     from microx.synthetic import draw_corpus as draw_corpus
+    from microx.training import train as train
 
 _HOME = {
     "Corpus": "corpus",
     "EvaluationResult": "evaluation",
+    "FitSettings": "settings",
     "MicroxError": "errors",
     "build_corpus": "building",
     "build_microx": "models.multistream",
     "draw_corpus": "synthetic",
     "evaluate": "evaluation",
+    "evaluate_model": "evaluation",
+    "export_model": "export",
     "load_corpus": "corpus",
     "load_model": "modelfiles",
     "make_splits": "splits",
@@ -42,6 +49,7 @@ _HOME = {
     "read_labels": "labels",
     "read_run": "experiments",
     "run_ablation": "experiments",
+    "train": "training",
     "write_report": "report",
 }
 

@@ -349,9 +349,9 @@ class Corpus:
         if longest < length:
             raise CorpusError(
                 f"{self.folder}: expected clips of {length} frames; no video shows one face in "
-                f"{length} frames on end (at most in {longest}); give longer videos, --frames "
-                f"{max(longest, 1)} and a model that reads so few, or --input-fps if folders of "
-                "images are videos"
+                f"{length} frames on end (at most in {longest}); give longer videos, --set "
+                f"n_frames={max(longest, 1)}, a --model of single pictures such as cnn6, or "
+                "--input-fps if folders of images are videos"
             )
 
     @cached_property

@@ -113,7 +113,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         super().__init__()
-        _check_regions(corpus, regions, without, tell_present)
+        check_regions(corpus, regions, without=without, tell_present=tell_present)
         if occlude and corpus.recipe.get("occlude"):
             raise InputError(
                 f"{corpus.folder}: its faces wear {corpus.recipe['occlude']} already; received "
@@ -169,22 +169,24 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         """
         first = index * self.batch_size
         rows = self._order[first : first + self.batch_size]
-        clips, present = zip(
-            *(self._make(row, first + place) for place, row in enumerate(rows)), strict=True
-        )
+        clips = [self._make(row, first + place) for place, row in enumerate(rows)]
         inputs = self._join(clips)
         if self._tell_present:
+            present = [[region in clip for region in self.regions] for clip in clips]
             inputs["present"] = np.array(present, np.float32)
         return inputs, self._one_hot[rows]
 
-    def _make(self, row: int, place: int) -> tuple[Clip, list[bool]]:
+    def _make(self, row: int, place: int) -> Clip:
         """Give one clip as bytes, the reference as its last frame where one is needed."""
         clip, covered = self._clip(row)
+        if self._tell_present:
+            clip = self._leave_out_missing(row, clip, covered)
         if self._changes:
             rng = np.random.default_rng([self.seed, self._epoch, place])
             clip = augment_clip(clip, self._changes, rng)
-        if not self._tell_present:
-            return clip, []
+        return clip
+
+    def _leave_out_missing(self, row: int, clip: Clip, covered: dict[str, float]) -> Clip:
         seen = {region for region, crops in clip.items() if crops.any()}
         if not seen:
             raise ModelError(
@@ -194,22 +196,21 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         if covered:
             least = min(seen, key=lambda region: covered[region])
             seen = {r for r in seen if covered[r] < HIDDEN_SHARE} or {least}
-        return clip, [region in seen for region in self.regions]
+        return {region: crops for region, crops in clip.items() if region in seen}
 
     def _join(self, clips: Sequence[Clip]) -> dict[str, npt.NDArray[np.float32]]:
         """Convert clips to what the model reads; missing regions are zeros."""
         joined = {}
+        black = np.zeros_like(next(iter(clips[0].values())))
         for region in self._shown:
+            held = [clip.get(region, black) for clip in clips]
             if self._reference is None:
-                crops = np.stack([clip[region] for clip in clips])
+                crops = np.stack(held)
                 pixels = convert_crops(crops.reshape(-1, *crops.shape[2:]), self.inputs)
                 joined[region] = pixels.reshape(*crops.shape[:4], -1)
             else:
                 joined[region] = np.stack(
-                    [
-                        convert_crops(clip[region][:-1], self.inputs, reference=clip[region][-1])
-                        for clip in clips
-                    ]
+                    [convert_crops(crops[:-1], self.inputs, reference=crops[-1]) for crops in held]
                 )
         zeros = np.zeros_like(next(iter(joined.values())))
         return {region: joined.get(region, zeros) for region in self.regions}
@@ -296,9 +297,21 @@ def open_clips(corpus: Corpus, settings: FitSettings) -> tuple[Corpus, pd.DataFr
     return corpus, clips
 
 
-def _check_regions(
-    corpus: Corpus, regions: Sequence[str], without: Sequence[str], tell_present: bool
+def check_regions(
+    corpus: Corpus,
+    regions: Sequence[str],
+    *,
+    without: Sequence[str] = (),
+    tell_present: bool = False,
 ) -> None:
+    """Refuse regions that a corpus cannot give, for arguments see `ClipDataset`.
+
+    Raises
+    ------
+    ModelError
+        If there is none, the corpus lacks one that cannot be told to be missing, or all of
+        them would be missing.
+    """
     lacking = [region for region in regions if region not in corpus.regions]
     if not regions or (lacking and not tell_present):
         raise ModelError(

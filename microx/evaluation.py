@@ -316,13 +316,22 @@ def evaluate(
     """
     import keras
 
-    from microx.dataset import open_clips
+    from microx.dataset import ClipDataset, open_clips
+    from microx.models.streams import list_regions
     from microx.training import default_regions, fit_split
 
     start = time.perf_counter()
     regions = tuple(default_regions(corpus, preset) if regions is None else regions)
     chosen = FitSettings.of(preset, **settings)
     corpus, clips = open_clips(corpus, chosen)
+    ClipDataset(  # what cannot be tested is refused before training
+        corpus,
+        clips,
+        regions=list_regions(regions),
+        occlude=occlude_test,
+        without=without,
+        tell_present=preset == "compact",
+    )
     # The control keeps the splits of the true labels, and so the people that are tested.
     splits = make_splits(clips, protocol, seed=seed, n_folds=n_folds)
     if shuffle_labels:
@@ -410,11 +419,12 @@ def evaluate_model(
         trained on everybody in the corpus.
     """
     from microx.dataset import open_clips
+    from microx.models.fusion import needs_present
 
     start = time.perf_counter()
     model, fit = load_model(path)
     corpus, clips = open_clips(corpus, FitSettings(**fit["arguments"]))
-    check_model_fits(fit, corpus, name=str(path))
+    check_model_fits(fit, corpus, name=str(path), can_do_without=needs_present(model))
     seen = clips["subject"].isin(fit["trained_on"]["subjects"])
     seen |= clips["video_id"].isin(fit["trained_on"]["videos"])
     test = clips[~seen]
@@ -427,6 +437,8 @@ def evaluate_model(
     warnings = list(fit["warnings"])
     if note := note_version(fit):
         warnings.append(note)
+    if lacking := [region for region in fit["regions"] if region not in corpus.regions]:
+        warnings.append(f"the corpus lacks {', '.join(lacking)}: taken as missing")
     if seen.any():
         names = ", ".join(sorted(set(known)))
         warnings.append(f"left out, because the model was trained on them: {kind} {names}")
@@ -452,7 +464,9 @@ def evaluate_model(
     return result
 
 
-def check_model_fits(facts: dict[str, Any], corpus: Corpus, *, name: str) -> None:
+def check_model_fits(
+    facts: dict[str, Any], corpus: Corpus, *, name: str, can_do_without: bool = False
+) -> None:
     """Refuse a corpus whose crops or classes are not those a model was trained on.
 
     Parameters
@@ -463,6 +477,8 @@ def check_model_fits(facts: dict[str, Any], corpus: Corpus, *, name: str) -> Non
         May hold more regions than the model reads.
     name : str
         Of the model, for the message.
+    can_do_without : bool
+        Whether one of the model's regions is enough for it.
 
     Raises
     ------
@@ -472,7 +488,7 @@ def check_model_fits(facts: dict[str, Any], corpus: Corpus, *, name: str) -> Non
     missing = [region for region in facts["regions"] if region not in corpus.regions]
     theirs = {"classes": list(corpus.classes), "size": corpus.size, "recipe": corpus.recipe}
     differing = find_differences(facts, theirs)
-    if missing:
+    if missing and not (can_do_without and set(missing) < set(facts["regions"])):
         raise ModelError(
             f"{name}: reads {', '.join(facts['regions'])}; {corpus.folder} lacks "
             f"{', '.join(missing)}; preprocess again with --regions"

@@ -135,7 +135,7 @@ def run_ablation(
     from microx.dataset import open_clips
 
     out = Path(out)
-    clips = open_clips(corpus, FitSettings.of(preset, **settings))[1]
+    opened, clips = open_clips(corpus, FitSettings.of(preset, **settings))
     sets = region_sets(regions, corpus.regions)
     rows = [(name, chosen, False) for name, chosen in sets.items()]
     if shuffle_labels:
@@ -151,7 +151,7 @@ def run_ablation(
     } | {name: value for name, value in settings.items() if value is not None}
     # Too few people is said before the folder is claimed.
     make_splits(clips, protocol, seed=seed, n_folds=n_folds)
-    _start_run(out, corpus, arguments, {name: list(chosen) for name, chosen, _ in rows})
+    _start_run(out, opened, clips, arguments, {name: list(chosen) for name, chosen, _ in rows})
     results = []
     for k, (name, chosen, shuffled) in enumerate(rows):
         folder = row_folder(out, name)
@@ -269,10 +269,13 @@ def _scores(result: EvaluationResult) -> dict[str, Any]:
 
 
 def _start_run(
-    out: Path, corpus: Corpus, arguments: dict[str, Any], rows: dict[str, list[str]]
+    out: Path,
+    corpus: Corpus,
+    clips: pd.DataFrame,
+    arguments: dict[str, Any],
+    rows: dict[str, list[str]],
 ) -> None:
     """Write run.json, or make sure that the one there says the same."""
-    clips = corpus.clips()
     content = clips[["clip_id", "label", "subject"]].to_csv(index=False)
     run: dict[str, Any] = {
         "microx": microx.__version__,

@@ -368,8 +368,9 @@ def _doubt_clips(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
     short = sources["n_frames"] < CLIP_FRAMES
     if len(sources) and short.all():
         return [
-            f"no video has the {CLIP_FRAMES} frames of a clip, so nothing can be trained on this "
-            "corpus; clips of one frame, for photographs, come with a later version"
+            f"no video has the {CLIP_FRAMES} frames of a usual clip; a model of fewer can be "
+            "trained on this corpus: --model cnn6 or another that reads one frame, or "
+            f"--set n_frames={int(sources['n_frames'].max())}"
         ]
     if short.any():
         named = first_few(sources.loc[short, "path"].tolist())

@@ -313,7 +313,8 @@ class _ClipReader:
     ) -> None:
         from microx.models.fusion import needs_present, show_weights
 
-        regions = tuple(facts["regions"])
+        self._regions = regions = tuple(facts["regions"])
+        self._name = name
         self._inputs, self.classes = str(facts["inputs"]), tuple(facts["classes"])
         self._present = np.array([region not in without for region in regions], np.float32)
         self._tells = needs_present(model)
@@ -341,7 +342,14 @@ class _ClipReader:
         }
         if not self._tells:
             return np.asarray(self._model.predict_on_batch(batch), np.float32)
-        batch["present"] = np.tile(self._present, (len(next(iter(clips.values()))), 1))
+        seen = [clips[region].any(axis=(1, 2, 3, 4)) for region in self._regions]
+        present = np.stack(seen, axis=1) * self._present  # what is black is missing
+        if not present.any(axis=1).all():
+            raise ModelError(
+                f"{self._name}: reads {', '.join(self._regions)}; a clip of the video shows none "
+                "of those that are not missing: they are black"
+            )
+        batch["present"] = present
         return np.concatenate(self._model.predict_on_batch(batch), axis=1).astype(np.float32)
 
 

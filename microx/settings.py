@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -104,13 +104,17 @@ class FitSettings:
                 raise InputError(f"{name} must be one of {', '.join(choices)}; received {value!r}")
         for name, low, high in _RANGES:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise InputError(f"{name} must be a number; received {value!r}")
-            if not low <= value <= high or (isinstance(low, int) and value != int(value)):
-                whole = "a whole number " if isinstance(low, int) else ""
+            if name == "stride" and value is None:
+                continue
+            kind, words = (int, "a whole number") if isinstance(low, int) else (float, "a number")
+            is_number = isinstance(value, int | kind) and not isinstance(value, bool)
+            if not is_number or not low <= value <= high:
                 raise InputError(
-                    f"{name} must be {whole}from {low:g} to {high:g}; received {value}"
+                    f"{name} must be {words} from {low:g} to {high:g}; received {value!r}"
                 )
+        for name, form, words in _KINDS:
+            if not isinstance(getattr(self, name), form):
+                raise InputError(f"{name} must be {words}; received {getattr(self, name)!r}")
         parse_augmentation(self.augment)
         parse_occlusions(self.occlude)
 
@@ -123,7 +127,7 @@ class FitSettings:
         ModelError
             If there is no such preset.
         InputError
-            If there is no such setting, or its value cannot be.
+            If there is no such setting, its value cannot be, or it is one that only compact has.
 
         Examples
         --------
@@ -132,11 +136,14 @@ class FitSettings:
         """
         if preset not in FIT_SETTINGS:
             raise ModelError(f"preset must be one of {', '.join(FIT_SETTINGS)}; found '{preset}'")
-        known = [one.name for one in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise InputError(f"setting {name!r} is unknown; known: {', '.join(known)}")
+        _check_names(settings)
         given = {name: value for name, value in settings.items() if value is not None}
+        for name in ("region_dropout", "auxiliary"):
+            if preset != "compact" and given.get(name):
+                raise InputError(
+                    f"{name} is for compact, whose streams can do without each other; received "
+                    f"{given[name]!r} for {preset}"
+                )
         return replace(FIT_SETTINGS[preset], **given)
 
     def as_dict(self) -> dict[str, Any]:
@@ -180,17 +187,32 @@ def read_setting(text: str) -> tuple[str, Any]:
 
 
 def join_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Read several settings, see `read_setting`; those of one builder come together."""
+    """Read several settings, see `read_setting`; those of one builder come together.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, or there is no such setting.
+    """
     joined: dict[str, Any] = {}
     for name, value in map(read_setting, texts):
         both = isinstance(value, dict) and isinstance(joined.get(name), dict)
         joined[name] = joined[name] | value if both else value
+    _check_names(joined)
     return joined
+
+
+def _check_names(names: Iterable[str]) -> None:
+    known = [one.name for one in fields(FitSettings)]
+    for name in names:
+        if name not in known:
+            raise InputError(f"setting {name!r} is unknown; known: {', '.join(known)}")
 
 
 # An int where the value must be whole, too.
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("n_frames", 1, 10_000),
+    ("stride", 1, 10_000),
     ("region_dropout", 0.0, 0.9),
     ("epochs", 1, 100_000),
     ("batch_size", 1, 100_000),
@@ -198,6 +220,12 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("label_smoothing", 0.0, 0.9),
     ("auxiliary", 0.0, 100.0),
     ("patience", 1, 100_000),
+)
+
+_KINDS: tuple[tuple[str, type, str], ...] = (
+    ("build", Mapping, "arguments by name, such as build.dropout=0.5"),
+    ("augment", str, "text"),
+    ("occlude", str, "text"),
 )
 
 _PICTURES = FitSettings(n_frames=1, stride=CLIP_FRAMES, inputs="grey", augment="flip")
@@ -224,7 +252,9 @@ FIT_SETTINGS: dict[str, FitSettings] = {
     # CNN1, CNN2, ResNet18: random crop, flip, blur, rotation; strengths are our choice.
     **dict.fromkeys(
         ("cnn1", "cnn2", "resnet18"),
-        replace(_PICTURES, inputs="rgb", epochs=50, augment="flip,crop,blur,rotate"),
+        replace(
+            _PICTURES, inputs="rgb", epochs=50, learning_rate=3e-4, augment="flip,crop,blur,rotate"
+        ),
     ),
 }
 """How each preset is trained unless told otherwise."""

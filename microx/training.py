@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ import pandas as pd
 from keras import ops
 
 from microx.corpus import Corpus
-from microx.dataset import ClipDataset, open_clips
+from microx.dataset import ClipDataset, check_regions, open_clips
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
 from microx.modelfiles import find_differences, load_model, load_weights, read_versions, save_model
@@ -194,21 +195,11 @@ def fit_split(
         If the preset is unknown, the corpus lacks a region, or the model to start from does not
         fit or has seen people of the test part.
     """
-    if preset not in BUILDERS:
-        raise ModelError(f"preset must be one of {', '.join(BUILDERS)}; found '{preset}'")
+    check_regions(corpus, list_regions(regions))  # what is never there cannot be learned
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
     facts = _describe(corpus, clips, split, settings, preset, regions, seed)
     with _precision(settings.precision):
-        model = BUILDERS[preset](
-            regions,
-            n_frames=facts["n_frames"],
-            size=corpus.size,
-            n_classes=len(corpus.classes),
-            inputs=settings.inputs,
-            seed=seed,
-            **({"region_dropout": settings.region_dropout} if preset == "compact" else {}),
-            **settings.build,
-        )
+        model = _build(preset, regions, settings, facts)
         facts["n_parameters"] = int(model.count_params())
         if start is not None:
             _continue_from(model, Path(start), facts, clips.iloc[split.test])
@@ -360,6 +351,30 @@ class _StreamLoss(keras.losses.Loss):  # type: ignore[misc]
 
 def _answer(y_pred: Any) -> Any:
     return y_pred[:, 0] if len(y_pred.shape) == 3 else y_pred
+
+
+def _build(
+    preset: str, regions: Sequence[str], settings: FitSettings, facts: dict[str, Any]
+) -> keras.Model:
+    if preset not in BUILDERS:
+        raise ModelError(f"preset must be one of {', '.join(BUILDERS)}; found '{preset}'")
+    given: dict[str, Any] = {
+        "n_frames": facts["n_frames"],
+        "size": facts["size"],
+        "n_classes": len(facts["classes"]),
+        "inputs": settings.inputs,
+        "seed": facts["seed"],
+    }
+    if preset == "compact":
+        given["region_dropout"] = settings.region_dropout
+    takes = inspect.signature(BUILDERS[preset]).parameters
+    known = takes.keys() - {"regions", "preset", "block", *given}
+    if unknown := sorted(settings.build.keys() - known):
+        raise ModelError(
+            f"preset {preset}: build.{unknown[0]} is unknown; known: "
+            f"{', '.join(f'build.{name}' for name in sorted(known)) or 'none'}"
+        )
+    return BUILDERS[preset](regions, **given, **settings.build)
 
 
 def _rate(settings: FitSettings, n_steps: int) -> Any:

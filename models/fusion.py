@@ -182,7 +182,7 @@ def show_streams(model: keras.Model) -> keras.Model:
     -------
     keras.Model
         Gives (B, 1 + S, K): the fused probabilities, then the streams'; ones for a stream that
-        has no region, so that it costs no cross-entropy.
+        has no region, so that whatever its loss, no gradient reaches it.
     """
     answers, _ = model.get_layer(STREAMS).output
     fused = layers.Reshape((1, model.output_shape[-1]))(model.output)

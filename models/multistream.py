@@ -21,6 +21,7 @@ from microx.models.fusion import (
 )
 from microx.models.streams import (
     ClipNormalization,
+    add_change,
     compact_block,
     list_regions,
     paper_block,
@@ -62,7 +63,7 @@ def build_microx(
         `microx.models.streams.parse_streams`.
     preset : {"compact", "paper"}
         ``"paper"`` is the published network, 276,362,527 parameters with five regions at
-        60 pixels. ``"compact"`` keeps its idea in 428,407, and can do without regions.
+        60 pixels. ``"compact"`` keeps its idea in 430,577, and can do without regions.
     n_frames, size : int
         T, and H = W in pixels of every region's clip; `size` None means the preset's own,
         32 for compact and 60 for paper.
@@ -70,7 +71,8 @@ def build_microx(
         K, at least 2.
     inputs : {"rgb", "grey", "difference", "flow"}
         Kind of pixels, see `microx.preprocessing.motion.convert_crops`; decides C. Of the
-        first two, compact takes out each clip's mean and scale.
+        first two, compact takes out each clip's mean and scale, and sees beside them how the
+        clip changed since its first frame.
     region_dropout : float
         For compact: how often, in [0, 1), training hides each region; see
         `microx.models.fusion.RegionDropout`.
@@ -105,8 +107,8 @@ def build_microx(
     Examples
     --------
     >>> model = build_microx(("eyes", "face"), preset="paper", size=16)
-    >>> [tensor.name for tensor in model.inputs], model.output_shape
-    (['right_eye', 'left_eye', 'face'], (None, 7))
+    >>> sorted(tensor.name for tensor in model.inputs), model.output_shape
+    (['face', 'left_eye', 'right_eye'], (None, 7))
     """
     streams = parse_streams(regions)
     size = _check_arguments(preset, n_frames, size, n_classes, inputs)
@@ -148,11 +150,13 @@ def _build_compact(
     shown = {}
     for index, (region, clip) in enumerate(clips.items()):
         x = HideMissing(index, name=f"{region}_shown")(clip, present)
-        shown[region] = (
-            ClipNormalization(name=f"{region}_standardise")(x) if inputs in ("rgb", "grey") else x
-        )
+        if inputs in ("rgb", "grey"):  # the others tell how much changed as they are
+            x = add_change(ClipNormalization(name=f"{region}_standardise")(x))
+        shown[region] = x
     answers, is_there = StreamAnswers(
-        [[names.index(region) for region in regions] for regions in streams.values()], name=STREAMS
+        [[names.index(region) for region in regions] for regions in streams.values()],
+        dtype="float32",
+        name=STREAMS,
     )(
         [
             block(_side_by_side(shown, regions, stream), stream, n_classes)

@@ -16,6 +16,8 @@ from microx.errors import ModelError
 from microx.models.conv_lstm import ConvLSTM, classic_hard_sigmoid
 from microx.schema import REGIONS
 
+_CHANGE_SCALE = 10.0
+
 _LEAST_VARIANCE = 1e-3
 """Added to a variance before it divides, as Keras's own normalisations do."""
 
@@ -118,6 +120,25 @@ class ClipNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries no
         square = ops.mean(ops.square(x), axis=(1, 2, 3), keepdims=True)
         scale = ops.rsqrt(square - ops.square(mean) + _LEAST_VARIANCE)
         return ops.cast(x * scale - mean * scale, self.compute_dtype)
+
+
+def add_change(x: Any) -> Any:
+    """Put beside the channels of a clip how they changed since its first frame, 10 times.
+
+    Parameters
+    ----------
+    x : tensor (B, T, H, W, C)
+
+    Returns
+    -------
+    tensor (B, T, H, W, 2 C)
+
+    Notes
+    -----
+    Our choice, see docs/models.md: beside the look of a face a small movement drowns. On drawn
+    micro-expressions it took the accuracy from .18 to .45 and left macro-expressions alone.
+    """
+    return ops.concatenate([x, _CHANGE_SCALE * (x - x[:, :1])], axis=-1)
 
 
 def compact_block(x: Any, stream: str, n_classes: int) -> Any:

@@ -181,6 +181,17 @@ def measure_workers(folder, take):
     tell("two workers against one", one / two, "times", ">= 1.7")
 
 
+def measure_models(folder, take):
+    import networks  # only here, for Keras takes seconds to import
+
+    networks.measure_conv_lstm(tell)
+    networks.measure_presets(tell)
+    networks.measure_loader(tell, folder)
+
+
+PARTS = measure_agreement, measure_tracking, measure_memory, measure_workers, measure_models
+
+
 def main():
     """Measure everything; a word on the command line names one part."""
     wanted = sys.argv[1:]
@@ -193,7 +204,7 @@ def main():
             start = time.perf_counter()
             draw_corpus(folder / "drawn", n_subjects=1, n_takes=1)
             tell("drawing actors, one process", 7 * 45 / (time.perf_counter() - start), "frames/s")
-        for part in (measure_agreement, measure_tracking, measure_memory, measure_workers):
+        for part in PARTS:
             if not wanted or part.__name__.removeprefix("measure_") in wanted:
                 part(folder, take)
     if not wanted:

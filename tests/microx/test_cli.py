@@ -1,6 +1,7 @@
 """The command line as a person meets it: real processes, real files."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,10 +12,13 @@ import cv2
 import pandas as pd
 import pytest
 
+from microx.cli import main
 from microx.corpus import load_corpus
 from microx.inspection import N_SHEETS
+from microx.modelfiles import load_model
 from microx.preprocessing.faces import MAX_GAP
 from microx.preprocessing.regions import MARGIN
+from microx.settings import FitSettings
 from microx.synthetic import draw_take
 
 
@@ -48,7 +52,9 @@ def corpus(videos):
 @pytest.fixture(scope="module")
 def trained(corpus):
     out = corpus.parent / "trained"
-    run = microx("train", corpus, "--out", out, "--regions", "mouth,face", "--epochs", 2)
+    given = ["--regions", "eyes,mouth", "--epochs", 2, "--inputs", "grey", "--balance", "sampling"]
+    given += ["--augment", "flip,rotate:5", "--set", "batch_size=16", "--set", "region_dropout=0.2"]
+    run = microx("train", corpus, "--out", out, *given)
     assert run.returncode == 0, run.stderr
     return out
 
@@ -66,8 +72,17 @@ def test_the_main_job_ends_with_a_table_and_a_report(corpus):
     assert (corpus.parent / "again.html").stat().st_size > 10_000
 
 
+def test_what_was_set_is_stored_with_the_model(trained):
+    _, facts = load_model(trained)
+    changed = {"epochs": 2, "inputs": "grey", "balance": "sampling", "augment": "flip,rotate:5"}
+    changed |= {"batch_size": 16, "region_dropout": 0.2}
+    assert facts["arguments"] == FitSettings.of("compact", **changed).as_dict()
+    assert facts["streams"] == ["eyes", "mouth"]
+
+
 def test_a_trained_model_is_scored_on_people_it_never_saw(corpus, trained):
-    run = microx("evaluate", trained, corpus, "--out", corpus.parent / "scores")
+    given = ["--out", corpus.parent / "scores", "--without", "mouth"]
+    run = microx("evaluate", trained, corpus, *given)
     assert run.returncode == 0, run.stderr
     assert "majority class" in run.stdout
     assert len(pd.read_csv(corpus.parent / "scores" / "predictions.csv")) == 28
@@ -75,11 +90,63 @@ def test_a_trained_model_is_scored_on_people_it_never_saw(corpus, trained):
 
 def test_a_trained_model_predicts_a_video(corpus, trained, videos, tmp_path):
     video = sorted((videos / "videos").glob("*happy*.mp4"))[0]
-    run = microx("predict", video, "--model", trained, "--out", tmp_path)
+    run = microx("predict", video, "--model", trained, "--out", tmp_path, "--without", "left_eye")
     assert run.returncode == 0, run.stderr
+    (seen,) = [line for line in run.stdout.splitlines() if line.startswith("seen in: ")]
+    shares = re.fullmatch(r"seen in: eyes (\d+)%, mouth (\d+)%", seen)
+    assert sum(map(int, shares.groups())) in (99, 100, 101)
     assert "emotion:" in run.stdout
     assert "frames: 45 of 45 with a face (100%)" in run.stdout
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".png"]
+
+
+def test_training_goes_on_and_the_model_leaves(corpus, trained, tmp_path):
+    given = ["--regions", "eyes,mouth", "--epochs", 1, "--inputs", "grey", "--continue"]
+    run = microx("train", corpus, "--out", tmp_path, *given, trained / "model.keras")
+    assert run.returncode == 0, run.stderr
+    assert load_model(tmp_path)[1]["continued_from"] == "model.keras"
+    run = microx("export", tmp_path, "--to", "h5")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(f"exported: {tmp_path / 'model'}")
+    assert [path.name for path in tmp_path.glob("*.h5")] == ["model.weights.h5"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "rate=1"], "setting 'rate' is unknown; known: frames"),
+        (["--set", "seed=3"], "setting 'seed' is unknown"),
+        (["--set", "epochs"], "setting 'epochs': expected NAME=VALUE"),
+        (["--set", "stride=0"], "stride must be a whole number from 1"),
+        (["--set", "learning_rate=fast"], "learning_rate must be a number from 0 to 100; rec"),
+        (["--set", "build=7"], "build must be arguments by name"),
+        (["--set", "build.layers=7"], "build.layers is unknown; known: none"),
+        (["--model", "paper", "--set", "region_dropout=0.1"], "region_dropout is for compact"),
+        (["--augment", "fly"], "augmentation 'fly' is unknown"),
+        (["--occlude", "hat"], "occlusion 'hat' is unknown"),
+        (["--regions", "eyes,left_eye"], "each region once; found eyes, left_eye"),
+        (["--regions", "mouth,nose"], "regions nose asked for; the corpus holds mouth, face"),
+        (["--continue", "gone.keras"], "gone.keras: expected"),
+        (
+            ["--model", "cnn6", "--set", "n_frames=4"],
+            "n_frames must be 1 for this network; found 4",
+        ),
+    ],
+)
+def test_training_that_cannot_be_is_one_clear_line(
+    small_corpus, tmp_path, monkeypatch, capfd, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["microx", "train", str(small_corpus.folder), "--out", "run", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", [*words, *options])
+    with pytest.raises(SystemExit) as end:
+        main()
+    told = capfd.readouterr().err
+    assert end.value.code == 1
+    assert told.startswith("microx: ")
+    assert message in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "run" / "model.keras").exists()
 
 
 def test_inspect_tells_the_counts_and_draws_the_worst(corpus, tmp_path):

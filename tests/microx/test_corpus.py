@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microx.corpus import MANIFEST_COLUMNS, clip_starts, hash_recipe, load_corpus
+from microx.corpus import MANIFEST_COLUMNS, PRESENCE, clip_starts, hash_recipe, load_corpus
 from microx.crops import STATUS_COUNTS, stretch_lengths
 from microx.errors import CorpusError
 from microx.preprocessing.faces import Status
@@ -45,6 +45,84 @@ def test_a_corpus_without_a_clip_is_refused_for_what_it_lacks(write_corpus, smal
     small_corpus.check_clips()
     with pytest.raises(CorpusError, match=r"no video shows one face in 10 frames .*at most in 1"):
         write_corpus(n_frames=1).check_clips()
+
+
+def name_frames(corpus, frames):
+    """Open a copy of a corpus whose labels name frames: ``{"s0_sad": {"apex": "3"}}``."""
+    path = corpus.folder / "manifest.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("video_id", drop=False)
+    for video_id, named in frames.items():
+        table.loc[video_id, list(named)] = list(named.values())
+    table.to_csv(path, index=False)
+    return load_corpus(corpus.folder)
+
+
+NAMED = {
+    "s0_neutral": {"onset": "", "apex": "/", "offset": "nan"},
+    "s0_happy": {"onset": "3", "apex": " 8.0 ", "offset": "15"},
+    "s0_sad": {"apex": "12"},
+}
+
+
+@pytest.mark.parametrize(
+    ("video_id", "name", "frame"),
+    [
+        ("s0_neutral", "onset", None),
+        ("s0_neutral", "apex", None),
+        ("s0_neutral", "offset", None),
+        ("s0_happy", "onset", 3),
+        ("s0_happy", "apex", 8),
+        ("s0_happy", "offset", 15),
+        ("s0_sad", "onset", None),
+    ],
+)
+def test_find_frame(write_corpus, video_id, name, frame):
+    assert name_frames(write_corpus(n_subjects=1), NAMED).find_frame(video_id, name) == frame
+
+
+def test_a_named_frame_is_found_by_the_decoded_frame_it_shows(write_corpus):
+    """Of a video of 60 frames a second every other one stands in the corpus."""
+    corpus = name_frames(write_corpus(n_subjects=1), {"s0_sad": {"apex": "12", "onset": "900"}})
+    with h5py.File(corpus.crops_path("s0_sad"), "a") as file:
+        file["source_frame"][...] = 2 * np.arange(20)
+    assert corpus.find_frame("s0_sad", "apex") == 6
+    assert corpus.find_frame("s0_sad", "onset") == 19
+    corpus = set_segments(corpus, "s0_sad", {5: -1, 6: -1, 7: -1, 19: -1})
+    assert corpus.find_frame("s0_sad", "apex") == 4  # the nearest with a face
+    assert corpus.find_frame("s0_sad", "onset") == 18
+
+
+def test_key_clips(write_corpus):
+    corpus = name_frames(write_corpus(n_subjects=1), NAMED)
+    apex = corpus.key_clips("apex")
+    assert apex["clip_id"].tolist() == ["s0_neutral:10", "s0_happy:8", "s0_sad:12"]
+    assert apex["frames"].tolist() == [(10,), (8,), (12,)]
+    assert apex["n_guessed"].tolist() == [1, 0, 0]
+    assert apex["label"].tolist() == [0, 1, 2]
+    assert set(apex["length"]) == {1}
+    triple = corpus.key_clips("onset-apex-offset")
+    assert triple["frames"].tolist() == [(0, 10, 19), (3, 8, 15), (0, 12, 19)]
+    assert triple["n_guessed"].tolist() == [3, 0, 2]
+    assert triple["start"].tolist() == [0, 3, 0]
+    assert set(triple["length"]) == {3}
+    asked = corpus.key_clips("onset|apex")  # nothing is known of the neutral video
+    assert asked["frames"].tolist() == [(3,), (8,), (0,), (12,)]
+    assert asked["label"].tolist() == [0, 1, 0, 1]
+    assert asked["emotion"].tolist() == [*PRESENCE, *PRESENCE]
+    assert asked["n_guessed"].tolist() == [0, 0, 1, 0]
+    for clips in (apex, triple, asked):
+        assert clips["clip_id"].is_unique
+        assert list(clips)[:8] == list(corpus.clips())
+
+
+def test_key_clips_keep_to_the_frames_with_a_face(write_corpus):
+    corpus = write_corpus(n_subjects=1)
+    faceless = dict.fromkeys([*range(4), *range(14, 20)], -1)
+    corpus = set_segments(corpus, "s0_sad", faceless)
+    assert corpus.key_clips("onset-apex-offset")["frames"].tolist()[2] == (4, 9, 13)
+    corpus = set_segments(corpus, "s0_happy", dict.fromkeys(range(20), -1))
+    assert corpus.key_clips("apex")["video_id"].tolist() == ["s0_neutral", "s0_sad"]
+    assert corpus.key_clips("onset|apex").empty
 
 
 def test_there_is_a_count_for_each_status():

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from microx.corpus import load_corpus
 from microx.errors import InputError, ModelError, SplitError
 from microx.evaluation import (
     EvaluationResult,
@@ -96,6 +97,9 @@ def test_result_checks_itself(changes, message):
         replace(_result(), **changes)
 
 
+QUICK = {"n_frames": 2, "stride": 10}
+
+
 @pytest.fixture(scope="module")
 def evaluated(small_corpus, tmp_path_factory):
     """Mouth of the small corpus, two folds of few epochs, with progress and models."""
@@ -103,7 +107,7 @@ def evaluated(small_corpus, tmp_path_factory):
     steps = []
     result = evaluate(
         small_corpus, regions=("mouth",), protocol="kfold", n_folds=2, epochs=2, out=out,
-        progress=lambda *step: steps.append(step),
+        progress=lambda *step: steps.append(step), **QUICK,
     )  # fmt: skip
     return result, out, steps
 
@@ -130,6 +134,95 @@ def test_facts_tell_what_was_done(evaluated):
     assert facts["corpus"] == "corpus"
     assert facts["n_subjects"] == 5
     assert facts["versions"]["microx"]
+    assert len(facts["seconds_to_best"]) == len(facts["peak_memory_mib"]) == 2
+    assert (facts["occlude_test"], facts["without"]) == (None, [])
+    assert facts["arguments"]["epochs"] == 2
+    assert (facts["regions"], facts["streams"]) == (["mouth"], ["mouth"])
+
+
+@pytest.fixture(scope="module")
+def two_streams(small_corpus, tmp_path_factory):
+    """A compact model of two streams, tested with its mouth taken as missing."""
+    out = tmp_path_factory.mktemp("two")
+    result = evaluate(small_corpus, epochs=1, without=("mouth",), out=out, **QUICK)
+    return out / "fold_0.keras", result
+
+
+def test_a_model_is_tested_without_some_of_its_regions(two_streams, small_corpus):
+    path, result = two_streams
+    assert result.regions == ("mouth", "face")
+    assert result.facts["without"] == ["mouth"]
+    every, again, other = (
+        evaluate_model(path, small_corpus, without=without)
+        for without in ((), ("mouth",), ("face",))
+    )
+    np.testing.assert_allclose(again.y_prob, result.y_prob, atol=1e-6)
+    for one in (every, other):
+        np.testing.assert_allclose(one.y_prob.sum(axis=1), 1, atol=1e-5)
+        assert np.abs(one.y_prob - again.y_prob).max() > 1e-4
+    assert again.facts["without"] == ["mouth"]
+
+
+def test_a_corpus_that_lacks_a_region_is_scored_with_what_it_has(two_streams, write_corpus):
+    path, result = two_streams
+    corpus = write_corpus(regions=("face",))
+    with h5py.File(corpus.crops_path("s2_sad")) as file:
+        assert "mouth" not in file["face_0"]
+    scored = evaluate_model(path, corpus)
+    assert sorted(scored.clip_id) == sorted(result.clip_id)
+    assert "the corpus lacks mouth: taken as missing" in scored.facts["warnings"]
+    np.testing.assert_allclose(scored.y_prob.sum(axis=1), 1, atol=1e-5)
+    with pytest.raises(ModelError, match=r"reads mouth, face; .* lacks mouth, face"):
+        evaluate_model(path, write_corpus("noses", regions=("nose",)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"without": ("mouth", "face")}, "all regions are missing: mouth, face"),
+        ({"without": ("nose",)}, "without nose: .* this one reads mouth, face"),
+        ({"preset": "paper", "without": ("mouth",)}, "without mouth: .* needs them all"),
+        ({"regions": ("mouth", "nose")}, "regions nose asked for; the corpus holds mouth, face"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused_before_training(small_corpus, arguments, message):
+    steps = []
+    with pytest.raises(ModelError, match=message):
+        evaluate(small_corpus, epochs=1, progress=lambda *step: steps.append(step), **arguments)
+    assert not steps
+
+
+def test_a_model_with_nothing_to_see_is_refused(two_streams, small_corpus):
+    with pytest.raises(ModelError, match="all regions are missing: mouth, face"):
+        evaluate_model(two_streams[0], small_corpus, without=("mouth", "face"))
+
+
+def test_pictures_are_evaluated_as_clips_of_one_frame(write_corpus, tmp_path):
+    corpus = write_corpus(n_frames=1)
+    result = evaluate(corpus, preset="fer_cnn", epochs=1, out=tmp_path)
+    assert result.regions == ("face",)
+    assert len(result.y_true) == 3
+    assert result.facts["inputs"] == "grey"
+    again = evaluate_model(tmp_path / "fold_0.keras", corpus)
+    np.testing.assert_allclose(again.y_prob, result.y_prob, atol=1e-6)
+    with pytest.raises(ModelError, match=r"without face: .* this one needs them all"):
+        evaluate_model(tmp_path / "fold_0.keras", corpus, without=("face",))
+
+
+def test_whether_there_is_an_expression_is_a_question_of_two_classes(write_corpus, tmp_path):
+    corpus = write_corpus(n_frames=6)
+    table = pd.read_csv(corpus.folder / "manifest.csv", dtype=str, keep_default_na=False)
+    table.loc[table["emotion"] != "neutral", "apex"] = "3"
+    table.to_csv(corpus.folder / "manifest.csv", index=False)
+    corpus = load_corpus(corpus.folder)
+    result = evaluate(
+        corpus, preset="cnn6", frames="onset|apex", regions=("mouth",), epochs=1, out=tmp_path
+    )
+    assert result.classes == ("no expression", "expression")
+    assert result.y_true.tolist() == [0, 1, 0, 1]
+    assert any("frames that people marked" in warning for warning in result.facts["warnings"])
+    again = evaluate_model(tmp_path / "fold_0.keras", corpus)
+    np.testing.assert_allclose(again.y_prob, result.y_prob, atol=1e-6)
 
 
 def test_stored_model_is_scored_on_people_it_never_saw(evaluated, small_corpus, tmp_path):
@@ -175,7 +268,7 @@ def test_model_is_not_scored_on_the_people_it_learnt_from(evaluated, write_corpu
         ({"policy": "paper"}, "was trained with policy aligned; .* has paper"),
         ({"size": 26}, "was trained with size 24; .* has 26"),
         ({"classes": ("neutral", "sad", "happy")}, r"with classes \['neutral', 'happy', 'sad'\]"),
-        ({"regions": ("face",)}, "reads mouth; .* lacks mouth"),
+        ({"regions": ("face",)}, "reads mouth; .* lacks mouth"),  # all it has
     ],
 )
 def test_corpus_that_does_not_fit_the_model_is_refused(evaluated, write_corpus, arguments, message):

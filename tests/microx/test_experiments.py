@@ -8,7 +8,7 @@ from microx.errors import InputError, SplitError
 from microx.experiments import read_run, region_sets, row_folder, run_ablation
 from microx.schema import DEFAULT_REGIONS
 
-ARGUMENTS = {"regions": "full", "epochs": 1}
+ARGUMENTS = {"regions": "full", "epochs": 1, "n_frames": 2, "stride": 10, "augment": None}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,9 @@ def test_run_can_be_read_again(run):
     folder, table, _ = run
     facts, results, again = read_run(folder)
     assert facts["rows"] == [result.name for result in results] == list(table["name"][:-1])
-    assert facts["arguments"]["epochs"] == 1
+    assert (facts["arguments"]["epochs"], facts["arguments"]["n_frames"]) == (1, 2)
+    assert "augment" not in facts["arguments"]  # None was given: the preset's own
+    assert (facts["corpus"]["n_videos"], facts["corpus"]["n_clips"]) == (15, 30)
     assert results[-1].facts["shuffled_labels"]
     pd.testing.assert_frame_equal(again, table)
     assert sorted(file.name for file in row_folder(folder, "mouth").iterdir()) == [
@@ -112,7 +114,9 @@ def test_progress_counts_epochs_of_all_rows(run):
 def test_run_of_other_arguments_or_another_corpus_is_refused(run, mouths, write_corpus):
     folder = run[0]
     with pytest.raises(InputError, match="holds a run with arguments epochs 1, now 2; use the sa"):
-        run_ablation(mouths, folder, shuffle_labels=True, regions="full", epochs=2)
+        run_ablation(mouths, folder, shuffle_labels=True, **ARGUMENTS | {"epochs": 2})
+    with pytest.raises(InputError, match="holds a run with arguments stride 10, now 5"):
+        run_ablation(mouths, folder, shuffle_labels=True, **ARGUMENTS | {"stride": 5})
     with pytest.raises(InputError, match="holds a run with corpus n_videos 15, now 18"):
         run_ablation(
             write_corpus(n_subjects=6, regions=("mouth",)), folder, shuffle_labels=True, **ARGUMENTS
@@ -133,6 +137,26 @@ def test_folders_that_are_no_run_are_refused(run, tmp_path):
 def test_probabilities_of_every_row_sum_to_one(run):
     for result in read_run(run[0])[1]:
         np.testing.assert_allclose(result.y_prob.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_run_on_pictures_knows_them(tmp_path, write_corpus):
+    corpus = write_corpus(regions=("mouth",), n_frames=1)
+    arguments = {"preset": "cnn6", "regions": "all", "epochs": 1}
+    table = run_ablation(corpus, tmp_path / "run", **arguments)
+    assert list(table["n_test"]) == [3, 3]
+    facts, _, _ = read_run(tmp_path / "run")
+    assert (facts["corpus"]["n_videos"], facts["corpus"]["n_clips"]) == (15, 15)
+    other = write_corpus("other", n_subjects=6, regions=("mouth",), n_frames=1)
+    with pytest.raises(InputError, match="holds a run with corpus n_videos 15, now 18"):
+        run_ablation(other, tmp_path / "run", **arguments)
+
+
+def test_settings_that_cannot_be_leave_the_folder_free(tmp_path, mouths):
+    with pytest.raises(InputError, match="setting 'rate' is unknown"):
+        run_ablation(mouths, tmp_path / "run", regions="all", rate=1)
+    with pytest.raises(InputError, match="epochs must be a whole number"):
+        run_ablation(mouths, tmp_path / "run", regions="all", epochs=0)
+    assert not (tmp_path / "run").exists()
 
 
 def test_too_few_people_leave_the_folder_free(tmp_path, write_corpus):

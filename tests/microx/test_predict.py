@@ -1,7 +1,5 @@
 """A model on a video: the recipe is kept, every frame is accounted for, mistakes are explained."""
 
-from functools import partial
-
 import cv2
 import numpy as np
 import pandas as pd
@@ -9,33 +7,49 @@ import pytest
 
 from microx.errors import InputError, LandmarkError, ModelError
 from microx.modelfiles import load_model, save_model
+from microx.models.baselines import build_cnn6
 from microx.models.multistream import build_microx
 from microx.predict import (
     CLIP,
     NO_FACE,
     TOO_SHORT,
     Prediction,
-    _predict,
+    _ClipReader,
     _Reader,
     predict_video,
     write_prediction,
 )
 from microx.preprocessing.face_frames import FaceFrames, Ledger
 from microx.preprocessing.landmarks import Landmarks
+from microx.preprocessing.motion import convert_crops
 from microx.preprocessing.pipeline import preprocess_video
+from microx.settings import FitSettings
 from microx.synthetic import draw_take
 
 CLASSES = ["<b>happy", "sad", "高兴"]
 RECIPE = {"landmarks": "dlib", "regions": ["mouth", "face"], "size": 24}
 RECIPE |= {"policy": "aligned", "margin": 0.2, "frame_rate": 15.0}
+FACTS = {"classes": CLASSES, "regions": ["mouth"], "streams": ["mouth"], "inputs": "rgb"}
+FACTS |= {"recipe": RECIPE, "recipe_hash": "0", "n_frames": 6, "size": 24}
+FACTS["arguments"] = FitSettings(n_frames=6).as_dict()
 
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.keras"
     model = build_microx(("mouth",), n_frames=6, size=24, n_classes=3, seed=1)
-    facts = {"classes": CLASSES, "regions": ["mouth"], "recipe": RECIPE, "recipe_hash": "0"}
-    save_model(model, path, facts | {"n_frames": 6, "size": 24})
+    save_model(model, path, FACTS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def two_streams(tmp_path_factory):
+    """A model of three regions in two streams, which weighs them unlike."""
+    path = tmp_path_factory.mktemp("two") / "model.keras"
+    model = build_microx(("mouth", "eyes"), n_frames=6, size=24, n_classes=3, seed=1)
+    model.get_layer("fusion_weights").score.assign([0.0, 1.0])
+    regions = ["mouth", "right_eye", "left_eye"]
+    save_model(model, path, FACTS | {"regions": regions, "streams": ["mouth", "eyes"]})
     return path
 
 
@@ -69,8 +83,14 @@ def test_the_crops_are_those_of_the_models_recipe(prediction, video, model_path)
     crops = preprocess_video(video, regions=("mouth",), **settings).crops["mouth"]
     clips = np.stack([crops[start : start + 6] for start in (0, 3, 6, 9)])
     model, _ = load_model(model_path)
-    expected = model.predict({"mouth": clips.astype(np.float32) / 255}, verbose=0)
+    expected = model.predict_on_batch(_told({"mouth": clips.astype(np.float32) / 255}))
     np.testing.assert_allclose(prediction.y_prob[:4], expected, atol=1e-5)
+
+
+def _told(batch):
+    """Inputs of a compact model that sees all of its regions."""
+    n_clips = len(next(iter(batch.values())))
+    return batch | {"present": np.ones((n_clips, len(batch)), np.float32)}
 
 
 def test_the_emotion_is_the_mean_of_the_clips(prediction):
@@ -92,14 +112,94 @@ def test_table_and_time_line_are_written(prediction, tmp_path):
     ]
     table = pd.read_csv(csv, keep_default_na=False, dtype=str)
     assert list(table.columns)[:5] == ["start_s", "time_s", "end_s", "status", "emotion"]
-    assert list(table.columns)[5:] == [f"p_{name}" for name in CLASSES]
+    assert list(table.columns)[5:] == [*(f"p_{name}" for name in CLASSES), "weight_mouth"]
     np.testing.assert_allclose(table["time_s"].astype(float), prediction.times_s, atol=1e-3)
     assert table["status"].tolist() == prediction.status.tolist()
     assert (table.iloc[4:, 4:] == "").all(axis=None)
-    written = table.iloc[:4, 5:].to_numpy().astype(float)
+    written = table.iloc[:4, 5:8].to_numpy().astype(float)
     np.testing.assert_allclose(written, prediction.y_prob[:4], atol=1e-4)
+    assert (table["weight_mouth"][:4] == "1.0000").all()
     assert table["emotion"][0] == CLASSES[prediction.y_prob[0].argmax()]
     assert cv2.imread(str(png)).shape[1] > 1000
+
+
+def test_what_each_stream_counted_for_is_told(video, two_streams, tmp_path):
+    result = predict_video(video, two_streams, out=tmp_path)
+    assert result.streams == ("mouth", "eyes")
+    is_clip = result.status == CLIP
+    assert np.isnan(result.weights[~is_clip]).all()
+    # Scores of 0 and 1: 1 to e.
+    expected = np.array([1, np.e]) / (1 + np.e)
+    np.testing.assert_allclose(result.weights[is_clip], np.tile(expected, (4, 1)), atol=1e-5)
+    assert result.mean_weights == pytest.approx(
+        dict(zip(("mouth", "eyes"), expected, strict=True)), abs=1e-5
+    )
+    table = pd.read_csv(tmp_path / "a face.emotions.csv", keep_default_na=False, dtype=str)
+    assert list(table.columns)[-2:] == ["weight_mouth", "weight_eyes"]
+    written = table.iloc[:4, -2:].to_numpy().astype(float)
+    np.testing.assert_allclose(written, np.tile(expected, (4, 1)), atol=1e-4)
+    assert (table.iloc[4:, -2:] == "").all(axis=None)
+
+
+def test_a_video_is_read_without_what_is_hidden(video, two_streams):
+    every = predict_video(video, two_streams)
+    mouth = predict_video(video, two_streams, without=("right_eye", "left_eye"))
+    eye = predict_video(video, two_streams, without=("mouth", "left_eye"))
+    assert mouth.mean_weights == {"mouth": 1.0, "eyes": 0.0}
+    assert eye.mean_weights == {"mouth": 0.0, "eyes": 1.0}
+    known = every.status == CLIP
+    for one in (mouth, eye):
+        np.testing.assert_allclose(one.y_prob[known].sum(axis=1), 1, atol=1e-5)
+        assert np.abs(one.y_prob[known] - every.y_prob[known]).max() > 1e-4
+    for without, found in (
+        (("mouth", "left_eye", "right_eye"), "without mouth, left_eye, right_eye: it reads"),
+        (("nose",), "without nose: it reads mouth, right_eye, left_eye, and needs one of them"),
+    ):
+        with pytest.raises(ModelError, match=found):
+            predict_video(video, two_streams, without=without)
+
+
+def test_a_model_that_needs_every_region_says_so(video, tmp_path):
+    path = tmp_path / "paper.keras"
+    model = build_microx(("mouth",), preset="paper", n_frames=6, size=24, n_classes=3, seed=1)
+    save_model(model, path, FACTS)
+    result = predict_video(video, path, out=tmp_path, stride=6)
+    assert (result.streams, result.weights.shape) == ((), (len(result.status), 0))
+    header = (tmp_path / "a face.emotions.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert "weight" not in header
+    with pytest.raises(ModelError, match="without mouth: it reads mouth, and needs them all"):
+        predict_video(video, path, without=("mouth",))
+
+
+def test_frames_that_only_people_can_name_are_refused(video, model_path, tmp_path):
+    model, facts = load_model(model_path)
+    path = tmp_path / "marked.keras"
+    marked = facts["arguments"] | {"frames": "onset-apex-offset"}
+    save_model(model, path, facts | {"arguments": marked})
+    with pytest.raises(ModelError, match=r"marked\.keras: reads onset, apex and offset, which"):
+        predict_video(video, path)
+
+
+def test_an_onset_that_nobody_marked_is_noted(video, tmp_path):
+    path = tmp_path / "onset.keras"
+    model = build_microx(("mouth",), n_frames=6, size=24, n_classes=3, inputs="difference", seed=1)
+    settings = FitSettings(n_frames=6, inputs="difference", reference="onset")
+    save_model(model, path, FACTS | {"inputs": "difference", "arguments": settings.as_dict()})
+    result = predict_video(video, path)
+    assert result.note == "clips are compared with their first frame: nobody marked an onset"
+    assert result.n_clips == 4
+
+
+def test_an_image_is_a_clip_of_one_frame(tmp_path):
+    model = build_cnn6(("face",), size=24, n_classes=3, seed=0)
+    facts = FACTS | {"regions": ["face"], "streams": ["face"], "inputs": "grey", "n_frames": 1}
+    save_model(model, tmp_path / "cnn6.keras", facts)
+    image = tmp_path / "photo.png"
+    cv2.imwrite(str(image), draw_take(2, "happy", n_frames=16).frames[8, ..., ::-1])
+    result = predict_video(image, tmp_path / "cnn6.keras")
+    assert result.status.tolist() == [CLIP]
+    assert (result.n_frames, result.n_clips, result.streams) == (1, 1, ())
+    np.testing.assert_allclose(result.y_prob.sum(axis=1), 1, atol=1e-5)
 
 
 def test_progress_and_out_folder(video, model_path, tmp_path):
@@ -142,10 +242,14 @@ def _ledger(n_frames):
     return Ledger(every / 30, every.astype(np.int32), (9, 9), n_frames, n_frames, 0, 0, 0)
 
 
-def _first_and_last(clips):
-    """In place of a network: a clip's first and last frame numbers, over 1000."""
-    numbers = clips["mouth"][:, [0, -1], 0, 0, 0] / 1000
-    return np.column_stack([numbers, 1 - numbers.sum(axis=1)]).astype(np.float32)
+class _FirstAndLast:
+    """In place of a network: a clip's first and last frame numbers, over 1000; and the first."""
+
+    classes, streams = ("a", "b", "c"), ("mouth",)
+
+    def __call__(self, clips):
+        first, last = clips["mouth"][:, [0, -1], 0, 0, 0].T / 1000
+        return np.column_stack([first, last, 1 - first - last, first]).astype(np.float32)
 
 
 @pytest.mark.parametrize("stretch", [1, 7, 64, 300])
@@ -155,10 +259,10 @@ def test_stretches_of_any_length_give_the_same_rows(stretch, seed):
     runs = rng.integers(1, 60, 12)
     success = np.repeat(np.arange(12) % 2 == seed % 2, runs)[:250]
     length, stride = 10, int(rng.integers(1, 11))
-    reader = _Reader(_first_and_last, length, stride, 3)
+    reader = _Reader(_FirstAndLast(), length, stride)
     for chunk in _stretches(success, stretch):
         reader.read(chunk)
-    result = reader.result("v.mp4", "m.keras", "", ("a", "b", "c"), _ledger(len(success)))
+    result = reader.result("v.mp4", "m.keras", "", _ledger(len(success)))
 
     expected, edges = [], np.flatnonzero(np.diff(success)) + 1
     for run in np.split(np.arange(len(success)), edges):
@@ -177,6 +281,7 @@ def test_stretches_of_any_length_give_the_same_rows(stretch, seed):
     spans = np.array([row[:2] for row in expected if row[2] == CLIP])
     known = result.y_prob[result.status == CLIP]
     np.testing.assert_array_equal((known[:, :2] * 1000).round(), spans - [0, 1])
+    np.testing.assert_array_equal(result.weights[result.status == CLIP, 0], known[:, 0])
     assert (result.n_frames, result.n_found) == (len(success), success.sum())
 
 
@@ -214,6 +319,7 @@ def _prediction(**changes):
     good = {"video": "v.mp4", "model": "m.keras", "note": "", "classes": ("a", "b")}
     good |= {"start_s": np.zeros(1), "end_s": np.ones(1), "status": np.array([CLIP])}
     good |= {"y_prob": np.full((1, 2), 0.5, np.float32), "n_frames": 10, "n_found": 10}
+    good |= {"streams": (), "weights": np.empty((1, 0), np.float32)}
     return Prediction(**good | changes)
 
 
@@ -221,6 +327,8 @@ def test_prediction_checks_itself():
     assert _prediction().emotion == "a"  # the first of equals
     with pytest.raises(InputError, match=r"end_s must have shape \(1,\); found \(2,\)"):
         _prediction(end_s=np.ones(2))
+    with pytest.raises(InputError, match=r"weights must have shape \(1, 0\); found \(1, 2\)"):
+        _prediction(weights=np.ones((1, 2)))
     with pytest.raises(InputError, match="at least one clip"):
         _prediction(status=np.array([NO_FACE]))
 
@@ -246,9 +354,37 @@ def test_real_face(real_data, model_path):
     assert result.end_s[-1] == pytest.approx(56 / 29.97, abs=0.07)
 
 
-def test_predict_scales_to_the_unit_interval(model_path):
-    model, _ = load_model(model_path)
-    crops = np.random.default_rng(0).integers(0, 256, (2, 6, 24, 24, 3), np.uint8)
-    answer = partial(_predict, model)({"mouth": crops})
-    expected = model.predict({"mouth": crops / np.float32(255)}, verbose=0)
-    np.testing.assert_allclose(answer, expected, atol=1e-6)
+def _clip_reader(path, *, without=()):
+    model, facts = load_model(path)
+    return model, _ClipReader(model, facts, without, name="m.keras")
+
+
+def test_predict_converts_pixels_as_training_does(two_streams):
+    model, read = _clip_reader(two_streams)
+    rng = np.random.default_rng(0)
+    crops = {
+        region: rng.integers(0, 256, (2, 6, 24, 24, 3), np.uint8)
+        for region in ("left_eye", "right_eye", "mouth")  # in any order
+    }
+    batch = {
+        region: np.stack([convert_crops(one, "rgb") for one in clips])
+        for region, clips in crops.items()
+    }
+    expected = model.predict_on_batch(_told(batch))
+    np.testing.assert_allclose(read(crops)[:, :3], expected, atol=1e-6)
+
+
+def test_a_region_out_of_the_picture_is_missing_as_in_training(two_streams):
+    """Of the first clip the mouth is black, of the second an eye."""
+    _, read = _clip_reader(two_streams)
+    crops = {
+        region: np.full((2, 6, 24, 24, 3), 99, np.uint8)
+        for region in ("mouth", "right_eye", "left_eye")
+    }
+    crops["mouth"][0] = crops["left_eye"][1] = 0
+    weights = read(crops)[:, 3:]
+    np.testing.assert_allclose(weights[0], [0, 1], atol=1e-6)
+    assert (weights[1] > 0).all()
+    _, read = _clip_reader(two_streams, without=("right_eye", "left_eye"))
+    with pytest.raises(ModelError, match=r"m\.keras: reads mouth, .*none of those.* are black"):
+        read(crops)

@@ -130,7 +130,8 @@ def _write_run(folder, corpus, results):
         "classes": list(corpus.classes),
         "corpus": {"folder": corpus.folder.name},
         "arguments": {"regions": "paper", "protocol": "holdout", "preset": "compact"}
-        | {"epochs": None, "seed": 7, "shuffle_labels": True, "class_weight": None},
+        | {"seed": 7, "shuffle_labels": True, "n_folds": 5, "augment": "", "balance": "weights"}
+        | {"learning_rate": 0.01, "build": {"dropout": 0.5}},
     }
     (folder / "run.json").write_text(json.dumps(run))
     return folder
@@ -196,8 +197,9 @@ def test_protocol_control_and_reproduction_are_in_words(page, tmp_path, small_co
     assert "dealt out at random among the videos" in page.sections["results"]
     reproduce = page.sections["reproduce"]
     command = f"microx ablate {small_corpus.folder} --out {tmp_path / 'RUN'} --regions paper"
-    assert f"{command} --protocol holdout --model compact --seed 7 --shuffle-labels" in reproduce
-    assert "class-weights" not in reproduce
+    command += " --protocol holdout --model compact --seed 7 --shuffle-labels --folds 5"
+    command += " --augment '' --balance weights --set=learning_rate=0.01 --set=build.dropout=0.5"
+    assert command in reproduce
     assert small_corpus.recipe_hash in reproduce
     assert "numpy 2.4" in reproduce
 

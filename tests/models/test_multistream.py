@@ -5,16 +5,18 @@ import pytest
 from microx.errors import ModelError
 from microx.models.conv_lstm import classic_hard_sigmoid
 from microx.models.multistream import build_microx
-from microx.schema import DEFAULT_REGIONS
+from microx.schema import DEFAULT_REGIONS, INPUTS
 
 PRESETS = ("compact", "paper")
 
 
 def _inputs(model, n_clips=2, seed=0):
+    """Clips of every region, all of them there where the model wants to be told."""
     rng = np.random.default_rng(seed)
-    return {
+    inputs = {
         tensor.name: rng.random((n_clips, *tensor.shape[1:]), np.float32) for tensor in model.inputs
     }
+    return {name: np.ones_like(x) if name == "present" else x for name, x in inputs.items()}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -54,19 +56,48 @@ def test_paper_preset_is_the_published_stream():
     ]
     conv_lstm = model.get_layer("mouth_conv_lstm")
     assert conv_lstm.output.shape == (None, 6, 6, 64)
-    assert conv_lstm.cell.recurrent_activation is classic_hard_sigmoid
+    assert conv_lstm.recurrent_activation is classic_hard_sigmoid
     assert model.get_layer("mouth_dropout").rate == 0.2
     assert model.get_layer("mouth_dense_dropout").rate == 0.3
 
 
 def test_compact_preset_is_small_and_named_after_its_regions():
     model = build_microx()
-    # One stream: convolutions 16 x 28 + 24 x 145 + 32 x 217,
+    # One stream: convolutions 16 x (9 x 2 x 3 + 1) + 24 x 145 + 32 x 217,
     # ConvLSTM 128 x (9 x (32 + 32) + 1), softmax 7 x (2 x 2 x 32 + 1).
-    stream = 448 + 3_480 + 6_944 + 73_856 + 903
-    assert model.count_params() == 5 * stream + 252 == 428_407
-    for layer in model.layers:
-        assert layer.name.startswith((*DEFAULT_REGIONS, "fusion")), layer.name
+    stream = 880 + 3_480 + 6_944 + 73_856 + 903
+    # Five dense layers 7 x 7 and a bias; a score and a trust for each stream.
+    fusion = 5 * 7 * 7 + 7 + 2 * 5
+    assert model.count_params() == 5 * stream + fusion == 430_577
+    roles = [layer.name for layer in model.layers if layer.count_params()]
+    for name in roles:
+        assert name.startswith((*DEFAULT_REGIONS, "fusion")), name
+    assert [name for name in roles if name.startswith("mouth")] == [
+        *("mouth_conv_1", "mouth_conv_2", "mouth_conv_3", "mouth_conv_lstm", "mouth_softmax"),
+    ]
+
+
+@pytest.mark.parametrize(("inputs", "channels"), INPUTS.items())
+@pytest.mark.parametrize("preset", PRESETS)
+def test_inputs_decide_the_channels(preset, inputs, channels):
+    model = build_microx(
+        ("mouth", "nose"), preset=preset, size=18, n_frames=2, n_classes=3, inputs=inputs, seed=0
+    )
+    clips = {t.name: t.shape for t in model.inputs if t.name != "present"}
+    assert clips == dict.fromkeys(("mouth", "nose"), (None, 2, 18, 18, channels))
+    np.testing.assert_allclose(model.predict_on_batch(_inputs(model)).sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_block_of_ones_own_takes_the_place_of_the_stream():
+    def block(x, stream, n_classes):
+        x = keras.layers.Flatten(name=f"{stream}_flatten")(x)
+        return keras.layers.Dense(n_classes, activation="softmax", name=f"{stream}_softmax")(x)
+
+    model = build_microx(("eyes", "mouth"), size=17, n_frames=2, n_classes=3, block=block)
+    # Pixels of two frames, and how they changed, to three classes.
+    each = [3 * (n_crops * 17 * 17 * 2 * 2 * 3 + 1) for n_crops in (2, 1)]
+    assert model.count_params() == sum(each) + 2 * 9 + 3 + 2 * 2
+    assert model.predict_on_batch(_inputs(model)).shape == (2, 3)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -96,10 +127,10 @@ def test_loss_falls_on_eight_clips():
 def test_clip_without_light_or_skin_is_the_same_clip():
     """Twice the contrast in another colour changes nothing in the compact model."""
     model = build_microx(("face",), size=18, n_frames=3, seed=0)
-    clip = _inputs(model)["face"]
-    tinted = 0.4 * clip + np.array([0.1, 0.3, 0.2], np.float32)
+    clip = _inputs(model)
+    tinted = clip | {"face": 0.4 * clip["face"] + np.array([0.1, 0.3, 0.2], np.float32)}
     np.testing.assert_allclose(
-        model.predict_on_batch({"face": tinted}), model.predict_on_batch({"face": clip}), atol=0.01
+        model.predict_on_batch(tinted), model.predict_on_batch(clip), atol=0.01
     )
 
 
@@ -114,11 +145,14 @@ def test_classic_hard_sigmoid(x, y):
     ("regions", "arguments", "message"),
     [
         ((), {}, "found none"),
-        (("mouth", "mouth"), {}, "each once; found mouth, mouth"),
+        (("mouth", "mouth"), {}, "each region once; found mouth, mouth"),
         (("ear",), {}, "one or more of left_eye.*found ear"),
         (("mouth",), {"preset": "big"}, "compact, paper; found 'big'"),
         (("mouth",), {"n_classes": 1}, "at least 2 classes; found 1"),
-        (("mouth",), {"size": 16}, r"at least \(1, 17, 17, 1\); found \(10, 16, 16, 3\)"),
+        (("mouth",), {"size": 16}, r"at least \(1, 17, 17\); found \(10, 16, 16\)"),
+        (("mouth",), {"n_frames": 0}, r"found \(0, 32, 32\)"),
+        (("mouth",), {"preset": "paper", "size": 2}, r"'paper' must be at least \(1, 3, 3\)"),
+        (("mouth",), {"inputs": "depth"}, "rgb, grey, difference, flow; found 'depth'"),
     ],
 )
 def test_unusable_arguments_are_refused(regions, arguments, message):

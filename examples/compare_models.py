@@ -1,0 +1,145 @@
+"""Compare ways of building and training the compact model, and the paper's, on drawn people.
+
+Each case is trained on some of the people of each corpus and tested on others, once a seed; the
+seed also decides who is who. Rows go to a CSV as they are done, so a run can be cut off.
+
+    python examples/compare_models.py OUT CORPUS … [--cases "compact;paper"] [--seeds 3]
+
+The corpora of docs/models.md: for K in macro micro, with and without --mask,
+
+    microx synth K/videos --subjects 12 --takes 1 --seed 5 --intensity K [--mask]
+    microx preprocess K/videos --out K/corpus --label-set microx7
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from keras import layers, ops
+
+from microx.corpus import load_corpus
+from microx.evaluation import evaluate
+from microx.models import BUILDERS, build_microx, streams
+from microx.models.conv_lstm import ConvLSTM
+from microx.models.streams import ClipNormalization
+
+
+def stream(
+    x: Any,
+    name: str,
+    n_classes: int,
+    *,
+    filters: tuple[int, ...] = (16, 24, 32),
+    norm: str = "clip",
+    memory: int = 32,
+    head: str = "cells",
+    dropout: float = 0.3,
+) -> Any:
+    """The compact stream with its parts exchanged."""
+    n_frames = x.shape[1]
+    for n_filters in filters:
+        x = layers.Conv2D(n_filters, 3, 2, padding="same")(ops.reshape(x, (-1, *x.shape[2:])))
+        x = layers.BatchNormalization(momentum=0.9)(x) if norm == "batch" else x
+        x = ops.reshape(x, (-1, n_frames, *x.shape[1:]))
+        if norm == "clip":
+            x = ClipNormalization()(x)
+        elif norm == "group":
+            x = layers.GroupNormalization(4, center=False, scale=False)(x)
+        x = layers.ReLU()(x)
+    x = ConvLSTM(memory, 3)(x) if memory else ops.mean(x, axis=1)
+    x = layers.GlobalAveragePooling2D()(x) if head == "mean" else layers.Flatten()(x)
+    x = layers.Dropout(dropout)(x)
+    return layers.Dense(n_classes, activation="softmax", dtype="float32", name=f"{name}_softmax")(x)
+
+
+def built(**parts: Any) -> dict[str, Any]:
+    """A case of the compact model with other parts."""
+    return {"block": partial(stream, **parts)}
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "compact": {},
+    "paper": {"preset": "paper", "epochs": 30},
+    "paper's network, compact's training": {
+        **{"preset": "paper", "epochs": 10, "batch_size": 32, "optimizer": "adam"},
+        **{"learning_rate": 3e-4, "schedule": "cosine", "label_smoothing": 0.1},
+        **{"augment": "flip", "patience": 4},
+    },
+    # The network.
+    "normalised by groups": built(norm="group"),
+    "normalised by batches": built(norm="batch"),
+    "not normalised": built(norm="none"),
+    "half the filters": built(filters=(8, 12, 16), memory=16),
+    "twice the filters": built(filters=(32, 48, 64), memory=64),
+    "two strides, not three": built(filters=(16, 32)),
+    "mean over time, no ConvLSTM": built(memory=0),
+    "mean over place": built(head="mean"),
+    "dropout 0.5": built(dropout=0.5),
+    **{f"change since the first frame {n} times": {"change": n} for n in (0, 1, 4)},
+    # What it reads.
+    "grey": {"inputs": "grey"},
+    "difference": {"inputs": "difference"},
+    "flow": {"inputs": "flow"},
+    # How it is trained.
+    "no loss of the streams": {"auxiliary": 0},
+    "loss of the streams 1": {"auxiliary": 1},
+    "region dropout 0.3": {"region_dropout": 0.3},
+    "region dropout 0.3, loss of the streams 1": {"region_dropout": 0.3, "auxiliary": 1},
+    "20 epochs": {"epochs": 20},
+    "20 epochs, rate 1e-3": {"epochs": 20, "learning_rate": 1e-3},
+    "rate 1e-3": {"learning_rate": 1e-3},
+    "AdamW": {"optimizer": "adamw"},
+    "RMSprop": {"optimizer": "rmsprop", "learning_rate": 1e-3},
+    "SGD": {"optimizer": "sgd", "learning_rate": 0.1},
+    "no label smoothing": {"label_smoothing": 0},
+    "no augmentation": {"augment": ""},
+    "flip and crop": {"augment": "flip,crop:0.1"},
+    "flip, rotate and light": {"augment": "flip,rotate:5,brightness:0.2"},
+    "flip and erase": {"augment": "flip,erase:0.3"},
+}
+
+
+def main() -> None:
+    """Run the cases."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("out", type=Path, help="CSV to write, or to go on with")
+    parser.add_argument("corpora", type=Path, nargs="+")
+    parser.add_argument("--cases", default=";".join(CASES), help="separated by ; default: all")
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    rows = pd.read_csv(given.out).to_dict("records") if given.out.exists() else []
+    done = {(row["case"], row["corpus"], row["seed"]) for row in rows}
+    for case in given.cases.split(";"):
+        for folder in given.corpora:
+            corpus = load_corpus(folder)
+            for seed in range(given.seeds):
+                key = {"case": case, "corpus": folder.parent.name, "seed": seed}
+                if tuple(key.values()) in done:
+                    continue
+                settings = dict(CASES[case])
+                block = settings.pop("block", None)
+                streams._CHANGE_SCALE = float(settings.pop("change", 10.0))
+                BUILDERS["compact"] = partial(build_microx, preset="compact", block=block)
+                result = evaluate(corpus, seed=seed, **settings)
+                accuracy = float((result.y_pred == result.y_true).mean())
+                facts = result.facts
+                history = result.history
+                rows.append(
+                    key
+                    | {"accuracy": round(accuracy, 4), "n_test": len(result.y_true)}
+                    | {"train": round(float(history["accuracy"].iloc[-1]), 4)}
+                    | {"best_epoch": facts["best_epoch"][0], "seconds": facts["seconds"]}
+                    | {"n_parameters": facts["n_parameters"]}
+                )
+                print(rows[-1], flush=True)
+                pd.DataFrame(rows).to_csv(given.out, index=False)
+    table = pd.DataFrame(rows).pivot_table(
+        index="case", columns="corpus", values="accuracy", aggfunc=["mean", "std"], sort=False
+    )
+    print(table.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()
