@@ -84,9 +84,9 @@ CASES: dict[str, dict[str, Any]] = {
     "flow": {"inputs": "flow"},
     # How it is trained.
     "no loss of the streams": {"auxiliary": 0},
-    "loss of the streams 1": {"auxiliary": 1},
-    "region dropout 0.3": {"region_dropout": 0.3},
-    "region dropout 0.3, loss of the streams 1": {"region_dropout": 0.3, "auxiliary": 1},
+    "no region dropout": {"region_dropout": 0},
+    "neither": {"auxiliary": 0, "region_dropout": 0},
+    "region dropout 0.5": {"region_dropout": 0.5},
     "20 epochs": {"epochs": 20},
     "20 epochs, rate 1e-3": {"epochs": 20, "learning_rate": 1e-3},
     "rate 1e-3": {"learning_rate": 1e-3},

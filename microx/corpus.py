@@ -316,7 +316,7 @@ class Corpus:
                 frames = tuple(int(shown[name]) for name in names)
                 rows.append(
                     {
-                        "clip_id": f"{video_id}:{'-'.join(map(str, frames))}",
+                        "clip_id": f"{video_id}:{'-'.join(names)}",
                         "video_id": video_id,
                         "start": frames[0],
                         "length": len(frames),

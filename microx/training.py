@@ -19,7 +19,14 @@ from microx.corpus import Corpus
 from microx.dataset import ClipDataset, check_regions, open_clips
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
-from microx.modelfiles import find_differences, load_model, load_weights, read_versions, save_model
+from microx.modelfiles import (
+    find_differences,
+    find_model,
+    load_model,
+    load_weights,
+    read_versions,
+    save_model,
+)
 from microx.models import BUILDERS
 from microx.models.fusion import STREAMS, needs_present, show_streams
 from microx.models.streams import list_regions
@@ -446,6 +453,8 @@ def _continue_from(
 ) -> None:
     """Give a model the weights of another, and its facts what that one has seen."""
     facts["continued_from"] = start.name
+    if start.suffix != ".h5":
+        start, _ = find_model(start)
     if start.suffix == ".h5":
         load_weights(model, start)
         facts["warnings"].append(
@@ -454,6 +463,11 @@ def _continue_from(
         )
         return
     _, before = load_model(start)
+    if before["seed"] != facts["seed"]:
+        facts["warnings"].append(
+            f"training went on from {start.name} of seed {before['seed']}: some who choose the "
+            "best epoch now may have been in its training, so that it is chosen too hopefully"
+        )
     for key, (theirs, ours) in find_differences(before, facts).items():
         raise ModelError(
             f"{start}: cannot go on from it: its {key} is {theirs}, that of the new model {ours}"

@@ -17,6 +17,7 @@ from microx.models.conv_lstm import ConvLSTM, classic_hard_sigmoid
 from microx.schema import REGIONS
 
 _CHANGE_SCALE = 10.0
+"""Our choice, by trial."""
 
 _LEAST_VARIANCE = 1e-3
 """Added to a variance before it divides, as Keras's own normalisations do."""
