@@ -95,7 +95,7 @@ def test_a_named_frame_is_found_by_the_decoded_frame_it_shows(write_corpus):
 def test_key_clips(write_corpus):
     corpus = name_frames(write_corpus(n_subjects=1), NAMED)
     apex = corpus.key_clips("apex")
-    assert apex["clip_id"].tolist() == ["s0_neutral:10", "s0_happy:8", "s0_sad:12"]
+    assert apex["clip_id"].tolist() == ["s0_neutral:apex", "s0_happy:apex", "s0_sad:apex"]
     assert apex["frames"].tolist() == [(10,), (8,), (12,)]
     assert apex["n_guessed"].tolist() == [1, 0, 0]
     assert apex["label"].tolist() == [0, 1, 2]

@@ -400,3 +400,18 @@ def test_unusable_occlusion_is_refused(small_corpus):
         _dataset(covered, occlude="hand")
     with pytest.raises(InputError, match="'beard' is unknown"):
         _dataset(small_corpus, occlude="beard")
+
+
+@pytest.mark.parametrize("augment", ["", "flip"])
+def test_what_was_compared_once_is_kept_and_is_the_same(small_corpus, augment):
+    arguments = {"inputs": "difference", "shuffle": True, "augment": augment, "batch_size": 30}
+    kept, anew = (
+        _dataset(small_corpus, **arguments, cache_bytes=n_bytes) for n_bytes in (2**30, 1)
+    )
+    for _ in range(4):
+        for region, pixels in kept[0][0].items():
+            np.testing.assert_array_equal(pixels, anew[0][0][region])
+        kept.on_epoch_end()
+        anew.on_epoch_end()
+    assert len(kept._compared) == 30 if augment == "" else len(kept._compared) > 30
+    assert not anew._compared
