@@ -16,8 +16,9 @@ import pandas as pd
 from microx import EvaluationResult, evaluate_model, load_corpus, train
 
 MODELS = {
-    "with region dropout": {"region_dropout": 0.5, "auxiliary": 1.0, "epochs": 15},
-    "without": {"region_dropout": 0.0, "auxiliary": 0.0, "epochs": 15},
+    "compact": {},
+    "no region dropout": {"region_dropout": 0.0},
+    "nor losses of the streams": {"region_dropout": 0.0, "auxiliary": 0.0},
 }
 TESTS = {
     "nothing hidden": {},

@@ -267,10 +267,12 @@ class Corpus:
         -------
         int or None
             The frame of the corpus that shows it, or the nearest that shows a face; None where
-            the labels give no number, as for neutral videos or CASME II's ``/``.
+            the labels give no number, as for neutral videos or CASME II's ``/``, or one beyond
+            the frames that were decoded.
         """
-        number = pd.to_numeric(str(self._row(video_id)[name]).strip(), errors="coerce")
-        if np.isnan(number):
+        row = self._row(video_id)
+        number = pd.to_numeric(str(row[name]).strip(), errors="coerce")
+        if not 0 <= number < row["n_decoded"]:  # nor is nan
             return None
         source = self._read_source_frames(video_id).astype(float)
         source[self._segments[video_id] < 0] = np.inf

@@ -22,7 +22,7 @@ from microx.preprocessing.occlusion import (
     parse_occlusions,
 )
 from microx.preprocessing.regions import crop_transform
-from microx.settings import FitSettings
+from microx.settings import COMPARED, FitSettings
 
 CACHE_BYTES = 2 * 2**30
 """Crops one `ClipDataset` keeps in memory (our choice): 2 GiB hold about 14,000 five-region
@@ -31,8 +31,8 @@ clips of 10 frames of 32 x 32 pixels. What does not fit is read from the disk ea
 HIDDEN_SHARE = 0.5
 """A region counts as hidden where an object covers this share of its pixels (our choice)."""
 
-_TRAINING_SEEDS = 10**6
-"""Added to the seed of what training clips wear, so that tests show objects never seen."""
+_SEEDS_OF_PART = {"test": 0, "validation": 2**40, "train": 2**41}
+"""Added to the seed of what clips wear, so that tests show objects never seen before."""
 
 Clip = dict[str, npt.NDArray[np.uint8]]
 Batch = tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -65,7 +65,9 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         Objects put on the faces, such as ``"mask:0.5"``; see
         `microx.preprocessing.occlusion.parse_occlusions`. A video wears the same in all its
         frames and regions. A shuffled dataset, as for training, deals them out anew in each
-        epoch; any other shows the same each time, and never an object that training showed.
+        epoch; any other shows the same each time.
+    part : {"test", "validation", "train"}
+        Of the split: no part shows an object that another one does.
     tell_present : bool
         Whether batches tell which regions are there, under the name ``"present"``: (B, R), 1 or
         0 in the order of `regions`. A region is missing where the corpus does not hold it,
@@ -74,7 +76,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
     without : sequence of str
         Regions to be taken as missing; needs `tell_present`.
     seed : int
-        Order, augmentation and occlusion depend on it, on the epoch and on the clip alone.
+        Order, augmentation and occlusion depend on it, on the epoch, and on the clip or its place.
     cache_bytes : int
         Crops kept in memory, see `CACHE_BYTES`; as many again of "difference" and "flow".
 
@@ -107,6 +109,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         balance: bool = False,
         augment: str = "",
         occlude: str | None = None,
+        part: str = "test",
         tell_present: bool = False,
         without: Sequence[str] = (),
         seed: int = 0,
@@ -135,6 +138,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         self._tell_present = tell_present
         self._changes = parse_augmentation(augment)
         self._occlusions = parse_occlusions(occlude or "")
+        self._occluder_seed = _SEEDS_OF_PART[part] + seed
         self._crops = _CropCache(corpus, cache_bytes)
         self._faces = _FaceReader(corpus)
         self._one_hot = np.eye(len(corpus.classes), dtype=np.float32)[self.clips["label"]]
@@ -262,23 +266,25 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         return measure_light(self._crops.read(video_id, ["face"], frames[:1])["face"][0], points)
 
     def _occluder(self, video_id: str) -> Occluder | None:
-        if not self.shuffle:
-            return choose_occluder(self._occlusions, self.seed, video_id)
-        name = f"{video_id}, epoch {self._epoch}"
-        return choose_occluder(self._occlusions, _TRAINING_SEEDS + self.seed, name)
+        name = f"{video_id}, epoch {self._epoch}" if self.shuffle else video_id
+        return choose_occluder(self._occlusions, self._occluder_seed, name)
 
     def _find_references(self, reference: str) -> npt.NDArray[np.int64] | None:
         """Find the frame that each clip is compared with, if it is compared."""
-        if self.inputs not in ("difference", "flow"):
+        if self.inputs not in COMPARED:
             return None
-        first = self._frames[:, 0]
         if reference == "first":
-            return first
-        onset = {
-            video_id: self.corpus.find_frame(video_id, "onset") for video_id in set(self._video_id)
-        }
-        named = [onset[video_id] for video_id in self._video_id]
-        return np.array([f if n is None else n for n, f in zip(named, first, strict=True)])
+            return self._frames[:, 0]
+        onset = {video_id: self._find_onset(video_id) for video_id in set(self._video_id)}
+        return np.array([onset[video_id] for video_id in self._video_id])
+
+    def _find_onset(self, video_id: str) -> int:
+        """Find the onset, or the first frame with a face of a video that has none.
+
+        Not each clip's own first frame: that the difference is nothing would tell the label.
+        """
+        marked = self.corpus.find_frame(video_id, "onset")
+        return int(self.corpus.read_frames_found(video_id).argmax()) if marked is None else marked
 
 
 def open_clips(corpus: Corpus, settings: FitSettings) -> tuple[Corpus, pd.DataFrame]:

@@ -107,10 +107,11 @@ class EvaluationResult:
         Returns
         -------
         EvaluationResult
-            In order of first appearance; `clip_id` repeats `video_id`. Empty stays empty.
+            In order of first appearance; `clip_id` repeats `video_id`. Empty stays empty. A video
+            whose clips have several true classes, such as onset and apex, has a row for each.
         """
-        keys = pd.DataFrame({"fold": self.fold, "video_id": self.video_id})
-        group = keys.groupby(["fold", "video_id"], sort=False).ngroup().to_numpy()
+        keys = pd.DataFrame({"fold": self.fold, "video_id": self.video_id, "y_true": self.y_true})
+        group = keys.groupby(list(keys), sort=False).ngroup().to_numpy()
         _, first = np.unique(group, return_index=True)
         n_rows = np.bincount(group, minlength=len(first))[:, None]
         y_prob = np.zeros((len(first), len(self.classes)))
@@ -435,8 +436,7 @@ def evaluate_model(
             f"a score on them would not be honest; give a corpus of other people"
         )
     warnings = list(fit["warnings"])
-    if note := note_version(fit):
-        warnings.append(note)
+    warnings += [note for note in (note_version(fit), note_missing(fit, without)) if note]
     if lacking := [region for region in fit["regions"] if region not in corpus.regions]:
         warnings.append(f"the corpus lacks {', '.join(lacking)}: taken as missing")
     if seen.any():
@@ -462,6 +462,29 @@ def evaluate_model(
     if out is not None:
         write_result(result, out)
     return result
+
+
+def note_missing(facts: dict[str, Any], missing: Sequence[str]) -> str:
+    """Tell that a model has to do without regions which it never learned to do without.
+
+    Parameters
+    ----------
+    facts : dict
+        From `microx.modelfiles.load_model`.
+    missing : sequence of str
+        Regions.
+
+    Returns
+    -------
+    str
+        One line; empty where nothing is missing, or training hid regions too.
+    """
+    if not missing or facts["arguments"]["region_dropout"] > 0:
+        return ""
+    return (
+        f"the model has to do without {', '.join(missing)}, but was trained with all its regions "
+        "always there (region_dropout 0)"
+    )
 
 
 def check_model_fits(
@@ -577,7 +600,15 @@ def _fit_facts(fits: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _shuffled(clips: pd.DataFrame, classes: Sequence[str], seed: int) -> pd.DataFrame:
-    """Deal the videos' labels out anew among the videos; the clips of one keep to one label."""
+    """Deal the videos' labels out anew among the videos; the clips of one keep to one label.
+
+    Where the clips of a video differ in label, as onset and apex do, theirs are dealt out.
+    """
+    if clips.groupby("video_id")["label"].nunique().max() > 1:
+        order = np.random.default_rng(seed).permutation(len(clips))
+        return clips.assign(
+            **{name: clips[name].to_numpy()[order] for name in ("label", "emotion")}
+        )
     videos = clips.drop_duplicates("video_id").set_index("video_id")["label"]
     dealt = np.random.default_rng(seed).permutation(videos.to_numpy(np.int64))
     labels = clips["video_id"].map(dict(zip(videos.index, dealt, strict=True))).to_numpy(np.int64)

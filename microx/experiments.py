@@ -135,7 +135,8 @@ def run_ablation(
     from microx.dataset import open_clips
 
     out = Path(out)
-    opened, clips = open_clips(corpus, FitSettings.of(preset, **settings))
+    chosen_settings = FitSettings.of(preset, **settings)
+    opened, clips = open_clips(corpus, chosen_settings)
     sets = region_sets(regions, corpus.regions)
     rows = [(name, chosen, False) for name, chosen in sets.items()]
     if shuffle_labels:
@@ -151,7 +152,8 @@ def run_ablation(
     } | {name: value for name, value in settings.items() if value is not None}
     # Too few people is said before the folder is claimed.
     make_splits(clips, protocol, seed=seed, n_folds=n_folds)
-    _start_run(out, opened, clips, arguments, {name: list(chosen) for name, chosen, _ in rows})
+    about = {"arguments": arguments, "settings": chosen_settings.as_dict()}
+    _start_run(out, opened, clips, about, {name: list(chosen) for name, chosen, _ in rows})
     results = []
     for k, (name, chosen, shuffled) in enumerate(rows):
         folder = row_folder(out, name)
@@ -272,7 +274,7 @@ def _start_run(
     out: Path,
     corpus: Corpus,
     clips: pd.DataFrame,
-    arguments: dict[str, Any],
+    about: dict[str, Any],
     rows: dict[str, list[str]],
 ) -> None:
     """Write run.json, or make sure that the one there says the same."""
@@ -282,7 +284,7 @@ def _start_run(
         "rows": list(rows),
         "regions": rows,
         "classes": list(corpus.classes),
-        "arguments": arguments,
+        **about,
         "corpus": {
             "recipe_hash": corpus.recipe_hash,
             "n_videos": int(clips["video_id"].nunique()),
@@ -292,7 +294,7 @@ def _start_run(
     }
     if (out / _RUN).exists():
         before = _read_run_json(out)
-        for part in ("microx", "arguments", "corpus", "classes", "rows"):
+        for part in ("microx", "arguments", "settings", "corpus", "classes", "rows"):
             _check_same(out, part, before.get(part), run[part])
         return
     # What the corpus holds must stay the same; where it lies, which the report reads, may change.
@@ -304,8 +306,9 @@ def _start_run(
 
 def _check_same(out: Path, part: str, before: Any, now: Any) -> None:
     if isinstance(before, dict) and isinstance(now, dict):
-        for key in now:
-            _check_same(out, f"{part} {key}", before.get(key), now[key])
+        # Of a corpus, where it lies may change.
+        for key in now if part == "corpus" else before | now:
+            _check_same(out, f"{part} {key}", before.get(key), now.get(key))
     elif before != now:
         raise InputError(
             f"{out}: holds a run with {part} {before}, now {now}; "

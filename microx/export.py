@@ -125,8 +125,10 @@ def _in_float32(model: Any) -> Any:
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         return model
 
-    def in_float32(layer: Any) -> Any:
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+    def in_float32(node: Any) -> Any:
+        # Among the layers of a model are operations, which have no precision of their own.
+        precision = {"dtype": "float32"} if isinstance(node, keras.Layer) else {}
+        return type(node).from_config(node.get_config() | precision)
 
     plain = keras.models.clone_model(model, clone_function=in_float32)
     plain.set_weights(model.get_weights())

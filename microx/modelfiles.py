@@ -16,7 +16,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -25,8 +25,10 @@ import h5py
 import numpy as np
 
 import microx
-from microx.errors import ModelError
+from microx.errors import InputError, ModelError
 from microx.files import whole_file
+from microx.schema import INPUTS, REGIONS
+from microx.settings import FIT_SETTINGS, FitSettings
 
 _FACTS_MEMBER, _WEIGHTS_MEMBER = "microx.json", "model.weights.h5"
 
@@ -148,12 +150,14 @@ def load_model(path: str | Path) -> tuple[Any, dict[str, Any]]:
     model : keras.Model
         Not compiled: ready to predict.
     facts : dict
-        As given to `save_model`.
+        As given to `save_model`; those of `microx.training.fit_split` that every use needs are
+        checked.
 
     Raises
     ------
     ModelError
-        If there is no model, it is damaged, or microx did not write it.
+        If there is no model, it is damaged, microx did not write it, or facts are missing or
+        wrong that are needed to use it.
 
     Notes
     -----
@@ -165,8 +169,9 @@ def load_model(path: str | Path) -> tuple[Any, dict[str, Any]]:
     path, _ = find_model(path)
     with _one_line(path, "cannot be read as a microx model"):
         facts = _read_facts(path)
-        _register_layers()
         try:
+            _check_facts(facts, path)
+            _register_layers()
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:
             if note := note_version(facts):
@@ -193,9 +198,11 @@ def note_version(facts: dict[str, Any]) -> str:
     >>> note_version({"versions": {"microx": "99.0"}})
     'the model was written by microx 99.0, newer than the 0.1.0 here; upgrade it'
     """
-    here, theirs = read_versions(), facts.get("versions", {})
+    here, theirs = read_versions(), facts.get("versions")
+    if not isinstance(theirs, dict):
+        return ""
     for name in ("microx", "keras"):
-        if _numbers(theirs.get(name, "")) > _numbers(here[name]):
+        if _numbers(str(theirs.get(name, ""))) > _numbers(here[name]):
             return (
                 f"the model was written by {name} {theirs[name]}, newer than the {here[name]} "
                 f"here; upgrade it"
@@ -258,15 +265,16 @@ def load_weights(model: Any, path: str | Path) -> None:
     Parameters
     ----------
     model : keras.Model
-        Changed in place. Layers are told apart by their names, which name their streams.
+        Changed in place. Its layers must have the names of the file's, which name their
+        streams, and their order.
     path : path
         A ``.weights.h5`` file or a ``.keras`` file.
 
     Raises
     ------
     ModelError
-        If the file cannot be read, or a layer's weights differ in name or shape; the first is
-        named.
+        If the file cannot be read, or a layer's weights differ in name, shape or order; the
+        first is named.
     """
     path = Path(path)
     if not path.is_file() or not path.name.endswith((_WEIGHTS_ENDING, ".keras")):
@@ -315,6 +323,74 @@ def _read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
+def _check_facts(facts: dict[str, Any], path: Path) -> None:
+    """Refuse a model whose facts do not say what every use of it needs."""
+    for name, (is_right, words) in _NEEDED.items():
+        if name not in facts:
+            raise ModelError(
+                f"{path}: expected {name} in {_FACTS_MEMBER}, {words}; found none, as in models "
+                f"of an earlier microx; train it anew"
+            )
+        if not is_right(facts[name]):
+            raise ModelError(
+                f"{path}: expected {name} in {_FACTS_MEMBER} to be {words}; "
+                f"found {repr(facts[name])[:60]}; train it anew"
+            )
+    from microx.models.streams import list_regions
+
+    try:
+        FitSettings(**facts["arguments"])
+        if list_regions(facts["streams"]) != tuple(facts["regions"]):
+            raise ModelError(
+                f"streams {', '.join(facts['streams'])} do not read the regions "
+                f"{', '.join(facts['regions'])}"
+            )
+    except (InputError, ModelError, TypeError) as error:
+        reason = str(error).removeprefix("FitSettings.__init__() ")
+        raise ModelError(f"{path}: {_FACTS_MEMBER}: {reason}; train it anew") from None
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def _is_set_of(value: Any, least: int, choices: Collection[str] | None = None) -> bool:
+    is_set = _are_words(value) and len(set(value)) == len(value) >= least
+    return is_set and (choices is None or set(value) <= set(choices))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_whom(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _are_words(value.get(kind)) for kind in ("subjects", "videos")
+    )
+
+
+def _is_kind(value: Any, kinds: Collection[str]) -> bool:
+    return isinstance(value, str) and value in kinds
+
+
+# What every use of a model needs, each with what it must be, in words too.
+_NEEDED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "classes": (lambda value: _is_set_of(value, 2), "a list of two names or more, each once"),
+    "regions": (lambda value: _is_set_of(value, 1, REGIONS), "a list of regions, each once"),
+    "streams": (lambda value: _is_set_of(value, 1), "a list of streams, each once"),
+    "inputs": (lambda value: _is_kind(value, INPUTS), f"one of {', '.join(INPUTS)}"),
+    "size": (_is_count, "a whole number of pixels"),
+    "n_frames": (_is_count, "a whole number of frames"),
+    "preset": (lambda value: _is_kind(value, FIT_SETTINGS), f"one of {', '.join(FIT_SETTINGS)}"),
+    "seed": (lambda value: type(value) is int, "a whole number"),
+    "recipe": (lambda value: isinstance(value, dict), "the crops' options by name"),
+    "arguments": (lambda value: isinstance(value, dict), "the training's settings by name"),
+    "trained_on": (_is_whom, "lists of subjects and of videos, by these names"),
+    "warnings": (_are_words, "a list of sentences"),
+    "versions": (lambda value: isinstance(value, dict), "versions by name"),
+}
+
+
 def _open_archive(path: Path) -> zipfile.ZipFile:
     """Open a model's file, unless it would fill the memory."""
     archive = zipfile.ZipFile(path)
@@ -359,13 +435,13 @@ def _weights_of(model: Any) -> Iterator[Path]:
 
 def _check_weights(model: Any, path: Path) -> None:
     with _weights_of(model) as written, written.open("rb") as file:
-        ours = _read_shapes(file)
+        ours, our_places = _read_shapes(file)
     if path.suffix == ".keras":
         with _open_archive(path) as archive, archive.open(_WEIGHTS_MEMBER) as file:
-            theirs = _read_shapes(file)
+            theirs, their_places = _read_shapes(file)
     else:
         with path.open("rb") as file:
-            theirs = _read_shapes(file)
+            theirs, their_places = _read_shapes(file)
     differing = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
     if differing:
         first = differing[0]
@@ -374,11 +450,22 @@ def _check_weights(model: Any, path: Path) -> None:
             f"shape {ours.get(first, 'none')}; found {theirs.get(first, 'none')}; build the "
             f"model as the file's was"
         )
+    # Keras puts weights where they stood, whatever the layer there is called.
+    for place, name in our_places.items():
+        if their_places.get(place) != name:
+            raise ModelError(
+                f"{path}: its layers come in another order: it holds {their_places.get(place)} "
+                f"where {model.name} has {name}; build the model with the file's order of regions"
+            )
 
 
-def _read_shapes(file: IO[bytes]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights in an HDF5 file, by layer and number; links are not followed."""
+def _read_shapes(file: IO[bytes]) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Shapes of the weights in an HDF5 file, by layer and number; and its layers, by place.
+
+    Links are not followed.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
+    places: dict[str, str] = {}
 
     def read(place: str, item: Any) -> None:
         # layers/conv2d_1/vars/0, the layer's own name beside; or layers/rnn/cell/vars/0
@@ -386,10 +473,11 @@ def _read_shapes(file: IO[bytes]) -> dict[str, tuple[int, ...]]:
             _, kind, *rest = place.split("/")
             name = stored[f"layers/{kind}/vars"].attrs.get("name", kind)
             shapes["/".join([name, *(part for part in rest if part != "vars")])] = item.shape
+            places[kind] = name
 
     with h5py.File(file, "r") as stored:
         stored.visititems(read)
-    return shapes
+    return shapes, places
 
 
 def _numbers(version: str) -> tuple[int, ...]:

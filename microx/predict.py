@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from microx.errors import InputError, ModelError
+from microx.evaluation import BATCH_CLIPS, note_missing
 from microx.figures import draw_timeline, write_figure
 from microx.files import whole_file
 from microx.modelfiles import find_model, load_model, note_version
@@ -25,15 +26,13 @@ from microx.preprocessing.pipeline import stream_video
 from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.video import probe_video
 from microx.progress import Progress
+from microx.settings import COMPARED
 
 CLIP, NO_FACE, TOO_SHORT = "clip", "no face", "too short"
 """The status of a row: a clip, frames without a face, or with one but too few for a clip."""
 
 _TAKEN_OVER = ("size", "policy", "margin", "frame_rate", "max_gap")
 """What of the recipe of a model's corpus holds for a new video, too."""
-
-BATCH_CLIPS = 32
-"""Clips predicted at a time (our choice)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +193,7 @@ def predict_video(
     model, facts = load_model(file)
     note = _joined(note, note_version(facts))
     read = _ClipReader(model, facts, without, name=str(file))
-    note = _joined(note, read.note)
+    note = _joined(note, read.note, note_missing(facts, without))
     recipe = facts["recipe"]
     learned_from = recipe.get("landmarks", "dlib")
     if landmarks is None:
@@ -328,7 +327,12 @@ class _ClipReader:
                 f"{name}: reads onset, apex and offset, which people mark; a video that nobody "
                 "has marked has none; train with frames=apex or all"
             )
-        compared = self._inputs in ("difference", "flow")
+        compared = self._inputs in COMPARED
+        if compared and facts["n_frames"] == 1:
+            raise ModelError(
+                f"{name}: compares single frames with the onset, which people mark; in a video "
+                "that nobody has marked there is none; train with inputs=rgb or grey"
+            )
         self.note = ""
         if compared and facts["arguments"]["reference"] == "onset":
             self.note = "clips are compared with their first frame: nobody marked an onset"

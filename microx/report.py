@@ -6,8 +6,10 @@ module only puts them into words, tables and figures.
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from microx.experiments import read_run
 from microx.files import whole_file
 from microx.metrics import accuracy_score, confusion_matrix, per_class_recall
 from microx.pages import render_page
+from microx.settings import FitSettings
 
 EXAMPLE_FRAMES = 3
 """Frames shown of each example clip: first, middle, last (our choice)."""
@@ -378,13 +381,13 @@ def _shuffled_sentence(results: Sequence[EvaluationResult], table: pd.DataFrame)
 
 def _commands(run: dict[str, Any], run_folder: Path, corpus: str) -> dict[str, str]:
     """Write the run as a shell command and as Python, from the arguments it recorded."""
-    arguments = dict(run.get("arguments", {}))
+    arguments = _known_arguments(run.get("arguments", {}))
     words = ["microx", "ablate", corpus, "--out", str(run_folder)]
     for name, value in arguments.items():
         if name == "shuffle_labels":
             words += ["--shuffle-labels"] if value else []
         elif name == "build":
-            words += [f"--set=build.{key}={one}" for key, one in value.items()]
+            words += [f"--set=build.{key}={json.dumps(one)}" for key, one in value.items()]
         elif name in _OPTION_OF:
             words += [_OPTION_OF[name], str(value)]
         else:
@@ -394,3 +397,12 @@ def _commands(run: dict[str, Any], run_folder: Path, corpus: str) -> dict[str, s
         "shell": shlex.join(words),
         "python": f"run_ablation(load_corpus({corpus!r}), {str(run_folder)!r}{given})",
     }
+
+
+def _known_arguments(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what `run_ablation` takes today of what a run recorded, which may be an older one."""
+    arguments = {name: value for name, value in recorded.items() if value is not None}
+    if arguments.pop("class_weight", None) == "balanced":
+        arguments.setdefault("balance", "weights")
+    known = {"shuffle_labels", *_OPTION_OF, *(setting.name for setting in fields(FitSettings))}
+    return {name: value for name, value in arguments.items() if name in known}

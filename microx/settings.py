@@ -25,6 +25,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 """What settings of few values may be."""
 
 
+COMPARED = ("difference", "flow")
+"""Kinds of pixels that tell what changed since another frame."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
     """How a model is made and trained.
@@ -41,7 +45,7 @@ class FitSettings:
         Kind of pixels; see `microx.preprocessing.motion.convert_crops`.
     reference : {"first", "onset"}
         What "difference" and "flow" compare with: the first frame of the clip, or the frame
-        that the labels call the onset, where they do.
+        that the labels call the onset, of a video without one the first with a face.
     build : mapping
         More arguments for the builder, such as ``{"dropout": 0.5}`` for cnn6.
     region_dropout : float
@@ -60,7 +64,8 @@ class FitSettings:
         For compact: weight of the mean loss of the streams beside that of their fusion.
     balance : {"none", "weights", "sampling"}
         What is done for rare emotions, counted on training clips only: each class weighed by
-        n / (K n_class), or drawn as often as any other.
+        n / (K n_class), or drawn as often as any other. The loss that chooses the best epoch
+        is not weighed.
     patience : int
         Epochs without a lower validation loss before training stops.
     augment : str
@@ -115,8 +120,21 @@ class FitSettings:
         for name, form, words in _KINDS:
             if not isinstance(getattr(self, name), form):
                 raise InputError(f"{name} must be {words}; received {getattr(self, name)!r}")
+        self._check_comparison()
         parse_augmentation(self.augment)
         parse_occlusions(self.occlude)
+
+    def _check_comparison(self) -> None:
+        """Refuse clips that would be compared with themselves."""
+        if self.inputs not in COMPARED:
+            return
+        is_single = self.frames == "apex" or (self.frames == "all" and self.n_frames == 1)
+        if self.frames == "onset|apex" or (is_single and self.reference == "first"):
+            raise InputError(
+                f"inputs {self.inputs} compares frames; with frames {self.frames}, n_frames "
+                f"{self.n_frames} and reference {self.reference} a frame would be compared with "
+                "itself; use inputs rgb or grey"
+            )
 
     @classmethod
     def of(cls, preset: str, **settings: Any) -> FitSettings:
@@ -158,7 +176,8 @@ def read_setting(text: str) -> tuple[str, Any]:
     ----------
     text : str
         ``NAME=VALUE``; ``build.NAME=VALUE`` is an argument for the builder. A value that reads
-        as a number, true, false or null is that, any other is text.
+        as a number, true, false or null is that, also as Python writes them (True, False,
+        None); any other is text.
 
     Returns
     -------
@@ -178,10 +197,11 @@ def read_setting(text: str) -> tuple[str, Any]:
     name, equals, word = text.partition("=")
     if not equals or not name.strip():
         raise InputError(f"setting {text!r}: expected NAME=VALUE, such as optimizer=sgd")
+    word = _JSON_OF_PYTHON.get(word.strip(), word.strip())
     try:
         value = json.loads(word)
     except ValueError:
-        value = word.strip()
+        value = word
     place, _, argument = name.strip().partition(".")
     return (place, {argument: value}) if argument else (place, value)
 
@@ -208,6 +228,8 @@ def _check_names(names: Iterable[str]) -> None:
         if name not in known:
             raise InputError(f"setting {name!r} is unknown; known: {', '.join(known)}")
 
+
+_JSON_OF_PYTHON = {"True": "true", "False": "false", "None": "null"}
 
 # An int where the value must be whole, too.
 _RANGES: tuple[tuple[str, float, float], ...] = (

@@ -31,7 +31,7 @@ from microx.models import BUILDERS
 from microx.models.fusion import STREAMS, needs_present, show_streams
 from microx.models.streams import list_regions
 from microx.progress import Progress
-from microx.settings import FitSettings
+from microx.settings import COMPARED, FitSettings
 from microx.splits import Split, make_splits, split_warnings
 
 _OPTIMIZERS: dict[str, Callable[..., Any]] = {
@@ -137,9 +137,9 @@ def fit_model(
         "val_accuracy": "val_answer_accuracy",
     }
     history = pd.DataFrame({name: fitted.history.get(key, []) for name, key in columns.items()})
-    if history.empty or not np.isfinite(history["loss"]).all():
+    if history.empty or not np.isfinite(history[["loss", "val_loss"]]).all(axis=None):
         raise ModelError(
-            f"{model.name}: the training loss is no longer a number; use a lower learning rate "
+            f"{model.name}: the loss is no longer a number; use a lower learning rate "
             f"than {settings.learning_rate}"
         )
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
@@ -224,9 +224,9 @@ def fit_split(
             model,
             ClipDataset(
                 corpus, train, **shared, shuffle=True, balance=sampled, augment=settings.augment,
-                seed=seed,
+                part="train", seed=seed,
             ),
-            ClipDataset(corpus, validation, **shared),
+            ClipDataset(corpus, validation, **shared, part="validation", seed=seed),
             settings,
             seed=seed,
             keep=checkpoint.write,
@@ -375,7 +375,7 @@ def _build(
     if preset == "compact":
         given["region_dropout"] = settings.region_dropout
     takes = inspect.signature(BUILDERS[preset]).parameters
-    known = takes.keys() - {"regions", "preset", "block", *given}
+    known = takes.keys() - {"regions", "preset", "block", "region_dropout", *given}
     if unknown := sorted(settings.build.keys() - known):
         raise ModelError(
             f"preset {preset}: build.{unknown[0]} is unknown; known: "
@@ -414,6 +414,8 @@ def _describe(
     seen = pd.concat([train, validation])
     counts = np.bincount(train["label"].to_numpy(int), minlength=len(corpus.classes))
     warnings = split_warnings(clips, split, corpus.classes)
+    if settings.reference == "onset" and settings.inputs in COMPARED:
+        warnings.append("it compares with the onset that people marked, which a new video lacks")
     if settings.frames != "all":
         warnings.append(
             f"its clips are the frames that people marked ({settings.frames}), which nobody knows "
@@ -468,6 +470,7 @@ def _continue_from(
             f"training went on from {start.name} of seed {before['seed']}: some who choose the "
             "best epoch now may have been in its training, so that it is chosen too hopefully"
         )
+    facts["warnings"] += [line for line in before["warnings"] if line not in facts["warnings"]]
     for key, (theirs, ours) in find_differences(before, facts).items():
         raise ModelError(
             f"{start}: cannot go on from it: its {key} is {theirs}, that of the new model {ours}"
@@ -497,8 +500,9 @@ class _Checkpoint:
     def write(self) -> None:
         if self._hidden:
             cut_off = "its training was cut off: these are the best weights until then"
-            warnings = [*self._facts["warnings"], cut_off]
-            save_model(self._model, self._hidden, self._facts | {"warnings": warnings})
+            unknown = dict.fromkeys(("best_epoch", "seconds_to_best", "peak_memory_mib"))
+            warnings = {"warnings": [*self._facts["warnings"], cut_off]}
+            save_model(self._model, self._hidden, self._facts | unknown | warnings)
 
     def finish(self, facts: dict[str, Any]) -> None:
         if self._path and self._hidden:

@@ -8,6 +8,7 @@ all, is our choice and says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,6 +133,8 @@ def build_apex_dcnn(
     >>> build_apex_dcnn(n_frames=3, n_classes=2).input_shape
     (None, 3, 340, 340, 1)
     """
+    if pad_to is not None and (not isinstance(pad_to, int) or isinstance(pad_to, bool)):
+        raise ModelError(f"pad_to must be a whole number, or null; found {pad_to!r}")
     tensors, x, name = _picture(
         *(regions, n_frames, size, n_classes, inputs, seed),
         least=16,
@@ -191,8 +194,13 @@ def build_cnn6(
     >>> build_cnn6(hog=True, dropout=0.3).output_shape
     (None, 7)
     """
-    if l2 < 0 or not 0 <= dropout < 1:
-        raise ModelError(f"l2 must be at least 0, dropout in [0, 1); found {l2:g} and {dropout:g}")
+    for argument, value in (("hog", hog), ("batch_norm", batch_norm)):
+        if not isinstance(value, bool):
+            raise ModelError(f"{argument} must be true or false; found {value!r}")
+    if not _is_number(l2) or not 0 <= l2 < math.inf:
+        raise ModelError(f"l2 must be a number of at least 0; found {l2!r}")
+    if not _is_number(dropout) or not 0 <= dropout < 1:
+        raise ModelError(f"dropout must be a number in [0, 1); found {dropout!r}")
     least = CELL * BLOCK if hog else 8
     tensors, picture, name = _picture(regions, n_frames, size, n_classes, inputs, seed, least=least)
     x = _convolutions(
@@ -395,6 +403,10 @@ def _check_arguments(regions: Sequence[str], n_classes: int, inputs: str) -> Non
         raise ModelError(f"inputs must be one of {', '.join(INPUTS)}; found '{inputs}'")
     if n_classes < 2:
         raise ModelError(f"a classifier needs at least 2 classes; found {n_classes}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _lay_out(x: Any, region: str, pad_to: int | None) -> Any:

@@ -104,8 +104,9 @@ class StreamAnswers(layers.Layer):  # type: ignore[misc]  # Keras carries no typ
 
     def call(self, streams: list[Any], present: Any) -> tuple[Any, Any]:
         """Stack the streams."""
-        of_stream = [ops.max(ops.take(present, rows, axis=1), axis=1) for rows in self.members]
-        is_there = ops.cast(ops.stack(of_stream, axis=1), "float32")
+        of_region = ops.cast(present > 0, "float32")  # as for HideMissing, nan is not there
+        of_stream = [ops.max(ops.take(of_region, rows, axis=1), axis=1) for rows in self.members]
+        is_there = ops.stack(of_stream, axis=1)
         answers = ops.log(ops.maximum(ops.stack(streams, axis=1), _LEAST_PROBABILITY))
         return answers * is_there[:, :, None], is_there
 
@@ -185,7 +186,8 @@ def show_streams(model: keras.Model) -> keras.Model:
         has no region, so that whatever its loss, no gradient reaches it.
     """
     answers, _ = model.get_layer(STREAMS).output
-    fused = layers.Reshape((1, model.output_shape[-1]))(model.output)
+    # An operation, unlike a layer, does not take up a policy of half precision.
+    fused = ops.expand_dims(model.output, axis=1)
     return keras.Model(model.inputs, ops.concatenate([fused, ops.exp(answers)], axis=1))
 
 

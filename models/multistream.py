@@ -112,6 +112,11 @@ def build_microx(
     """
     streams = parse_streams(regions)
     size = _check_arguments(preset, n_frames, size, n_classes, inputs)
+    if not 0 <= region_dropout < 1 or (region_dropout and preset != "compact"):
+        raise ModelError(
+            f"region_dropout is for preset compact, from 0 to below 1; found {region_dropout} for "
+            f"{preset}"
+        )
     if seed is not None:
         keras.utils.set_random_seed(seed)
     shape = (n_frames, size, size, INPUTS[inputs])

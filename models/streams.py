@@ -119,7 +119,8 @@ class ClipNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries no
         x = ops.cast(x, "float32")  # squares of half precision lose the variance
         mean = ops.mean(x, axis=(1, 2, 3), keepdims=True)
         square = ops.mean(ops.square(x), axis=(1, 2, 3), keepdims=True)
-        scale = ops.rsqrt(square - ops.square(mean) + _LEAST_VARIANCE)
+        variance = ops.maximum(square - ops.square(mean), 0)  # rounding may leave less
+        scale = ops.rsqrt(variance + _LEAST_VARIANCE)
         return ops.cast(x * scale - mean * scale, self.compute_dtype)
 
 

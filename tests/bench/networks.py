@@ -1,11 +1,12 @@
 """Measure the models: the ConvLSTM layer, the compact preset against the paper's, the loader.
 
 Run by ``make bench``. Alone, ``python tests/bench/networks.py`` measures the layer on whatever
-backend ``KERAS_BACKEND`` names.
+backend ``KERAS_BACKEND`` names; ``--all`` the presets too, in each precision.
 """
 
 import os
 import statistics
+import sys
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -133,7 +134,15 @@ def measure_loader(tell, folder):
     tell("loader: crops held with room for a tenth", held / n_bytes, "of them", "<= 0.1")
 
 
+def show(name, value, unit, bar=""):
+    """Print a figure."""
+    print(f"{name:50} {value:9.4g} {unit} {bar}", flush=True)
+
+
 if __name__ == "__main__":
-    measure_conv_lstm(
-        lambda name, value, unit, bar="": print(f"{name:44} {value:9.4g} {unit} {bar}")
-    )
+    measure_conv_lstm(show)
+    if "--all" in sys.argv:
+        for precision in ("float32", "mixed_bfloat16", "mixed_float16"):
+            keras.config.set_dtype_policy(precision)
+            print(precision)
+            measure_presets(show)

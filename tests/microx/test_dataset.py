@@ -155,7 +155,10 @@ def test_clips_are_compared_with_the_onset_where_labels_name_it(write_corpus, in
         expected = convert_crops(crops[start : start + 10], inputs, reference=crops[4])
         np.testing.assert_allclose(onset[clip], expected, rtol=1e-6)
         assert np.abs(onset[clip] - first[clip]).max() > 0
-    np.testing.assert_array_equal(onset[2:], first[2:])  # of videos that nobody marked
+    np.testing.assert_array_equal(onset[2], first[2])  # nobody marked it: its first frame
+    happy = corpus.read_crops("s0_happy", "mouth")
+    expected = convert_crops(happy[10:], inputs, reference=happy[0])
+    np.testing.assert_allclose(onset[3], expected, rtol=1e-6)  # not the clip's own first
     plain, same = (_dataset(corpus, reference=r)[0][0] for r in ("first", "onset"))
     _assert_same(same, plain)
 
@@ -415,3 +418,16 @@ def test_what_was_compared_once_is_kept_and_is_the_same(small_corpus, augment):
         anew.on_epoch_end()
     assert len(kept._compared) == 30 if augment == "" else len(kept._compared) > 30
     assert not anew._compared
+
+
+def test_no_part_of_a_split_wears_what_another_one_does(small_corpus):
+    worn = [
+        {dataset._occluder(f"video {number}").seed for number in range(60)}
+        for dataset in (
+            _dataset(small_corpus, occlude="mask", part=part, seed=3)
+            for part in ("train", "validation", "test")
+        )
+    ]
+    train, validation, test = worn
+    assert not train & validation
+    assert not (train | validation) & test

@@ -302,3 +302,18 @@ def test_learns_the_mouth_and_nothing_from_shuffled_labels(write_corpus):
     assert scores["mouth"] >= 0.9
     assert 0.1 <= scores["face"] <= 0.6
     assert 0.1 <= scores["shuffled"] <= 0.6
+
+
+def test_a_control_of_onset_and_apex_keeps_both_classes(small_corpus):
+    """Each video has a clip of either class, so there is no label of the video to deal out."""
+    from microx.evaluation import _shuffled
+
+    clips = small_corpus.clips().assign(label=lambda table: np.arange(len(table)) % 2)
+    dealt = _shuffled(clips, ("no expression", "expression"), seed=0)
+    assert dealt["label"].sum() == clips["label"].sum()
+    assert (dealt["label"] != clips["label"]).any()
+
+
+def test_a_video_of_two_classes_is_two_rows():
+    result = _result(y_true=(0, 1, 1, 1), video_id=("a", "a", "b", "b"))
+    assert result.by_video().y_true.tolist() == [0, 1, 1]

@@ -14,7 +14,12 @@ from microx.export import FORMATS, export_model
 from microx.modelfiles import load_model, load_weights, save_model
 from microx.models.multistream import build_microx
 
-FACTS = {"classes": ["happy", "sad", "neutral"], "regions": ["mouth", "nose"], "recipe": {}}
+FACTS = {
+    **{"classes": ["happy", "sad", "neutral"], "regions": ["mouth", "nose"]},
+    **{"streams": ["mouth", "nose"], "inputs": "rgb", "size": 18, "n_frames": 3},
+    **{"preset": "compact", "seed": 0, "recipe": {}, "arguments": {"n_frames": 3}},
+    **{"trained_on": {"subjects": [], "videos": ["a"]}, "warnings": [], "versions": {}},
+}
 NEEDED = {"onnx": "onnxruntime", "tflite": "ai_edge_litert.interpreter", "h5": "h5py"}
 
 
@@ -84,11 +89,12 @@ def test_weights_alone_make_the_model_again(stored):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_model_of_mixed_precision_is_exported_in_single(tmp_path):
+@pytest.mark.parametrize("preset", ["compact", "paper"])
+def test_model_of_mixed_precision_is_exported_in_single(preset, tmp_path):
     pytest.importorskip(NEEDED["onnx"])
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = _build("paper")
+        model = _build(preset)
     finally:
         keras.config.set_dtype_policy("float32")
     path = export_model(_stored(tmp_path, model), "onnx")

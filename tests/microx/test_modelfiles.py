@@ -19,6 +19,15 @@ from microx.modelfiles import (
     save_model,
     save_weights,
 )
+from microx.settings import FitSettings
+
+
+FACTS = {
+    **{"classes": ["happy", "sad", "neutral"], "regions": ["mouth"], "streams": ["mouth"]},
+    **{"inputs": "grey", "size": 4, "n_frames": 2, "preset": "compact", "seed": 0},
+    **{"recipe": {}, "arguments": FitSettings(n_frames=2, inputs="grey").as_dict()},
+    **{"trained_on": {"subjects": ["s0"], "videos": ["a"]}, "warnings": [], "versions": {}},
+}
 
 
 def _model(*streams, n_classes=3, seed=0):
@@ -82,7 +91,7 @@ def test_files_that_are_no_model_are_refused(tmp_path):
         load_model(text)
     hollow = tmp_path / "hollow.keras"
     with zipfile.ZipFile(hollow, "w") as archive:
-        archive.writestr("microx.json", "{}")
+        archive.writestr("microx.json", json.dumps(FACTS))
     with pytest.raises(ModelError, match=r"hollow\.keras: cannot be read as a microx model"):
         load_model(hollow)
     with pytest.raises(ModelError, match=r"file name ends in \.keras"):
@@ -96,7 +105,7 @@ def test_files_that_are_no_model_are_refused(tmp_path):
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
 def test_model_cut_short_is_refused(tmp_path, share):
     path = tmp_path / "model.keras"
-    save_model(_model(), path, {})
+    save_model(_model(), path, FACTS)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(ModelError, match=r"model\.keras: cannot be read as a mic") as error:
         load_model(path)
@@ -118,7 +127,7 @@ def test_file_that_swells_is_not_unpacked(tmp_path):
 def test_code_in_a_file_is_not_run(tmp_path):
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs))
-    save_model(model, tmp_path / "lambda.keras", {})
+    save_model(model, tmp_path / "lambda.keras", FACTS)
     with pytest.raises(ModelError, match="cannot be read as a microx model"):
         load_model(tmp_path / "lambda.keras")
 
@@ -135,7 +144,7 @@ def test_weights_go_from_model_to_model(tmp_path, ending):
     path = tmp_path / f"model{ending}"
     model.compile("adam", "mse")
     if ending == ".keras":
-        save_model(model, path, {})
+        save_model(model, path, FACTS)
     else:
         save_weights(model, path)
     load_weights(other, path)
@@ -161,6 +170,25 @@ def test_weights_that_do_not_fit_change_nothing(tmp_path, arguments, message):
     other = _model(*arguments.pop("streams", ["mouth", "nose"]), **arguments)
     before = other.get_weights()
     with pytest.raises(ModelError, match=message) as error:
+        load_weights(other, path)
+    assert "\n" not in str(error.value)
+    for ours, theirs in zip(other.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+def test_weights_of_streams_in_another_order_are_refused(tmp_path, ending):
+    """Keras tells layers apart by their order: each stream would get the other's weights."""
+    path = tmp_path / f"model{ending}"
+    if ending == ".keras":
+        save_model(_model("mouth", "face"), path, FACTS)
+    else:
+        save_weights(_model("mouth", "face"), path)
+    other = _model("face", "mouth", seed=1)
+    before = other.get_weights()
+    with pytest.raises(
+        ModelError, match=r"holds mouth_softmax where face\+mouth has face_softmax; build the mo"
+    ) as error:
         load_weights(other, path)
     assert "\n" not in str(error.value)
     for ours, theirs in zip(other.get_weights(), before, strict=True):
@@ -197,7 +225,7 @@ def test_weights_elsewhere_are_not_followed(tmp_path):
 def test_layer_of_nobody_is_not_made(tmp_path):
     """A file may name what layer it likes; only Keras's and ours are made."""
     path = tmp_path / "model.keras"
-    save_model(_model(), path, {})
+    save_model(_model(), path, FACTS)
     with zipfile.ZipFile(path) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
     config = held["config.json"].decode()
@@ -226,8 +254,85 @@ def test_newer_versions_are_noted(tmp_path, versions, newer):
     assert note.startswith(f"the model was written by {newer}, newer than") if newer else not note
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("microx.json", json.dumps({"versions": versions}))
+        archive.writestr("microx.json", json.dumps(FACTS | {"versions": versions}))
     with pytest.raises(ModelError, match=f"cannot be read.*{newer}"):
+        load_model(path)
+
+
+def _stored(folder, facts):
+    """A file of these facts and no network: the facts are looked at first."""
+    path = folder / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("microx.json", json.dumps(facts))
+    return path
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_facts_that_are_missing_are_named(tmp_path, name):
+    path = _stored(tmp_path, {key: value for key, value in FACTS.items() if key != name})
+    with pytest.raises(
+        ModelError,
+        match=rf"model\.keras: expected {name} in microx.json, .*; found none.*; train it anew$",
+    ) as error:
+        load_model(path)
+    assert "\n" not in str(error.value)
+
+
+def test_model_of_an_earlier_version_is_named(tmp_path):
+    """As microx wrote them before there were streams and kinds of inputs."""
+    facts = {key: FACTS[key] for key in FACTS if key not in ("streams", "inputs")}
+    facts["arguments"] = {"epochs": 30, "batch_size": 8, "class_weight": None, "occlude": None}
+    path = _stored(tmp_path, facts)
+    with pytest.raises(
+        ModelError, match="expected streams .*, as in models of an earlier microx; train it anew"
+    ):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("classes", "happy", "two names or more, each once; found 'happy'"),
+        ("classes", ["happy"], "two names or more"),
+        ("classes", ["happy", "happy"], "each once"),
+        ("classes", ["happy", 3], "two names"),
+        ("regions", ["ear"], r"a list of regions, each once; found \['ear'\]"),
+        ("regions", [], "a list of regions"),
+        ("regions", [["mouth"]], "a list of regions"),
+        ("regions", ["face"], "streams mouth do not read the regions face"),
+        ("streams", ["ear"], "regions must be one or more of .*; found ear"),
+        ("streams", None, "a list of streams"),
+        ("inputs", "sepia", "one of rgb, grey, difference, flow; found 'sepia'"),
+        ("inputs", ["rgb"], "one of rgb"),
+        ("size", 0, "a whole number of pixels; found 0"),
+        ("size", "32", "found '32'"),
+        ("n_frames", 2.5, "a whole number of frames; found 2.5"),
+        ("n_frames", True, "found True"),
+        ("preset", "huge", "one of compact, paper"),
+        ("preset", {}, "one of compact, paper"),
+        ("seed", None, "a whole number; found None"),
+        ("recipe", "aligned", "the crops' options by name; found 'aligned'"),
+        ("arguments", [], r"the training's settings by name; found \[\]"),
+        ("arguments", {"class_weight": None}, "unexpected keyword argument 'class_weight'"),
+        ("arguments", {"epochs": 0}, "epochs must be a whole number from 1 to 100000; received 0"),
+        ("arguments", {"frames": ["all"]}, "frames must be one of"),
+        ("trained_on", ["s0"], "lists of subjects and of videos, by these names"),
+        ("trained_on", {"subjects": ["s0"]}, "lists of subjects and of videos"),
+        ("trained_on", {"subjects": "s0", "videos": []}, "lists of subjects"),
+        ("warnings", "none", "a list of sentences"),
+        ("versions", ["0.1.0"], r"versions by name; found \['0\.1\.0'\]"),
+    ],
+)
+def test_facts_that_cannot_be_are_refused(tmp_path, name, value, message):
+    path = _stored(tmp_path, FACTS | {name: value})
+    with pytest.raises(ModelError, match=rf"model\.keras: .*{message}.*; train it anew$") as error:
+        load_model(path)
+    assert "\n" not in str(error.value)
+
+
+def test_facts_of_a_newer_version_are_not_judged(tmp_path):
+    path = _stored(tmp_path, {"versions": {"microx": "99.0"}})
+    with pytest.raises(ModelError, match=r"microx 99\.0, newer than .*; upgrade it"):
         load_model(path)
 
 

@@ -31,6 +31,8 @@ RECIPE = {"landmarks": "dlib", "regions": ["mouth", "face"], "size": 24}
 RECIPE |= {"policy": "aligned", "margin": 0.2, "frame_rate": 15.0}
 FACTS = {"classes": CLASSES, "regions": ["mouth"], "streams": ["mouth"], "inputs": "rgb"}
 FACTS |= {"recipe": RECIPE, "recipe_hash": "0", "n_frames": 6, "size": 24}
+FACTS |= {"preset": "compact", "seed": 1, "warnings": [], "versions": {}}
+FACTS["trained_on"] = {"subjects": ["s0"], "videos": ["s0_happy"]}
 FACTS["arguments"] = FitSettings(n_frames=6).as_dict()
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -12,12 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from microx import report
 from microx.cautions import find_cautions, is_leaky, main_row, percent
 from microx.corpus import load_corpus
 from microx.errors import CorpusError, InputError
 from microx.evaluation import EvaluationResult, write_result
 from microx.experiments import read_run, row_folder, run_ablation
 from microx.report import write_report
+from microx.settings import join_settings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECTIONS = ("protocol", "counts", "results", "ranking", "confusion", "curves", "examples")
@@ -202,6 +205,44 @@ def test_protocol_control_and_reproduction_are_in_words(page, tmp_path, small_co
     assert command in reproduce
     assert small_corpus.recipe_hash in reproduce
     assert "numpy 2.4" in reproduce
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        ({"hog": False, "l2": 1e-4}, "--set=build.hog=false --set=build.l2=0.0001"),
+        ({"pad_to": None}, "--set=build.pad_to=null"),
+    ],
+)
+def test_arguments_of_the_builder_are_read_as_they_were(build, words):
+    run = {"arguments": {"preset": "cnn6", "build": build, "stride": None, "n_frames": 1}}
+    commands = report._commands(run, Path("RUN"), "CORPUS")
+    assert commands["shell"] == (
+        f"microx ablate CORPUS --out RUN --model cnn6 {words} --set=n_frames=1"
+    )
+    words = shlex.split(commands["shell"])
+    told = [word.removeprefix("--set=") for word in words if word.startswith("--set=build")]
+    assert join_settings(told) == {"build": build}
+    assert f"build={build!r}, n_frames=1)" in commands["python"]
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "option", "argument"),
+    [(None, "", ""), ("balanced", " --balance weights", ", balance='weights'")],
+)
+def test_a_run_of_before_is_repeated_by_the_names_of_today(class_weight, option, argument):
+    run = {
+        "arguments": {
+            **{"regions": "paper", "epochs": None, "seed": 0, "class_weight": class_weight},
+            "shuffle_labels": False,
+        }
+    }
+    commands = report._commands(run, Path("RUN"), "CORPUS")
+    assert commands["shell"] == f"microx ablate CORPUS --out RUN --regions paper --seed 0{option}"
+    assert commands["python"] == (
+        "run_ablation(load_corpus('CORPUS'), 'RUN', regions='paper', seed=0, "
+        f"shuffle_labels=False{argument})"
+    )
 
 
 def test_ledger_counts_videos_frames_and_clips(tmp_path, write_corpus):

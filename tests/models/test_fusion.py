@@ -206,6 +206,15 @@ def test_only_compact_asks_what_is_there():
     assert columns == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("untold", [np.nan, -1.0])
+def test_a_region_is_missing_unless_it_is_said_to_be_there(model, answers, untold):
+    inputs, y_prob, weights = answers
+    present = np.where(SUBSETS > 0, np.float32(0.5), np.float32(untold))
+    again = show_weights(model).predict_on_batch(inputs | {PRESENT: present})
+    np.testing.assert_array_equal(again[0], y_prob)
+    np.testing.assert_array_equal(again[1], weights)
+
+
 @pytest.mark.parametrize("probability", [0.0, 1e-12, 1.0])
 def test_the_logarithm_of_an_impossible_class_is_a_number(probability):
     streams = [np.array([[probability, 1 - probability]], np.float32)]
@@ -225,6 +234,7 @@ def test_streams_are_fused_in_full_precision(precision):
     keras.config.set_dtype_policy(precision)
     try:
         model = build_microx(("mouth", "nose"), size=18, n_frames=2, n_classes=3, seed=0)
+        shown = show_streams(model)
     finally:
         keras.config.set_dtype_policy(before)
     assert model.get_layer("mouth_conv_1").compute_dtype == precision.removeprefix("mixed_")
@@ -232,3 +242,6 @@ def test_streams_are_fused_in_full_precision(precision):
     assert {answers.dtype, is_there.dtype, model.output.dtype} == {"float32"}
     y_prob = model.predict_on_batch(_clips(model, 3))
     np.testing.assert_allclose(y_prob.sum(axis=1), 1, atol=1e-6)
+    rows = shown.predict_on_batch(_clips(model, 3))
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows[:, 0], y_prob)

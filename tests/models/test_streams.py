@@ -76,6 +76,12 @@ def test_a_clip_is_normalised_by_itself_over_time_and_place():
     assert (keras.ops.convert_to_numpy(ClipNormalization()(np.zeros_like(x))) == 0).all()
 
 
+def test_a_flat_clip_far_from_zero_is_normalised_to_numbers():
+    x = np.full((1, 10, 16, 16, 1), 1000.1, np.float32)  # its mean square is below its squared mean
+    x = x * np.linspace(1, 200, 50, dtype=np.float32).reshape(50, 1, 1, 1, 1)
+    assert np.isfinite(keras.ops.convert_to_numpy(ClipNormalization()(x))).all()
+
+
 def test_change_is_told_beside_the_look():
     x = np.random.default_rng(0).random((2, 3, 4, 4, 1), np.float32)
     y = keras.ops.convert_to_numpy(add_change(x))
