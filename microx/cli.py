@@ -18,7 +18,7 @@ import microx
 from microx import printing
 from microx.errors import InputError, MicroxError
 from microx.printing import console, say, show_progress
-from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE, REGIONS
+from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE, JOINED, REGIONS
 
 app = typer.Typer(
     add_completion=False,
@@ -175,9 +175,10 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Any setting of training: n_frames, stride, tail, frames, reference, batch_size, "
-        "optimizer, learning_rate, schedule, label_smoothing, auxiliary, region_dropout, patience, "
-        "precision; build.NAME=VALUE for the network's own. Repeatable.",
+        help="Any setting, see docs/models.md: frames (all, apex, onset-apex-offset, onset|apex), "
+        "n_frames, stride, tail, reference, batch_size, optimizer, learning_rate, schedule, "
+        "label_smoothing, auxiliary, region_dropout, patience, precision; build.NAME=VALUE for the "
+        "network's own. Repeatable.",
     ),
 ]
 WithoutOption = Annotated[
@@ -400,7 +401,11 @@ def train(
     corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
     out: OutOption,
     regions: Annotated[
-        str, typer.Option(help="Streams: mouth,face,… or joined: eyes,eyes+brows. Default: all.")
+        str,
+        typer.Option(
+            help="Streams: mouth,face,… or joined: eyes,eyes+brows. Default: all; the face alone "
+            "for presets of single pictures."
+        ),
     ] = "",
     model: PresetOption = Preset.compact,
     epochs: EpochsOption = None,
@@ -413,7 +418,9 @@ def train(
     start: Annotated[
         Path | None,
         typer.Option(
-            "--continue", metavar="MODEL", help="Go on from a .keras or .weights.h5 file."
+            "--continue",
+            metavar="MODEL",
+            help="Go on from a model or its .weights.h5; give the same options as for that one.",
         ),
     ] = None,
 ) -> None:
@@ -457,7 +464,9 @@ def evaluate(
     path, note = find_model(model)
     if note:
         say("note", note)
-    result = evaluate_model(path, opened, occlude=occlude or None, without=_names(without), out=out)
+    result = evaluate_model(
+        path, opened, occlude=occlude or None, without=_regions(without), out=out
+    )
     results = results_table([result])
     printing.print_results(results)
     printing.print_cautions([result], results)
@@ -546,7 +555,7 @@ def predict(
         prediction = predict_video(
             video,
             model,
-            without=_names(without),
+            without=_regions(without),
             landmarks=landmarks.value if landmarks else None,
             faces=faces.value if faces else None,
             input_fps=input_fps,
@@ -685,6 +694,10 @@ def _settings(
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _regions(text: str) -> tuple[str, ...]:
+    return tuple(region for name in _names(text) for region in JOINED.get(name, (name,)))
 
 
 def _rate(text: str) -> float | None:

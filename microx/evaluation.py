@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from microx.corpus import Corpus
+from microx.corpus import N_NAMED, Corpus
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
 from microx.modelfiles import find_differences, load_model, note_version
@@ -440,8 +440,12 @@ def evaluate_model(
     if lacking := [region for region in fit["regions"] if region not in corpus.regions]:
         warnings.append(f"the corpus lacks {', '.join(lacking)}: taken as missing")
     if seen.any():
-        names = ", ".join(sorted(set(known)))
-        warnings.append(f"left out, because the model was trained on them: {kind} {names}")
+        names = sorted(set(known))
+        more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
+        warnings.append(
+            f"left out, because the model was trained on them: {len(names)} {kind}s "
+            f"({', '.join(names[:N_NAMED])}{more})"
+        )
     facts = _fit_facts([fit]) | {
         "protocol": "stored model",
         "group": clip_groups(test)[1],
@@ -458,7 +462,10 @@ def evaluate_model(
     y_prob = predict_clips(model, corpus, test, fit, occlude=occlude, without=without, seed=seed)
     test = test.assign(fold=0, prob=list(y_prob))
     facts["seconds"] = round(time.perf_counter() - start, 2)
-    result = _result(Path(path).stem, test, pd.DataFrame(columns=list(HISTORY_COLUMNS)), facts)
+    hidden = [f"wearing {occlude}"] if occlude else []
+    hidden += [f"without {region}" for region in without]
+    name = ", ".join([Path(path).stem, *hidden])
+    result = _result(name, test, pd.DataFrame(columns=list(HISTORY_COLUMNS)), facts)
     if out is not None:
         write_result(result, out)
     return result

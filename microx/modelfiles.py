@@ -18,6 +18,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -150,8 +151,8 @@ def load_model(path: str | Path) -> tuple[Any, dict[str, Any]]:
     model : keras.Model
         Not compiled: ready to predict.
     facts : dict
-        As given to `save_model`; those of `microx.training.fit_split` that every use needs are
-        checked.
+        As given to `save_model`. Those that every use needs are checked, and settings that
+        the file is too old to name have their defaults.
 
     Raises
     ------
@@ -325,6 +326,8 @@ def _read_facts(path: Path) -> dict[str, Any]:
 
 def _check_facts(facts: dict[str, Any], path: Path) -> None:
     """Refuse a model whose facts do not say what every use of it needs."""
+    from microx.models.streams import list_regions
+
     for name, (is_right, words) in _NEEDED.items():
         if name not in facts:
             raise ModelError(
@@ -336,18 +339,15 @@ def _check_facts(facts: dict[str, Any], path: Path) -> None:
                 f"{path}: expected {name} in {_FACTS_MEMBER} to be {words}; "
                 f"found {repr(facts[name])[:60]}; train it anew"
             )
-    from microx.models.streams import list_regions
-
     try:
-        FitSettings(**facts["arguments"])
+        if unknown := sorted(facts["arguments"].keys() - {one.name for one in fields(FitSettings)}):
+            raise InputError(f"setting {unknown[0]!r} is unknown")
+        facts["arguments"] = FitSettings(**facts["arguments"]).as_dict()
         if list_regions(facts["streams"]) != tuple(facts["regions"]):
-            raise ModelError(
-                f"streams {', '.join(facts['streams'])} do not read the regions "
-                f"{', '.join(facts['regions'])}"
-            )
-    except (InputError, ModelError, TypeError) as error:
-        reason = str(error).removeprefix("FitSettings.__init__() ")
-        raise ModelError(f"{path}: {_FACTS_MEMBER}: {reason}; train it anew") from None
+            streams, regions = ", ".join(facts["streams"]), ", ".join(facts["regions"])
+            raise ModelError(f"streams {streams} do not read the regions {regions}")
+    except (InputError, ModelError) as error:
+        raise ModelError(f"{path}: {_FACTS_MEMBER}: {error}; train it anew") from None
 
 
 def _are_words(value: Any) -> bool:

@@ -26,6 +26,7 @@ from microx.preprocessing.pipeline import stream_video
 from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.video import probe_video
 from microx.progress import Progress
+from microx.schema import FRAME_RATE
 from microx.settings import COMPARED
 
 CLIP, NO_FACE, TOO_SHORT = "clip", "no face", "too short"
@@ -317,15 +318,14 @@ class _ClipReader:
         self._inputs, self.classes = str(facts["inputs"]), tuple(facts["classes"])
         self._present = np.array([region not in without for region in regions], np.float32)
         self._tells = needs_present(model)
-        if set(without) - set(regions) or (without and not self._tells) or not any(self._present):
+        if unknown := sorted(set(without) - set(regions)):
             raise ModelError(
-                f"{name}: cannot do without {', '.join(without)}: it reads {', '.join(regions)}, "
-                f"and needs {'one of them' if self._tells else 'them all'}"
+                f"{name}: cannot do without {', '.join(unknown)}: it reads {', '.join(regions)}"
             )
-        if facts["arguments"]["frames"] == "onset-apex-offset":
+        if without and not (self._tells and any(self._present)):
             raise ModelError(
-                f"{name}: reads onset, apex and offset, which people mark; a video that nobody "
-                "has marked has none; train with frames=apex or all"
+                f"{name}: cannot do without {', '.join(without)}: it reads {', '.join(regions)} and "
+                f"needs {'one of them' if self._tells else 'them all'}"
             )
         compared = self._inputs in COMPARED
         if compared and facts["n_frames"] == 1:
@@ -451,6 +451,7 @@ class _Reader:
         rows = np.full((len(status), answers.shape[1]), np.nan, np.float32)
         rows[status == CLIP] = answers
         step_s = float(ledger.timestamp[-1]) / max(1, len(ledger) - 1)
+        step_s = step_s or 1 / FRAME_RATE  # a photograph is shown as long as a frame of a video
         return Prediction(
             video=str(video),
             model=str(model),

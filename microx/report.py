@@ -331,8 +331,8 @@ def _examples(main: EvaluationResult, corpus: Corpus) -> list[dict[str, Any]]:
             by_sureness = rows[np.argsort(sure[rows], kind="stable")]
             row = int(by_sureness[(len(rows) - 1) // 2 if wanted else -1])
             clip = clips.loc[main.clip_id[row]]
-            start, length = int(clip["start"]), int(clip["length"])
-            strip = _strip(corpus, str(main.video_id[row]), main.regions, start, length)
+            frames = clip.get("frames", range(clip["start"], clip["start"] + clip["length"]))
+            strip = _strip(corpus, str(main.video_id[row]), main.regions, np.array(frames))
             named = main.classes[main.y_pred[row]]
             shown.append(
                 {
@@ -352,14 +352,19 @@ def _examples(main: EvaluationResult, corpus: Corpus) -> list[dict[str, Any]]:
 
 
 def _strip(
-    corpus: Corpus, video_id: str, regions: Sequence[str], start: int, length: int
+    corpus: Corpus, video_id: str, regions: Sequence[str], frames: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint8]:
     """Lay a clip's crops side by side, regions across and frames down, white between."""
-    picked = np.linspace(start, start + length - 1, min(EXAMPLE_FRAMES, length)).astype(int)
+    places = np.linspace(0, len(frames) - 1, min(EXAMPLE_FRAMES, len(frames))).astype(int)
+    picked = frames[places]
     gap = ((1, 1), (1, 1), (0, 0))
     columns = [
         np.vstack(
-            [np.pad(frame, gap, constant_values=255) for frame in crops[picked]],
+            # A padded clip repeats its video's last frame.
+            [
+                np.pad(crops[min(frame, len(crops) - 1)], gap, constant_values=255)
+                for frame in picked
+            ],
         )
         for crops in (corpus.read_crops(video_id, region) for region in regions)
     ]

@@ -24,6 +24,12 @@ REGIONS: tuple[str, ...] = tuple(REGION_LANDMARKS)
 DEFAULT_REGIONS: tuple[str, ...] = ("left_eye", "right_eye", "nose", "mouth", "face")
 """The five streams of the MicroX paper; it left the brows out for inaccurate points."""
 
+JOINED: dict[str, tuple[str, ...]] = {
+    "eyes": ("right_eye", "left_eye"),
+    "brows": ("right_brow", "left_brow"),
+}
+"""Names for regions that belong together, in the order in which a picture shows them."""
+
 N_LANDMARKS = 68
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 36, 45
 """The two points whose distance, the outer-eye distance, is the unit for landmark errors."""

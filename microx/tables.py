@@ -19,8 +19,10 @@ from microx.evaluation import EvaluationResult
 def clips_of_run(corpus: Corpus, main: EvaluationResult) -> pd.DataFrame:
     """Index the corpus's clips as the run did, with those that lack a face."""
     arguments = main.facts.get("arguments", {})
-    given = {name: arguments[name] for name in ("length", "stride", "tail") if name in arguments}
-    if "length" not in given and "n_frames" in main.facts:
+    if arguments.get("frames", "all") != "all":
+        return corpus.key_clips(arguments["frames"])
+    given = {name: arguments[name] for name in ("stride", "tail") if name in arguments}
+    if "n_frames" in main.facts:
         given["length"] = main.facts["n_frames"]
     return corpus.clips(**given, incomplete=True)
 
@@ -164,8 +166,12 @@ def fact_rows(main: EvaluationResult, corpus: str) -> list[tuple[str, str]]:
         *((f"recipe: {name}", value) for name, value in (facts.get("recipe") or {}).items()),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("model preset", facts.get("preset")),
+        ("parameters", f"{facts['n_parameters']:,}" if "n_parameters" in facts else None),
+        *((f"setting: {name}", value) for name, value in facts.get("arguments", {}).items()),
+        ("seconds to the best epoch", facts.get("seconds_to_best")),
+        ("peak memory in MiB", facts.get("peak_memory_mib")),
     ]
-    return [(name, _plain(value)) for name, value in rows if value not in (None, "")]
+    return [(name, _plain(value)) for name, value in rows if value not in (None, "", {})]
 
 
 def listed(names: Sequence[str], most: int = 40) -> str:

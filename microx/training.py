@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import resource
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,14 +123,17 @@ def fit_model(
                 patience=max(1, settings.patience // 2),
             )
         )
-    fitted = trained.fit(
-        train,
-        validation_data=validation,
-        epochs=settings.epochs,
-        class_weight=_balanced(train) if settings.balance == "weights" else None,
-        callbacks=callbacks,
-        verbose=0,
-    )
+    with warnings.catch_warnings():
+        # Of clips of one frame, a ConvLSTM's recurrent kernel has nothing to learn from.
+        warnings.filterwarnings("ignore", message="Gradients do not exist")
+        fitted = trained.fit(
+            train,
+            validation_data=validation,
+            epochs=settings.epochs,
+            class_weight=_balanced(train) if settings.balance == "weights" else None,
+            callbacks=callbacks,
+            verbose=0,
+        )
     columns = {
         "loss": "answer_loss",
         "accuracy": "answer_accuracy",
@@ -413,16 +417,16 @@ def _describe(
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
     seen = pd.concat([train, validation])
     counts = np.bincount(train["label"].to_numpy(int), minlength=len(corpus.classes))
-    warnings = split_warnings(clips, split, corpus.classes)
+    cautions = split_warnings(clips, split, corpus.classes)
     if settings.reference == "onset" and settings.inputs in COMPARED:
-        warnings.append("it compares with the onset that people marked, which a new video lacks")
+        cautions.append("it compares with the onset that people marked, which a new video lacks")
     if settings.frames != "all":
-        warnings.append(
+        cautions.append(
             f"its clips are the frames that people marked ({settings.frames}), which nobody knows "
             "of a new video"
         )
         if n_guessed := int((clips["n_guessed"] > 0).sum()):
-            warnings.append(
+            cautions.append(
                 f"{n_guessed} of {len(clips)} clips are of videos without such marks: their first, "
                 "middle or last frames stand in for them"
             )
@@ -444,7 +448,7 @@ def _describe(
         "n_train": len(train),
         "n_validation": len(validation),
         "train_class_counts": counts.tolist(),
-        "warnings": warnings,
+        "warnings": cautions,
         "arguments": settings.as_dict(),
         "versions": read_versions(),
     }
@@ -470,10 +474,16 @@ def _continue_from(
             f"training went on from {start.name} of seed {before['seed']}: some who choose the "
             "best epoch now may have been in its training, so that it is chosen too hopefully"
         )
+    if before["preset"] != facts["preset"]:
+        raise ModelError(
+            f"{start}: cannot go on from it: it is a {before['preset']}, the new model a "
+            f"{facts['preset']}; name the same --model"
+        )
     facts["warnings"] += [line for line in before["warnings"] if line not in facts["warnings"]]
     for key, (theirs, ours) in find_differences(before, facts).items():
         raise ModelError(
-            f"{start}: cannot go on from it: its {key} is {theirs}, that of the new model {ours}"
+            f"{start}: cannot go on from it: of its {key} it says {_listed(theirs)}, the new model "
+            f"{_listed(ours)}; give the same options as for that model"
         )
     for kind, column in (("subjects", "subject"), ("videos", "video_id")):
         known = sorted(set(before["trained_on"][kind]) & set(test[column]))
@@ -485,6 +495,10 @@ def _continue_from(
         both = set(before["trained_on"][kind]) | set(facts["trained_on"][kind])
         facts["trained_on"][kind] = sorted(both)
     load_weights(model, start)
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 class _Checkpoint:
@@ -501,8 +515,8 @@ class _Checkpoint:
         if self._hidden:
             cut_off = "its training was cut off: these are the best weights until then"
             unknown = dict.fromkeys(("best_epoch", "seconds_to_best", "peak_memory_mib"))
-            warnings = {"warnings": [*self._facts["warnings"], cut_off]}
-            save_model(self._model, self._hidden, self._facts | unknown | warnings)
+            cautions = {"warnings": [*self._facts["warnings"], cut_off]}
+            save_model(self._model, self._hidden, self._facts | unknown | cautions)
 
     def finish(self, facts: dict[str, Any]) -> None:
         if self._path and self._hidden:

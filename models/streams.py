@@ -14,19 +14,13 @@ from keras import layers, ops
 
 from microx.errors import ModelError
 from microx.models.conv_lstm import ConvLSTM, classic_hard_sigmoid
-from microx.schema import REGIONS
+from microx.schema import JOINED, REGIONS
 
 _CHANGE_SCALE = 10.0
 """Our choice, by trial."""
 
 _LEAST_VARIANCE = 1e-3
 """Added to a variance before it divides, as Keras's own normalisations do."""
-
-JOINED: dict[str, tuple[str, ...]] = {
-    "eyes": ("right_eye", "left_eye"),
-    "brows": ("right_brow", "left_brow"),
-}
-"""Names for regions that belong together, in the order in which a picture shows them."""
 
 
 def parse_streams(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -35,7 +29,7 @@ def parse_streams(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
     Parameters
     ----------
     streams : sequence of str
-        Regions, names of `JOINED`, or several of both with ``+`` between: one stream each.
+        Regions, names of `microx.schema.JOINED`, or several of both with ``+`` between: one stream each.
 
     Returns
     -------

@@ -13,11 +13,17 @@ from microx.errors import InputError, ModelError
 from microx.export import FORMATS, export_model
 from microx.modelfiles import load_model, load_weights, save_model
 from microx.models.multistream import build_microx
+from microx.settings import FitSettings
 
 FACTS = {
     **{"classes": ["happy", "sad", "neutral"], "regions": ["mouth", "nose"]},
     **{"streams": ["mouth", "nose"], "inputs": "rgb", "size": 18, "n_frames": 3},
-    **{"preset": "compact", "seed": 0, "recipe": {}, "arguments": {"n_frames": 3}},
+    **{
+        "preset": "compact",
+        "seed": 0,
+        "recipe": {},
+        "arguments": FitSettings(n_frames=3).as_dict(),
+    },
     **{"trained_on": {"subjects": [], "videos": ["a"]}, "warnings": [], "versions": {}},
 }
 NEEDED = {"onnx": "onnxruntime", "tflite": "ai_edge_litert.interpreter", "h5": "h5py"}
