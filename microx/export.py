@@ -21,6 +21,13 @@ from microx.errors import InputError, ModelError
 from microx.files import whole_file
 from microx.modelfiles import find_model, load_model, load_weights, save_weights
 
+_PIXELS = {
+    "rgb": "red, green, blue from 0 to 1",
+    "grey": "grey from 0 to 1",
+    "difference": "red, green, blue less those of the reference frame, from -1 to 1",
+    "flow": "optical flow and strain, see microx.preprocessing.motion.convert_crops",
+}
+
 FORMATS = ("onnx", "tflite", "h5")
 """ONNX and TFLite (LiteRT) run without Keras; h5 is the weights alone, for `load_weights`."""
 
@@ -97,7 +104,16 @@ def export_model(model_path: str | Path, to: str, out: str | Path | None = None)
                 f"{difference:.2g} apart; nothing was written"
             )
         inputs = {tensor.name: tensor.shape for tensor in model.inputs}
-        description = {"model": source.name, "inputs": inputs, "largest_difference": difference}
+        description = {
+            "model": source.name,
+            "inputs": inputs,
+            "pixels": f"clips, frames, rows, columns, channels; {_PIXELS[facts['inputs']]}",
+            "answer": "one probability for each of the classes of the facts, in their order",
+            "largest_difference": difference,
+        }
+        if "present" in inputs:
+            regions = ", ".join(facts["regions"])
+            description["present"] = f"1 where the region is there, else 0, in the order {regions}"
         partial_beside.write_text(json.dumps(description | {"facts": facts}, indent=2))
     return path
 

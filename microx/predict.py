@@ -324,8 +324,13 @@ class _ClipReader:
             )
         if without and not (self._tells and any(self._present)):
             raise ModelError(
-                f"{name}: cannot do without {', '.join(without)}: it reads {', '.join(regions)} and "
-                f"needs {'one of them' if self._tells else 'them all'}"
+                f"{name}: cannot do without {', '.join(without)}: it reads {', '.join(regions)} "
+                f"and needs {'one of them' if self._tells else 'them all'}"
+            )
+        if facts["arguments"]["frames"] == "onset-apex-offset":
+            raise ModelError(
+                f"{name}: reads onset, apex and offset, which people mark; a video that nobody "
+                "has marked has none; train with frames=apex or all"
             )
         compared = self._inputs in COMPARED
         if compared and facts["n_frames"] == 1:

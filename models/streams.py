@@ -29,7 +29,8 @@ def parse_streams(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
     Parameters
     ----------
     streams : sequence of str
-        Regions, names of `microx.schema.JOINED`, or several of both with ``+`` between: one stream each.
+        Regions, names of `microx.schema.JOINED`, or several of both with ``+`` between: one
+        stream each.
 
     Returns
     -------

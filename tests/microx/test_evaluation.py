@@ -232,7 +232,8 @@ def test_stored_model_is_scored_on_people_it_never_saw(evaluated, small_corpus, 
     assert sorted(again.clip_id) == sorted(result.clip_id[own])
     np.testing.assert_allclose(again.y_prob, result.y_prob[own], atol=1e-6)
     assert (
-        "left out, because the model was trained on them: subject s" in again.facts["warnings"][0]
+        "left out, because the model was trained on them: 3 subjects (s"
+        in again.facts["warnings"][0]
     )
     np.testing.assert_array_equal(read_result(tmp_path).y_prob, again.y_prob)
     assert len(majority_baseline(again).y_true) == own.sum()

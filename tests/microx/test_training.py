@@ -372,10 +372,10 @@ def test_training_goes_on_from_weights_alone_with_a_warning(small_corpus, traine
     ("settings", "message"),
     [
         ({"seed": 3}, r"was trained on subjects of the test part \(s\d.*use the same --seed"),
-        ({"regions": ("face",)}, r"its regions is \['mouth'\], that of the new model \['face'\]"),
-        ({"inputs": "grey"}, "its inputs is rgb, that of the new model grey"),
-        ({"n_frames": 8}, "its n_frames is 2, that of the new model 8"),
-        ({"preset": "paper"}, "weights do not fit microx_paper"),
+        ({"regions": ("face",)}, "of its regions it says mouth, the new model face"),
+        ({"inputs": "grey"}, "of its inputs it says rgb, the new model grey"),
+        ({"n_frames": 8}, "of its n_frames it says 2, the new model 8"),
+        ({"preset": "paper"}, "it is a compact, the new model a paper; name the same --model"),
     ],
 )
 def test_a_model_that_does_not_fit_is_not_gone_on_from(
