@@ -368,7 +368,7 @@ def _doubt_clips(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
     short = sources["n_frames"] < CLIP_FRAMES
     if len(sources) and short.all():
         return [
-            f"no video has the {CLIP_FRAMES} frames of a usual clip; a model of fewer can be "
+            f"no video has the {CLIP_FRAMES} frames of a clip; a model of fewer can be "
             "trained on this corpus: --model cnn6 or another that reads one frame, or "
             f"--set n_frames={int(sources['n_frames'].max())}"
         ]

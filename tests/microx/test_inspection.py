@@ -172,10 +172,11 @@ def test_faces_that_share_one_subject_are_asked_about(everyone):
     assert "all the faces of two.mp4 carry the same" in " | ".join(find_doubts(everyone))
 
 
-def test_a_corpus_of_photographs_is_said_to_train_nothing(main):
+def test_a_corpus_of_photographs_is_told_its_models(main):
     manifest = main.manifest.assign(n_frames=1)
     said = " | ".join(find_doubts(dataclasses.replace(main, manifest=manifest)))
-    assert "no video has the 10 frames of a clip, so nothing can be trained" in said
+    assert "no video has the 10 frames of a clip; a model of fewer can be trained" in said
+    assert "--model cnn6" in said
 
 
 @pytest.mark.parametrize(
