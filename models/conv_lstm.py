@@ -206,7 +206,7 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
             return "dense"
         pays = min(height, width) >= _LEAST_SIDE and self.filters >= _LEAST_FILTERS
         if pays and self.kernel_size == KERNEL and self.compute_dtype == "float32":
-            return "direct" if keras.distribution.list_devices("gpu") else "winograd"
+            return "direct" if _is_on_gpu() else "winograd"
         return "direct"
 
     def _map_size(self, shape: tuple[int | None, ...]) -> tuple[int, int]:
@@ -236,6 +236,12 @@ def _forget_nothing(shape: tuple[int, ...], dtype: Any = None) -> Any:
         [ops.ones((n,), dtype) if gate == 1 else ops.zeros((n,), dtype)
          for gate, n in enumerate([shape[0] // 4] * 4)]
     )  # fmt: skip
+
+
+def _is_on_gpu() -> bool:
+    if keras.backend.backend() == "torch":  # for which Keras lists no devices
+        return bool(ops.zeros(1).device.type != "cpu")
+    return bool(keras.distribution.list_devices("gpu"))
 
 
 def _neighbours(height: int, width: int, kernel_size: int) -> npt.NDArray[np.float32]:

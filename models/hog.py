@@ -63,13 +63,14 @@ class HOG(layers.Layer):  # type: ignore[misc]  # Keras carries no types
         tensor (B, n)
             In [0, 1]; all 0 for a picture of one colour.
         """
+        length = _length(pictures.shape)
         votes = _votes(*_gradient(pictures))
         weights = ops.convert_to_tensor(_cell_weights(), dtype=votes.dtype)
         blocks = ops.depthwise_conv(
             votes, weights, strides=CELL, padding="valid", data_format="channels_last"
         )  # (B, H // 8 - 1, W // 8 - 1, 9 x 4)
         blocks = _unit(ops.minimum(_unit(blocks), CLIP))
-        return ops.reshape(blocks, (-1, _length(pictures.shape)))
+        return ops.reshape(blocks, (-1, length))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
         """Shape (B, n) of the descriptors of pictures (B, H, W, C).

@@ -135,7 +135,8 @@ def test_cnn6_options_act_where_they_say():
     assert len(full.losses) == 7  # six convolutions and the first dense layer
     kernel = full.get_layer("face_conv_1").kernel
     expected = 0.01 * np.square(keras.ops.convert_to_numpy(kernel)).sum()
-    assert float(full.losses[0]) == pytest.approx(expected, rel=1e-5)
+    loss = keras.ops.convert_to_numpy(full.losses[0])
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
 def test_hog_reads_the_pixels_of_the_picture():
