@@ -16,6 +16,7 @@ import pandas as pd
 from microx import EvaluationResult, evaluate_model, load_corpus, train
 
 MODELS = {
+    "dropout 0.5, 15 epochs": {"region_dropout": 0.5, "epochs": 15},
     "compact": {},
     "no region dropout": {"region_dropout": 0.0},
     "nor losses of the streams": {"region_dropout": 0.0, "auxiliary": 0.0},

@@ -241,7 +241,7 @@ def _forget_nothing(shape: tuple[int, ...], dtype: Any = None) -> Any:
 def _is_on_gpu() -> bool:
     if keras.backend.backend() == "torch":  # for which Keras lists no devices
         return bool(ops.zeros(1).device.type != "cpu")
-    return bool(keras.distribution.list_devices("gpu"))
+    return not all(name.startswith("cpu") for name in keras.distribution.list_devices())
 
 
 def _neighbours(height: int, width: int, kernel_size: int) -> npt.NDArray[np.float32]:
