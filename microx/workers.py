@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+import signal
 import socket
 import time
 import warnings
@@ -77,7 +79,9 @@ def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:
                     return_as="generator_unordered",
                 ) as parallel,
             ):
-                for outcome in parallel([joblib.delayed(_do)(j) for j in waiting.values()]):
+                for outcome in parallel(
+                    [joblib.delayed(_do_deaf)(j, os.getpid()) for j in waiting.values()]
+                ):
                     del waiting[outcome[0]]
                     yield outcome
         except BrokenProcessPool:
@@ -216,4 +220,14 @@ def _quiet() -> Iterator[None]:
 
 
 def _do(job: Job) -> Outcome:
+    return job.run()
+
+
+def _do_deaf(job: Job, parent: int) -> Outcome:
+    """Do a job; Ctrl-C, which every process of a terminal hears, is for the parent alone.
+
+    It ends its workers; one that heard would print a traceback besides.
+    """
+    if os.getpid() != parent:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return job.run()
