@@ -274,12 +274,11 @@ class Corpus:
         number = pd.to_numeric(str(row[name]).strip(), errors="coerce")
         if not 0 <= number < row["n_decoded"]:  # nor is nan
             return None
-        source = self._read_source_frames(video_id).astype(float)
-        source[self._segments[video_id] < 0] = np.inf
+        if video_id not in self._source_frames:
+            shown = read_crops_file(self.crops_path(video_id), "source_frame")
+            self._source_frames[video_id] = shown.astype(float)
+        source = np.where(self._segments[video_id] < 0, np.inf, self._source_frames[video_id])
         return int(np.argmin(np.abs(source - number)))
-
-    def _read_source_frames(self, video_id: str) -> np.ndarray:
-        return read_crops_file(self.crops_path(video_id), "source_frame")
 
     def key_clips(self, kind: str) -> pd.DataFrame:
         """Index the frames that the labels name, for models of single images.
@@ -355,6 +354,10 @@ class Corpus:
                 f"n_frames={max(longest, 1)}, a --model of single pictures such as cnn6, or "
                 "--input-fps if folders of images are videos"
             )
+
+    @cached_property
+    def _source_frames(self) -> dict[str, np.ndarray]:
+        return {}  # each read when it is first asked for
 
     @cached_property
     def _segments(self) -> dict[str, np.ndarray]:

@@ -7,7 +7,6 @@ several. The real clips beside the checkout are used where they are; else drawn 
 import csv
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from agreement import Watched, compare_with_openface, find_video, read_film
+from timing import seconds
 
 import microx
 from microx.building import build_corpus
@@ -41,18 +41,6 @@ def tell(name, value, unit, bar=""):
     """Print a figure and keep it."""
     figures.append({"figure": name, "value": f"{value:.4g}", "unit": unit, "bar": bar})
     print(f"{name:58} {value:9.4g} {unit:12} {'bar: ' + bar if bar else ''}", flush=True)
-
-
-def seconds(*functions, runs=3):
-    """Median wall-clock seconds of each function, called in turn, after one call each."""
-    times = [[] for _ in functions]
-    for run in range(runs + 1):
-        for function, spent in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function()
-            if run:
-                spent.append(time.perf_counter() - start)
-    return [statistics.median(spent) for spent in times]
 
 
 def process(*arguments):

@@ -5,14 +5,14 @@ backend ``KERAS_BACKEND`` names; ``--all`` the presets too, in each precision.
 """
 
 import os
-import statistics
 import sys
-import time
+from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from timing import seconds
 
 from microx.building import build_corpus
 from microx.labels import read_labels
@@ -25,16 +25,7 @@ BATCH, SIZE = 8, 32
 RUNS = 5
 
 
-def in_turn(*functions):
-    """Median seconds of each function, called in turn, after one call each."""
-    spent = [[] for _ in functions]
-    for run in range(RUNS + 1):
-        for function, times in zip(functions, spent, strict=True):
-            start = time.perf_counter()
-            function()
-            if run:
-                times.append(time.perf_counter() - start)
-    return [statistics.median(times) for times in spent]
+in_turn = partial(seconds, runs=RUNS)
 
 
 def ready(model, n_classes=7):
