@@ -17,6 +17,7 @@ from keras import layers
 
 from microx.errors import ModelError
 from microx.models.hog import BLOCK, CELL, HOG
+from microx.models.streams import check_ends
 from microx.schema import EMOTIONS, INPUTS, REGIONS
 
 FER_SIZE = 48
@@ -399,10 +400,7 @@ def _check_arguments(regions: Sequence[str], n_classes: int, inputs: str) -> Non
             f"regions must be one or more of {', '.join(REGIONS)}, each once; "
             f"found {', '.join(regions) or 'none'}"
         )
-    if inputs not in INPUTS:
-        raise ModelError(f"inputs must be one of {', '.join(INPUTS)}; found '{inputs}'")
-    if n_classes < 2:
-        raise ModelError(f"a classifier needs at least 2 classes; found {n_classes}")
+    check_ends(inputs, n_classes)
 
 
 def _is_number(value: Any) -> bool:

@@ -22,6 +22,7 @@ from microx.models.fusion import (
 from microx.models.streams import (
     ClipNormalization,
     add_change,
+    check_ends,
     compact_block,
     list_regions,
     paper_block,
@@ -185,10 +186,7 @@ def _check_arguments(
 ) -> int:
     if preset not in _BLOCKS:
         raise ModelError(f"preset must be one of {', '.join(_BLOCKS)}; found '{preset}'")
-    if inputs not in INPUTS:
-        raise ModelError(f"inputs must be one of {', '.join(INPUTS)}; found '{inputs}'")
-    if n_classes < 2:
-        raise ModelError(f"a classifier needs at least 2 classes; found {n_classes}")
+    check_ends(inputs, n_classes)
     _, own_size, least = _BLOCKS[preset]
     size = own_size if size is None else size
     if size < least or n_frames < 1:

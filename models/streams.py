@@ -14,7 +14,7 @@ from keras import layers, ops
 
 from microx.errors import ModelError
 from microx.models.conv_lstm import ConvLSTM, classic_hard_sigmoid
-from microx.schema import JOINED, REGIONS
+from microx.schema import INPUTS, JOINED, REGIONS
 
 _CHANGE_SCALE = 10.0
 """Our choice, by trial."""
@@ -60,6 +60,14 @@ def parse_streams(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
             f"found {', '.join(streams) or 'none'}"
         )
     return parsed
+
+
+def check_ends(inputs: str, n_classes: int) -> None:
+    """Refuse a kind of pixels or a number of classes that no model can have: `ModelError`."""
+    if inputs not in INPUTS:
+        raise ModelError(f"inputs must be one of {', '.join(INPUTS)}; found '{inputs}'")
+    if n_classes < 2:
+        raise ModelError(f"a classifier needs at least 2 classes; found {n_classes}")
 
 
 def list_regions(streams: Sequence[str]) -> tuple[str, ...]:
