@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     from microx.corpus import Corpus as Corpus
     from microx.corpus import load_corpus as load_corpus
     from microx.errors import MicroxError as MicroxError
-    from microx.evaluation import EvaluationResult as EvaluationResult
     from microx.evaluation import evaluate as evaluate
     from microx.evaluation import evaluate_model as evaluate_model
-    from microx.experiments import read_run as read_run
     from microx.experiments import run_ablation as run_ablation
+    from microx.experiments import run_experiment as run_experiment
     from microx.export import export_model as export_model
+    from microx.grid import read_run as read_run
     from microx.labels import read_labels as read_labels
     from microx.modelfiles import load_model as load_model
     from microx.models.multistream import build_microx as build_microx
     from microx.predict import predict_video as predict_video
     from microx.preprocessing.pipeline import preprocess_video as preprocess_video
     from microx.report import write_report as write_report
+    from microx.results import EvaluationResult as EvaluationResult
     from microx.settings import FitSettings as FitSettings
     from microx.splits import make_splits as make_splits
     from microx.synthetic import draw_corpus as draw_corpus
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Corpus": "corpus",
-    "EvaluationResult": "evaluation",
+    "EvaluationResult": "results",
     "FitSettings": "settings",
     "MicroxError": "errors",
     "build_corpus": "building",
@@ -47,8 +48,9 @@ _HOME = {
     "predict_video": "predict",
     "preprocess_video": "preprocessing.pipeline",
     "read_labels": "labels",
-    "read_run": "experiments",
+    "read_run": "grid",
     "run_ablation": "experiments",
+    "run_experiment": "experiments",
     "train": "training",
     "write_report": "report",
 }

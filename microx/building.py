@@ -128,7 +128,7 @@ def build_corpus(
         names = Counter(Path(row["path"]).stem for row in usable)
         jobs = [
             _Job(
-                video_id=str(row["video_id"]),
+                key=str(row["video_id"]),
                 path=root / row["path"],
                 target=out / "crops" / f"{row['video_id']}.h5",
                 recipe=recipe,
@@ -157,7 +157,7 @@ def build_corpus(
 class _Job:
     """One video to preprocess."""
 
-    video_id: str
+    key: str  # the video's id
     path: Path
     target: Path
     recipe: Recipe
@@ -176,7 +176,7 @@ class _Job:
         n_threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # the processes share the cores already
         try:
-            return self.video_id, self._outcome()
+            return self.key, self._outcome()
         except (InputError, LandmarkError, OSError) as error:
             # An OSError here is the video's: one of the corpus's own files is a CorpusError.
             reason = str(error).removeprefix(f"{self.path}: ")
@@ -189,7 +189,7 @@ class _Job:
     def give_up(self, reason: str) -> tuple[str, dict[str, Any]]:
         """Leave the video out of the corpus."""
         outcome = {"status": "skipped", "reason": reason, "faces": [], "kept": False}
-        return self.video_id, outcome
+        return self.key, outcome
 
     def _outcome(self) -> dict[str, Any]:
         table = self._table()
@@ -206,7 +206,7 @@ class _Job:
             stream = stream_video(
                 self.path,
                 self.recipe,
-                name=self.video_id,
+                name=self.key,
                 landmarks_csv=table,
                 openface=self.openface,
                 timeout_s=self.timeout_s,

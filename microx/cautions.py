@@ -6,22 +6,33 @@ Thresholds are our choice and are named in each sentence, so that a reader can d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from microx.evaluation import EvaluationResult
-from microx.metrics import accuracy_score, confusion_matrix
+from microx.ledger import first_few
+from microx.metrics import accuracy_score
+from microx.results import EvaluationResult, guess
+
+Rows = Mapping[str, Sequence[EvaluationResult]]
+"""Rows of a run by name, a result a seed, as `microx.grid.Run` has them."""
 
 FEW_SUBJECTS = 10
 """Below this many test subjects a score mostly says who happened to be tested (our choice)."""
 
-NONE = "\u2013"
-"""An en dash, for a number that does not exist."""
+FEW_EPOCHS = 5
+"""A training that was allowed fewer is a trial (our choice)."""
+
+STEEP = 0.05
+"""Part of the validation loss that the last three epochs took off, beyond which more epochs are
+worth their time (our choice)."""
 
 MANY_DROPPED = 0.05
 """Share of videos or frames lost beyond which the rest may not stand for all (our choice)."""
+
+NONE = "\u2013"
+"""An en dash, for a number that does not exist."""
 
 
 def percent(share: float, n: int = 0) -> str:
@@ -65,36 +76,36 @@ def is_shuffled(result: EvaluationResult) -> bool:
     return bool(result.facts.get("shuffled_labels"))
 
 
-def main_row(results: Sequence[EvaluationResult]) -> EvaluationResult:
-    """Give the row a run is about: the one of most regions whose labels are true.
+def main_row(rows: Rows) -> str:
+    """Name the row a run is about: honest, of true labels, and then the one that sees most regions.
 
-    It is chosen by its inputs, never by its score.
+    It is chosen by what went into it, never by its score; of equals it is the first.
 
     Parameters
     ----------
-    results : sequence of EvaluationResult, at least one
+    rows : mapping of str to sequence of EvaluationResult, at least one
 
     Examples
     --------
-    >>> main_row(results).name  # doctest: +SKIP
+    >>> main_row(run.rows)  # doctest: +SKIP
     'regions+face'
     """
-    return max(results, key=lambda result: (not is_shuffled(result), len(result.regions)))
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        first = rows[name][0]
+        seen = set(first.regions) - set(first.facts.get("without", ()))
+        return not is_shuffled(first), not is_leaky(first), len(seen)
+
+    return max(rows, key=rank)
 
 
-def find_cautions(
-    results: Sequence[EvaluationResult],
-    baseline_accuracy: float,
-    manifest: pd.DataFrame | None = None,
-) -> list[str]:
+def find_cautions(rows: Rows, manifest: pd.DataFrame | None = None) -> list[str]:
     """List what weakens a run's numbers, gravest first, one sentence each.
 
     Parameters
     ----------
-    results : sequence of EvaluationResult, at least one
-        The rows of a run; all share classes and test clips.
-    baseline_accuracy : float in [0, 1]
-        Accuracy of always naming the most frequent training class.
+    rows : mapping of str to sequence of EvaluationResult, at least one
+        A result a seed.
     manifest : DataFrame, optional
         A corpus's manifest, for videos and frames lost on the way.
 
@@ -105,123 +116,145 @@ def find_cautions(
 
     Examples
     --------
-    >>> find_cautions(results, 0.14)  # doctest: +SKIP
+    >>> find_cautions(run.rows)  # doctest: +SKIP
     ['Only 3 subjects were tested …']
     """
-    main = main_row(results)
-    found = [*_cautions_of_protocol(main), *_cautions_of_control(results, baseline_accuracy)]
-    below = [
-        result.name
-        for result in results
-        if not is_shuffled(result)
-        and accuracy_score(result.y_true, result.y_pred) <= baseline_accuracy
+    true = {name: results for name, results in rows.items() if not is_shuffled(results[0])}
+    controls = {name: results for name, results in rows.items() if name not in true}
+    main = rows[main_row(rows)]
+    found = [
+        *_cautions_of_protocol(rows, main),
+        *_cautions_of_control(controls),
+        *_cautions_of_guessing(true),
+        *_cautions_of_classes(main),
+        *_cautions_of_training(true),
     ]
-    if below:
-        found.append(
-            f"No better than always naming the most frequent class ({percent(baseline_accuracy)}): "
-            f"{', '.join(below)}."
-        )
-    found += _cautions_of_classes(main)
-    found += _cautions_of_training(results)
     if manifest is not None:
         found += _cautions_of_ledger(manifest)
-    said = [
-        str(text)
-        for result in results
-        if not is_shuffled(result)
-        for text in result.facts.get("warnings", [])
-    ]
-    return list(dict.fromkeys(found + said))
+    for results in true.values():
+        found += [str(text) for result in results for text in result.facts.get("warnings", [])]
+    return list(dict.fromkeys(found))
 
 
-def _cautions_of_protocol(main: EvaluationResult) -> list[str]:
-    found = []
-    if is_leaky(main):
-        found.append(
-            "LEAKY: clips of the same subject or video were trained on and tested on. These "
-            "scores measure memory as well as skill and may not be quoted as performance on "
-            "new people."
+def _cautions_of_protocol(rows: Rows, main: Sequence[EvaluationResult]) -> Iterator[str]:
+    first = main[0]
+    leaky = [name for name, results in rows.items() if is_leaky(results[0])]
+    if leaky:
+        which = "" if len(leaky) == len(rows) else f" (rows {first_few(leaky, 5)})"
+        yield (
+            f"LEAKY{which}: clips of the same subject or video were trained on and tested on. "
+            "These scores measure memory as well as skill and may not be quoted as performance "
+            "on new people."
         )
-    elif main.facts["group"] == "video":
-        found.append(
+    if first.facts.get("group") == "video":
+        yield (
             "The corpus names no subjects, so the split could only keep videos apart: the same "
             "person may have been trained on and tested on. Name the subjects in the labels "
             "file for a score on new people."
         )
-    n_subjects = len(set(main.subject.tolist()) - {""})
+    n_subjects = len(set(first.subject.tolist()) - {""})
     if 0 < n_subjects < FEW_SUBJECTS:
         whom = "1 subject was" if n_subjects == 1 else f"{n_subjects} subjects were"
-        found.append(
+        yield (
             f"Only {whom} tested (fewer than {FEW_SUBJECTS}): another choice of test subjects "
             f"could move every score by many points. Small differences between rows may be luck."
         )
-    return found
+    if len(main) == 1:
+        yield (
+            "One training of each row: with another seed every score would be somewhat "
+            "different, and the intervals, which are about other people, do not include that."
+        )
 
 
-def _cautions_of_control(
-    results: Sequence[EvaluationResult], baseline_accuracy: float
-) -> list[str]:
-    found = []
-    for result in filter(is_shuffled, results):
-        videos = result.by_video()
-        expected = max(1 / len(result.classes), baseline_accuracy)
+def _cautions_of_control(controls: Rows) -> Iterator[str]:
+    for results in controls.values():
+        first = results[0]
+        n_videos = len(first.by_video().y_true)
+        expected = max(1 / len(first.classes), _mean_accuracy([guess(first, "majority class")]))
         # Labels are shuffled among videos, so videos, not clips, are the independent draws.
-        limit = expected + 2 * math.sqrt(expected * (1 - expected) / max(len(videos.y_true), 1))
-        accuracy = accuracy_score(result.y_true, result.y_pred)
+        limit = expected + 2 * math.sqrt(expected * (1 - expected) / max(n_videos, 1))
+        accuracy = _mean_accuracy(results)
         if accuracy > limit:
-            found.append(
+            yield (
                 f"The control with shuffled labels scored {percent(accuracy)}, above the "
-                f"{percent(limit)} that luck explains (two standard errors over "
-                f"{len(videos.y_true)} videos): "
-                f"something other than the emotion gives the answer away."
+                f"{percent(limit)} that luck explains (two standard errors over {n_videos} "
+                f"videos): something other than the emotion gives the answer away."
             )
-    return found
 
 
-def _cautions_of_classes(main: EvaluationResult) -> list[str]:
-    counts = confusion_matrix(main.y_true, main.y_pred, len(main.classes))
-    classes = np.array(main.classes)
-    untested = classes[counts.sum(axis=1) == 0].tolist()
-    unnamed = classes[counts.sum(axis=0) == 0].tolist()
-    found = []
-    if untested:
-        found.append(f"No test clip shows {', '.join(untested)}: nothing is known about it.")
-    if unnamed:
-        found.append(f"“{main.name}” never answered {', '.join(unnamed)}.")
-    return found
-
-
-def _cautions_of_training(results: Sequence[EvaluationResult]) -> list[str]:
-    unfinished = []
-    for result in results:
-        if is_shuffled(result) or result.history.empty:
-            continue
-        last = result.history.groupby("fold")["epoch"].max().tolist()
-        allowed = result.facts.get("arguments", {}).get("epochs")
-        best = result.facts.get("best_epoch", [])
-        if any(b == e and e == allowed for b, e in zip(best, last, strict=False)):
-            unfinished.append(result.name)
-    if not unfinished:
-        return []
-    return [
-        f"Still improving when the epochs ran out: {', '.join(unfinished)}. More epochs may "
-        f"raise the score; allow more and run again."
+def _cautions_of_guessing(rows: Rows) -> Iterator[str]:
+    below = [
+        name
+        for name, results in rows.items()
+        if _mean_accuracy(results) <= _mean_accuracy([guess(results[0], "majority class")])
     ]
+    if below:
+        yield f"No better than always naming the most frequent class: {first_few(below, 8)}."
 
 
-def _cautions_of_ledger(manifest: pd.DataFrame) -> list[str]:
-    found = []
+def _cautions_of_classes(main: Sequence[EvaluationResult]) -> Iterator[str]:
+    first = main[0]
+    n_classes = len(first.classes)
+    classes = np.array(first.classes)
+    untested = classes[np.bincount(first.y_true, minlength=n_classes) == 0]
+    answers = np.concatenate([result.y_pred for result in main])
+    unnamed = classes[np.bincount(answers, minlength=n_classes) == 0]
+    if len(untested):
+        yield f"No test clip shows {', '.join(untested)}: nothing is known about it."
+    if len(unnamed):
+        yield f"“{first.name}” never answered {', '.join(unnamed)}."
+
+
+def _cautions_of_training(rows: Rows) -> Iterator[str]:
+    epochs = {results[0].facts.get("arguments", {}).get("epochs") for results in rows.values()}
+    fewest = min((n for n in epochs if isinstance(n, int)), default=FEW_EPOCHS)
+    if fewest < FEW_EPOCHS:
+        yield (
+            f"Trained for {fewest} {'epoch' if fewest == 1 else 'epochs'} at most (fewer than "
+            f"{FEW_EPOCHS}): a trial, whose scores say little about what the model could learn."
+        )
+    rising = [name for name, results in rows.items() if any(map(_still_learns, results))]
+    if rising:
+        yield (
+            f"Still learning when the epochs ran out (the last three took more than "
+            f"{percent(STEEP)} off the validation loss): {first_few(rising, 5)}. More epochs may "
+            f"raise the score; allow more and run again."
+        )
+
+
+def _still_learns(result: EvaluationResult) -> bool:
+    """Whether a fold's best epoch was the last one allowed, and the loss still fell steeply.
+
+    Along a cosine the rate ends at zero, and the last epoch is the best by design.
+    """
+    arguments = result.facts.get("arguments", {})
+    if result.history.empty or arguments.get("schedule") == "cosine":
+        return False
+    best = result.facts.get("best_epoch", [])
+    folds = result.history.groupby("fold", sort=True)["val_loss"]
+    for chosen, (_, losses) in zip(best, folds, strict=False):
+        before = losses.to_numpy()[-4:]
+        ran_out = chosen == len(losses) == arguments.get("epochs")
+        if ran_out and len(before) == 4 and before[-1] < (1 - STEEP) * before[0]:
+            return True
+    return False
+
+
+def _cautions_of_ledger(manifest: pd.DataFrame) -> Iterator[str]:
     skipped = int((manifest["status"] != "done").sum())
     if skipped > MANY_DROPPED * len(manifest):
-        found.append(
+        yield (
             f"{skipped} of {len(manifest)} videos were left out (more than "
             f"{percent(MANY_DROPPED)}); the scores hold for those that remained."
         )
     done = manifest[manifest["status"] == "done"]
     frames, with_face = int(done["n_frames"].sum()), int(done["n_found"].sum())
     if frames - with_face > MANY_DROPPED * frames:
-        found.append(
+        yield (
             f"No face was found in {frames - with_face:,} of {frames:,} frames (more than "
             f"{percent(MANY_DROPPED)}); these frames are in no clip and no score."
         )
-    return found
+
+
+def _mean_accuracy(results: Sequence[EvaluationResult]) -> float:
+    return float(np.mean([accuracy_score(result.y_true, result.y_pred) for result in results]))

@@ -38,7 +38,7 @@ MANIFEST_COLUMNS = (
 COUNT_COLUMNS = tuple(name for name in MANIFEST_COLUMNS if name == "face" or name.startswith("n_"))
 CLIP_COLUMNS = (
     *("clip_id", "video_id", "start", "length"),
-    *("emotion", "label", "subject", "n_found"),
+    *("emotion", "label", "subject", "corpus", "n_found"),
 )
 PRESENCE = ("no expression", "expression")
 """The classes of `Corpus.key_clips` of onset and apex."""
@@ -223,7 +223,7 @@ class Corpus:
         -------
         DataFrame
             clip_id, video_id, start, length, emotion, label (index into `classes`),
-            subject ("" where none), n_found. Empty where no video is long enough.
+            subject and corpus ("" where none), n_found. Empty where no video is long enough.
 
         Examples
         --------
@@ -244,6 +244,7 @@ class Corpus:
                         "emotion": video.emotion,
                         "label": self.classes.index(str(video.emotion)),
                         "subject": video.subject,
+                        "corpus": video.corpus,
                         "n_found": _longest_stretch(
                             np.pad(window, (0, length - len(window)), "edge")
                         ),
@@ -324,6 +325,7 @@ class Corpus:
                         "emotion": video.emotion,
                         "label": self.classes.index(str(video.emotion)),
                         "subject": video.subject,
+                        "corpus": video.corpus,
                         "n_found": len(frames),
                         "frames": frames,
                         "n_guessed": sum(named[name] is None for name in names),

@@ -1,16 +1,15 @@
-"""Score a model on people it never saw, and keep every prediction.
+"""Train on some people, test on others: the only evaluation loop of microx.
 
-`evaluate` is the only evaluation loop of microx: an ablation is this loop with fewer
-regions, a control is this loop with shuffled labels. Its `EvaluationResult` is stored
-clip by clip, so that every table and figure can be redone without training.
+An ablation is this loop with fewer regions, a control is this loop with shuffled labels.
+`plan_evaluation` decides who trains and who tests, `evaluate_fold` does one fold of it, `evaluate`
+all of them; `evaluate_model` tests a model that is there already.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,235 +18,248 @@ import numpy.typing as npt
 import pandas as pd
 
 from microx.corpus import N_NAMED, Corpus
-from microx.errors import InputError, ModelError
-from microx.files import whole_file
+from microx.errors import ModelError
+from microx.metrics import accuracy_score
 from microx.modelfiles import find_differences, load_model, note_version
 from microx.progress import Progress, part_of
+from microx.results import (
+    FACTS_OF_FOLDS,
+    HISTORY_COLUMNS,
+    EvaluationResult,
+    join_folds,
+    write_result,
+)
 from microx.settings import FitSettings
-from microx.splits import clip_groups, make_splits
-
-HISTORY_COLUMNS = ("fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+from microx.splits import LEAKY, Split, clip_groups, make_splits, read_parts
 
 BATCH_CLIPS = 32
 """Clips predicted at a time (our choice)."""
 
-_PREDICTIONS, _HISTORY, _RESULT = "predictions.csv", "history.csv", "result.json"
+ORACLE = "epoch chosen on the test clips"
+"""What an oracle's name ends with, so that nobody quotes it by mistake."""
 
 
-@dataclass(frozen=True, eq=False)
-class EvaluationResult:
-    """What one model (one per fold) said about each test clip, and how it was made.
+@dataclass(frozen=True)
+class Condition:
+    """How the tested clips are shown.
 
     Attributes
     ----------
-    name : str
-        Name of the row in a table, such as ``"regions+face"``.
+    occlude : str, optional
+        Objects put on the faces, such as ``"mask:0.5"``.
+    without : tuple of str
+        Regions taken as missing, for models that can do without them.
+    augment : str
+        Random changes, the same each time, such as ``"erase"``.
+    """
+
+    occlude: str | None = None
+    without: tuple[str, ...] = ()
+    augment: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """An evaluation, decided but not done: see `plan_evaluation`.
+
+    Attributes
+    ----------
+    corpus : Corpus
+        Of the classes that the clips are labelled with.
+    clips : DataFrame
+        With the labels that count, shuffled ones for a control.
+    splits : tuple of Split
+        A fold each.
+    settings : FitSettings
     regions : tuple of str
-        The streams of the model; empty for a baseline.
-    classes : tuple of str
-        The K emotions, in the order of the columns of `y_prob`.
-    y_true : (n,) int64
-        Index into `classes`.
-    y_prob : (n, K) float32
-        Rows sum to 1.
-    clip_id, video_id, subject : (n,) str
-        `subject` is ``""`` where the corpus names none.
-    fold : (n,) int64
-        Which split the clip was tested in; each clip is tested once.
-    history : DataFrame
-        Columns fold, epoch, loss, accuracy, val_loss, val_accuracy, seconds.
+        Streams of the model.
+    preset : str
+    seed : int
+        Of training.
     facts : dict
-        Protocol, counts, arguments, versions, warnings; fit for JSON.
-
-    Raises
-    ------
-    InputError
-        If the arrays differ in length or hold impossible values.
+        What is known beforehand, fit for JSON.
+    notes : tuple of str
+        What a reader of the scores has to know about the splits.
     """
 
-    name: str
+    corpus: Corpus
+    clips: pd.DataFrame
+    splits: tuple[Split, ...]
+    settings: FitSettings
     regions: tuple[str, ...]
-    classes: tuple[str, ...]
-    y_true: npt.NDArray[np.int64]
-    y_prob: npt.NDArray[np.float32]
-    clip_id: npt.NDArray[np.str_]
-    video_id: npt.NDArray[np.str_]
-    subject: npt.NDArray[np.str_]
-    fold: npt.NDArray[np.int64]
-    history: pd.DataFrame
+    preset: str
+    seed: int
     facts: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        n_clips, n_classes = len(self.y_true), len(self.classes)
-        for field in ("y_true", "clip_id", "video_id", "subject", "fold"):
-            if np.shape(getattr(self, field)) != (n_clips,):
-                raise InputError(
-                    f"result '{self.name}': {field} must have shape ({n_clips},) like y_true; "
-                    f"found {np.shape(getattr(self, field))}"
-                )
-        if np.shape(self.y_prob) != (n_clips, n_classes):
-            raise InputError(
-                f"result '{self.name}': y_prob must have shape ({n_clips}, {n_classes}); "
-                f"found {np.shape(self.y_prob)}"
-            )
-        if n_clips and not (self.y_true.min() >= 0 and self.y_true.max() < n_classes):
-            raise InputError(f"result '{self.name}': y_true must lie in 0 … {n_classes - 1}")
-        # A nan fails this comparison too.
-        if not np.all(np.abs(self.y_prob.sum(axis=1) - 1) < 1e-3):
-            raise InputError(f"result '{self.name}': each row of y_prob must sum to 1")
-
-    @property
-    def y_pred(self) -> npt.NDArray[np.int64]:
-        """The most likely class of each row, (n,) int64; the first of equals."""
-        return np.asarray(np.argmax(self.y_prob, axis=1), np.int64)
-
-    def by_video(self) -> EvaluationResult:
-        """The same with one row per video: its clips' probabilities averaged.
-
-        Returns
-        -------
-        EvaluationResult
-            In order of first appearance; `clip_id` repeats `video_id`. Empty stays empty. A video
-            whose clips have several true classes, such as onset and apex, has a row for each.
-        """
-        keys = pd.DataFrame({"fold": self.fold, "video_id": self.video_id, "y_true": self.y_true})
-        group = keys.groupby(list(keys), sort=False).ngroup().to_numpy()
-        _, first = np.unique(group, return_index=True)
-        n_rows = np.bincount(group, minlength=len(first))[:, None]
-        y_prob = np.zeros((len(first), len(self.classes)))
-        np.add.at(y_prob, group, self.y_prob)
-        return replace(
-            self,
-            y_true=self.y_true[first],
-            y_prob=(y_prob / n_rows).astype(np.float32),
-            clip_id=self.video_id[first],
-            video_id=self.video_id[first],
-            subject=self.subject[first],
-            fold=self.fold[first],
-        )
+    notes: tuple[str, ...] = ()
 
 
-def write_result(result: EvaluationResult, folder: str | Path) -> None:
-    """Store a result as predictions.csv, history.csv and, last of all, result.json.
+def plan_evaluation(
+    corpus: Corpus,
+    *,
+    regions: Sequence[str] | None = None,
+    protocol: str = "holdout",
+    preset: str = "compact",
+    seed: int = 0,
+    split_seed: int | None = None,
+    n_folds: int = 5,
+    split_file: str | Path | None = None,
+    shuffle_labels: bool = False,
+    **settings: Any,
+) -> Plan:
+    """Decide who trains, chooses the epoch and tests, and refuse what cannot be.
 
     Parameters
     ----------
-    result : EvaluationResult
-    folder : path
-        Made if missing. result.json appears only when the rest is complete, so its
-        presence says that the result is whole.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    classes = np.array(result.classes)
-    predictions = pd.DataFrame(
-        {
-            "clip_id": result.clip_id,
-            "video_id": result.video_id,
-            "subject": result.subject,
-            "fold": result.fold,
-            "y_true": classes[result.y_true],
-            "y_pred": classes[result.y_pred],
-        }
-        # Nine digits give a float32 back exactly.
-        | {f"p_{name}": [f"{p:.9g}" for p in result.y_prob[:, k]] for k, name in enumerate(classes)}
-    )
-    with whole_file(folder / _PREDICTIONS) as partial:
-        predictions.to_csv(partial, index=False)
-    if not result.history.empty:  # a stored model's history lies beside the model
-        with whole_file(folder / _HISTORY) as partial:
-            result.history.to_csv(partial, index=False)
-    summary = {
-        "name": result.name,
-        "regions": list(result.regions),
-        "classes": list(result.classes),
-        "facts": result.facts,
-    }
-    with whole_file(folder / _RESULT) as partial:
-        partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-
-
-def is_finished(folder: str | Path) -> bool:
-    """Whether a folder holds a whole result."""
-    return (Path(folder) / _RESULT).is_file()
-
-
-def read_result(folder: str | Path) -> EvaluationResult:
-    """Read what `write_result` stored.
-
-    Parameters
-    ----------
-    folder : path
+    corpus, regions, protocol, preset, seed, split_seed, n_folds, split_file, shuffle_labels,
+    **settings
+        See `evaluate`.
 
     Returns
     -------
-    EvaluationResult
-        Equal to the one written, probabilities to the last bit.
+    Plan
 
     Raises
     ------
-    InputError
-        If the folder holds no finished result, or one that does not fit together.
+    MicroxError
+        As `evaluate` does.
     """
-    folder = Path(folder)
-    if not is_finished(folder):
-        raise InputError(f"{folder}: no finished result here ({_RESULT} not found)")
-    try:
-        summary = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
-        classes = tuple(summary["classes"])
-        text = dict.fromkeys(["clip_id", "video_id", "subject", "y_true", "y_pred"], str)
-        table = pd.read_csv(folder / _PREDICTIONS, dtype=text, keep_default_na=False)
-        index = {name: k for k, name in enumerate(classes)}
-        return EvaluationResult(
-            name=summary["name"],
-            regions=tuple(summary["regions"]),
-            classes=classes,
-            y_true=np.array([index[name] for name in table["y_true"]], np.int64),
-            y_prob=table[[f"p_{name}" for name in classes]].to_numpy(np.float32),
-            clip_id=table["clip_id"].to_numpy(str),
-            video_id=table["video_id"].to_numpy(str),
-            subject=table["subject"].to_numpy(str),
-            fold=table["fold"].to_numpy(np.int64),
-            history=_read_history(folder / _HISTORY),
-            facts=summary["facts"],
-        )
-    except (OSError, KeyError, ValueError, pd.errors.ParserError) as error:
-        raise InputError(
-            f"{folder}: the stored result is damaged ({type(error).__name__}: {error}); "
-            f"delete the folder and run again"
-        ) from error
+    from microx.dataset import check_regions, open_clips
+    from microx.models.streams import list_regions
+    from microx.training import default_regions
+
+    regions = tuple(default_regions(corpus, preset) if regions is None else regions)
+    check_regions(corpus, list_regions(regions))
+    chosen = FitSettings.of(preset, **settings)
+    corpus, clips = open_clips(corpus, chosen)
+    parts: pd.DataFrame | None = None
+    notes: list[str] = []
+    if split_file is not None:
+        parts, notes = read_parts(split_file, corpus.manifest, clips)
+    split_seed = seed if split_seed is None else split_seed
+    splits = make_splits(clips, protocol, seed=split_seed, n_folds=n_folds, parts=parts)
+    facts = {
+        "protocol": protocol,
+        "leaky": protocol in LEAKY,
+        "group": "clip" if protocol in LEAKY else clip_groups(clips)[1],
+        "seed": seed,
+        "split_seed": split_seed,
+        "split_file": None if split_file is None else Path(split_file).name,
+        "n_subjects": int(clips["subject"].replace("", np.nan).nunique()),
+        "n_videos": int(clips["video_id"].nunique()),
+        "shuffled_labels": shuffle_labels,
+        "corpus": corpus.folder.resolve().name,
+    }
+    # The control keeps the splits of the true labels, and so the people that are tested.
+    if shuffle_labels:
+        clips = _shuffled(clips, corpus.classes, seed)
+    return Plan(corpus, clips, tuple(splits), chosen, regions, preset, seed, facts, tuple(notes))
 
 
-def _read_history(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        return pd.DataFrame(columns=list(HISTORY_COLUMNS))
-    return pd.read_csv(path)
-
-
-def majority_baseline(result: EvaluationResult) -> EvaluationResult:
-    """What always naming the most frequent training class would have scored.
+def evaluate_fold(
+    plan: Plan,
+    fold: int,
+    conditions: Sequence[tuple[str, Condition]],
+    *,
+    oracle: bool = False,
+    path: str | Path | None = None,
+    progress: Progress | None = None,
+) -> list[EvaluationResult]:
+    """Train on one fold and test what it leaves, once in each condition.
 
     Parameters
     ----------
-    result : EvaluationResult
-        Its ``facts["train_class_counts"]`` (folds x K) name each fold's majority; of equally
-        frequent classes the first in the label list is named.
+    plan : Plan
+    fold : int
+        From 0.
+    conditions : sequence of (str, Condition)
+        Names of the results and how each shows the tested clips.
+    oracle : bool
+        Whether to tell, too, what the epoch that suits the test clips best would have scored in
+        the first condition.
+    path : path, optional
+        ``.keras`` file for the model.
+    progress : callable, optional
+        Called with epochs done, epochs in all, and a few words.
 
     Returns
     -------
-    EvaluationResult
-        Named ``"majority class"``, without regions, for the same rows and folds.
+    list of EvaluationResult
+        One a condition; with `oracle` one more, its name ending in `ORACLE` and
+        ``facts["oracle"]`` true. It is no result: it was chosen with the answers in hand.
     """
-    majority = np.argmax(np.asarray(result.facts["train_class_counts"]), axis=1)
-    y_prob = np.eye(len(result.classes), dtype=np.float32)[majority[result.fold]]
-    facts = result.facts | {"preset": "majority class", "n_parameters": 0, "seconds": 0.0}
-    return replace(
-        result,
-        name="majority class",
-        regions=(),
-        y_prob=y_prob,
-        history=result.history.iloc[:0],
-        facts=facts,
+    import keras
+
+    from microx.training import fit_split
+
+    start = time.perf_counter()
+    split = plan.splits[fold]
+    test = plan.clips.iloc[split.test]
+    # What cannot be tested is refused before training.
+    datasets = [_show(plan, test, condition) for _, condition in conditions]
+    watcher = _Watcher(datasets[0]) if oracle else None
+    model, history, fit = fit_split(
+        plan.corpus,
+        plan.clips,
+        split,
+        plan.settings,
+        regions=plan.regions,
+        preset=plan.preset,
+        seed=plan.seed,
+        path=path,
+        after_epoch=watcher,
+        progress=progress,
+    )
+    history = history.assign(fold=fold)[list(HISTORY_COLUMNS)]
+    facts = _list_facts(fit) | plan.facts | {"n_test": [len(test)]}
+    facts["warnings"] = [*fit["warnings"], *plan.notes]
+    results = []
+    for (name, condition), dataset in zip(conditions, datasets, strict=True):
+        shown = {
+            "occlude_test": condition.occlude,
+            "without": list(condition.without),
+            "augment_test": condition.augment,
+            "seconds": round(time.perf_counter() - start, 2),
+        }
+        y_prob = _predict(model, dataset)
+        results.append(_result(name, test, y_prob, fold, history, facts | shown))
+    if watcher is not None:
+        told = results[0].facts | {"oracle": True, "best_epoch": [watcher.epoch]}
+        name = f"{conditions[0][0]}, {ORACLE}"
+        results.append(_result(name, test, watcher.y_prob, fold, history, told))
+    del model
+    keras.utils.clear_session()  # or each fold's graph stays in memory
+    return results
+
+
+class _Watcher:
+    """Tests after each epoch and remembers the best: what honest evaluation must not do."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._y_true = dataset.clips["label"].to_numpy(np.int64)
+        self._n_epochs, self._best = 0, -1.0
+        self.epoch = 0
+        self.y_prob = np.zeros((0, 0), np.float32)
+
+    def __call__(self, model: Any) -> None:
+        self._n_epochs += 1
+        y_prob = _predict(model, self._dataset)
+        accuracy = accuracy_score(self._y_true, y_prob.argmax(axis=1))
+        if accuracy > self._best:
+            self._best, self.epoch, self.y_prob = accuracy, self._n_epochs, y_prob
+
+
+def _show(plan: Plan, test: pd.DataFrame, condition: Condition) -> Any:
+    from microx.models.streams import list_regions
+
+    return _open_test(
+        plan.corpus,
+        test,
+        list_regions(plan.regions),
+        plan.settings,
+        condition,
+        tell_present=plan.preset == "compact",
+        seed=plan.seed,
     )
 
 
@@ -258,7 +270,9 @@ def evaluate(
     protocol: str = "holdout",
     preset: str = "compact",
     seed: int = 0,
+    split_seed: int | None = None,
     n_folds: int = 5,
+    split_file: str | Path | None = None,
     occlude_test: str | None = None,
     without: Sequence[str] = (),
     shuffle_labels: bool = False,
@@ -267,7 +281,7 @@ def evaluate(
     progress: Progress | None = None,
     **settings: Any,
 ) -> EvaluationResult:
-    """Train on some people, test on others, once per split: the only evaluation loop.
+    """Train on some people, test on others, once per split.
 
     Parameters
     ----------
@@ -275,17 +289,23 @@ def evaluate(
     regions : sequence of str, optional
         Streams of the model; None means one for every region the corpus holds, or the face
         for presets that read one picture.
-    protocol : {"holdout", "kfold", "loso"}
-        See `microx.splits.make_splits`, also for `n_folds`.
+    protocol : str
+        One of `microx.splits.PROTOCOLS`, or of the leaky ones; see `microx.splits.make_splits`,
+        also for `n_folds`.
     preset : str
         See `microx.training.fit_split`.
+    seed : int
+        For weights, dropout, order, augmentation and shuffled labels.
+    split_seed : int, optional
+        Who is tested; None means `seed`. Trainings that differ in `seed` alone test the same
+        people.
+    split_file : path, optional
+        Of the protocol ``"list"``: who trains and tests; see `microx.splits.read_parts`.
     occlude_test : str, optional
         Objects put on the faces that are tested, such as ``"mask:0.5"``; see
         `microx.dataset.ClipDataset`. The setting `occlude` is for training and validation.
     without : sequence of str
         Regions that testing takes as missing, for models that can do without them.
-    seed : int
-        For splits, weights, dropout, order, augmentation and shuffled labels.
     shuffle_labels : bool
         A control that must score at chance: the videos' labels are dealt out anew.
     name : str, optional
@@ -315,70 +335,28 @@ def evaluate(
     >>> float((result.y_pred == result.y_true).mean())  # doctest: +SKIP
     0.81
     """
-    import keras
-
-    from microx.dataset import ClipDataset, open_clips
-    from microx.models.streams import list_regions
-    from microx.training import default_regions, fit_split
-
-    start = time.perf_counter()
-    regions = tuple(default_regions(corpus, preset) if regions is None else regions)
-    chosen = FitSettings.of(preset, **settings)
-    corpus, clips = open_clips(corpus, chosen)
-    ClipDataset(  # what cannot be tested is refused before training
+    plan = plan_evaluation(
         corpus,
-        clips,
-        regions=list_regions(regions),
-        occlude=occlude_test,
-        without=without,
-        tell_present=preset == "compact",
+        regions=regions,
+        protocol=protocol,
+        preset=preset,
+        seed=seed,
+        split_seed=split_seed,
+        n_folds=n_folds,
+        split_file=split_file,
+        shuffle_labels=shuffle_labels,
+        **settings,
     )
-    # The control keeps the splits of the true labels, and so the people that are tested.
-    splits = make_splits(clips, protocol, seed=seed, n_folds=n_folds)
-    if shuffle_labels:
-        clips = _shuffled(clips, corpus.classes, seed)
-    tested, histories, fits = [], [], []
-    for fold, split in enumerate(splits):
-        model, history, fit = fit_split(
-            corpus,
-            clips,
-            split,
-            chosen,
-            regions=regions,
-            preset=preset,
-            seed=seed,
-            path=None if out is None else Path(out) / f"fold_{fold}.keras",
-            progress=part_of(
-                progress,
-                fold,
-                len(splits),
-                f"fold {fold + 1} of {len(splits)}, " if len(splits) > 1 else "",
-            ),
-        )
-        test = clips.iloc[split.test]
-        y_prob = predict_clips(
-            model, corpus, test, fit, occlude=occlude_test, without=without, seed=seed
-        )
-        tested.append(test.assign(fold=fold, prob=list(y_prob)))
-        histories.append(history.assign(fold=fold)[list(HISTORY_COLUMNS)])
-        fits.append(fit)
-        del model
-        keras.utils.clear_session()  # or each fold's graph stays in memory
-    facts = _fit_facts(fits) | {
-        "protocol": protocol,
-        "group": clip_groups(clips)[1],
-        "seed": seed,
-        "n_test": [len(split.test) for split in splits],
-        "n_subjects": int(clips["subject"].replace("", np.nan).nunique()),
-        "n_videos": int(clips["video_id"].nunique()),
-        "shuffled_labels": shuffle_labels,
-        "occlude_test": occlude_test,
-        "without": list(without),
-        "corpus": corpus.folder.resolve().name,
-        "seconds": round(time.perf_counter() - start, 2),
-    }
-    name = "+".join(regions) if name is None else name
-    return _result(name, pd.concat(tested), pd.concat(histories, ignore_index=True), facts)
+    name = "+".join(plan.regions) if name is None else name
+    condition = Condition(occlude_test, tuple(without))
+    n_folds = len(plan.splits)
+    folds = []
+    for fold in range(n_folds):
+        words = f"fold {fold + 1} of {n_folds}, " if n_folds > 1 else ""
+        path = None if out is None else Path(out) / f"fold_{fold}.keras"
+        told = part_of(progress, fold, n_folds, words)
+        folds += evaluate_fold(plan, fold, [(name, condition)], path=path, progress=told)
+    return join_folds(folds)
 
 
 def evaluate_model(
@@ -424,8 +402,10 @@ def evaluate_model(
 
     start = time.perf_counter()
     model, fit = load_model(path)
-    corpus, clips = open_clips(corpus, FitSettings(**fit["arguments"]))
-    check_model_fits(fit, corpus, name=str(path), can_do_without=needs_present(model))
+    settings = FitSettings(**fit["arguments"])
+    corpus, clips = open_clips(corpus, settings)
+    tell_present = needs_present(model)
+    check_model_fits(fit, corpus, name=str(path), can_do_without=tell_present)
     seen = clips["subject"].isin(fit["trained_on"]["subjects"])
     seen |= clips["video_id"].isin(fit["trained_on"]["videos"])
     test = clips[~seen]
@@ -446,7 +426,7 @@ def evaluate_model(
             f"left out, because the model was trained on them: {len(names)} {kind}s "
             f"({', '.join(names[:N_NAMED])}{more})"
         )
-    facts = _fit_facts([fit]) | {
+    facts = _list_facts(fit) | {
         "protocol": "stored model",
         "group": clip_groups(test)[1],
         "seed": fit["seed"],
@@ -459,13 +439,17 @@ def evaluate_model(
         "corpus": corpus.folder.resolve().name,
         "warnings": warnings,
     }
-    y_prob = predict_clips(model, corpus, test, fit, occlude=occlude, without=without, seed=seed)
-    test = test.assign(fold=0, prob=list(y_prob))
+    condition = Condition(occlude, tuple(without))
+    dataset = _open_test(
+        corpus, test, fit["regions"], settings, condition, tell_present=tell_present, seed=seed
+    )
+    y_prob = _predict(model, dataset)
     facts["seconds"] = round(time.perf_counter() - start, 2)
     hidden = [f"wearing {occlude}"] if occlude else []
     hidden += [f"without {region}" for region in without]
     name = ", ".join([Path(path).stem, *hidden])
-    result = _result(name, test, pd.DataFrame(columns=list(HISTORY_COLUMNS)), facts)
+    no_history = pd.DataFrame(columns=list(HISTORY_COLUMNS))
+    result = _result(name, test, y_prob, 0, no_history, facts)
     if out is not None:
         write_result(result, out)
     return result
@@ -531,79 +515,63 @@ def check_model_fits(
         )
 
 
-def predict_clips(
-    model: Any,
+def _open_test(
     corpus: Corpus,
     clips: pd.DataFrame,
-    facts: dict[str, Any],
+    regions: Sequence[str],
+    settings: FitSettings,
+    condition: Condition,
     *,
-    occlude: str | None = None,
-    without: Sequence[str] = (),
-    seed: int = 0,
-) -> npt.NDArray[np.float32]:
-    """Probabilities of each clip, in the order of the clips.
-
-    Parameters
-    ----------
-    model : keras.Model
-    corpus : Corpus
-    clips : DataFrame
-        Rows of `Corpus.clips`, at least one.
-    facts : dict
-        The model's, for its ``regions``, ``inputs`` and ``arguments``.
-    occlude, without, seed
-        See `microx.dataset.ClipDataset`.
-
-    Returns
-    -------
-    (n, K) float32
-        Rows sum to 1.
-    """
+    tell_present: bool,
+    seed: int,
+) -> Any:
     from microx.dataset import ClipDataset
-    from microx.models.fusion import needs_present
 
-    dataset = ClipDataset(
+    return ClipDataset(
         corpus,
         clips,
-        regions=facts["regions"],
-        inputs=facts["inputs"],
-        reference=facts["arguments"]["reference"],
+        regions=regions,
+        inputs=settings.inputs,
+        reference=settings.reference,
         batch_size=BATCH_CLIPS,
-        occlude=occlude,
-        tell_present=needs_present(model),
-        without=without,
+        occlude=condition.occlude,
+        augment=condition.augment,
+        tell_present=tell_present,
+        without=condition.without,
         seed=seed,
     )
+
+
+def _predict(model: Any, dataset: Any) -> npt.NDArray[np.float32]:
     return np.asarray(model.predict(dataset, verbose=0), np.float32)
 
 
 def _result(
-    name: str, tested: pd.DataFrame, history: pd.DataFrame, facts: dict[str, Any]
+    name: str,
+    test: pd.DataFrame,
+    y_prob: npt.NDArray[np.float32],
+    fold: int,
+    history: pd.DataFrame,
+    facts: dict[str, Any],
 ) -> EvaluationResult:
     return EvaluationResult(
         name=name,
         regions=tuple(facts["regions"]),
         classes=tuple(facts["classes"]),
-        y_true=tested["label"].to_numpy(np.int64),
-        y_prob=np.stack(list(tested["prob"])),
-        clip_id=tested["clip_id"].to_numpy(str),
-        video_id=tested["video_id"].to_numpy(str),
-        subject=tested["subject"].to_numpy(str),
-        fold=tested["fold"].to_numpy(np.int64),
+        y_true=test["label"].to_numpy(np.int64),
+        y_prob=y_prob,
+        clip_id=test["clip_id"].to_numpy(str),
+        video_id=test["video_id"].to_numpy(str),
+        subject=test["subject"].to_numpy(str),
+        fold=np.full(len(test), fold, np.int64),
         history=history,
         facts=facts,
     )
 
 
-def _fit_facts(fits: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Facts of the fits of one evaluation: what they share, and lists of what each has."""
-    each = (
-        *("n_train", "n_validation", "train_class_counts", "best_epoch", "trained_on"),
-        *("seconds_to_best", "peak_memory_mib"),
-    )
-    shared = {key: value for key, value in fits[0].items() if key not in each}
-    warnings = [sentence for fit in fits for sentence in fit["warnings"]]
-    return shared | {key: [fit[key] for fit in fits] for key in each} | {"warnings": warnings}
+def _list_facts(fit: dict[str, Any]) -> dict[str, Any]:
+    """Facts of one fit, those of its fold as lists of one, as `join_folds` wants them."""
+    return {key: [value] if key in FACTS_OF_FOLDS else value for key, value in fit.items()}
 
 
 def _shuffled(clips: pd.DataFrame, classes: Sequence[str], seed: int) -> pd.DataFrame:

@@ -1,49 +1,37 @@
-"""Experiments are loops over `microx.evaluation.evaluate`; none has a training loop of its own.
+"""The experiments of the papers, and others: which rows each has. `microx.grid` does them.
 
-A run folder::
-
-    RUN/run.json                    what was run: arguments, corpus, row names in order
-    RUN/results.csv                 one line per row, then the majority baseline
-    RUN/rows/<row>/predictions.csv  history.csv  result.json  fold_<k>.keras
+None has a training loop of its own: a row is arguments of `microx.evaluation.evaluate`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-import microx
-from microx import metrics
 from microx.corpus import Corpus
 from microx.errors import InputError
-from microx.evaluation import (
-    EvaluationResult,
-    evaluate,
-    is_finished,
-    majority_baseline,
-    read_result,
-    write_result,
-)
-from microx.files import whole_file
-from microx.progress import Progress, part_of
-from microx.schema import DEFAULT_REGIONS
-from microx.settings import FitSettings
-from microx.splits import make_splits
-
-_RUN, _RESULTS = "run.json", "results.csv"
+from microx.evaluation import Condition
+from microx.grid import Row, Run, run_grid
+from microx.preprocessing.occlusion import OCCLUSIONS
+from microx.progress import Progress
+from microx.schema import CLIP_FRAMES, DEFAULT_REGIONS
 
 # MicroX paper, tables of single regions and of face against regions; our names.
 _PAPER_ROWS: dict[str, tuple[str, ...]] = {region: (region,) for region in DEFAULT_REGIONS} | {
     "regions": tuple(region for region in DEFAULT_REGIONS if region != "face"),
     "regions+face": DEFAULT_REGIONS,
 }
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Parts of the tested videos that wear something, along an occlusion curve (our choice)."""
+
+_WORN_IN_TRAINING = ",".join(f"{kind}:0.2" for kind in OCCLUSIONS)  # the rest is bare (our choice)
+
+SEPARATE_CHECKS = 5
+"""Subsets that are trained by themselves, too: the single regions of the paper, of which there
+are five (our choice)."""
 
 
 def region_sets(kind: str, available: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -90,40 +78,147 @@ def region_sets(kind: str, available: Sequence[str]) -> dict[str, tuple[str, ...
     return dict(_PAPER_ROWS)
 
 
+def list_region_rows(
+    corpus: Corpus, regions: str = "paper", *, shuffle_labels: bool = False
+) -> list[Row]:
+    """A model for each region set; with `shuffle_labels` a last row of labels dealt out anew."""
+    sets = region_sets(regions, corpus.regions)
+    rows = [Row(name, {"regions": list(chosen)}) for name, chosen in sets.items()]
+    if shuffle_labels:
+        last = rows[-1]
+        fit = {**last.fit, "shuffle_labels": True}
+        rows.append(Row(f"{last.name}, labels shuffled", fit))
+    return rows
+
+
+def list_subset_rows(corpus: Corpus) -> list[Row]:
+    """One model that can do without regions, tested with every subset of them.
+
+    The single regions are also trained by themselves, to see what the shared model gives away.
+    """
+    regions = corpus.regions
+    rows = []
+    for name, chosen in sorted(region_sets("full", regions).items(), key=lambda one: -len(one[1])):
+        missing = tuple(region for region in regions if region not in chosen)
+        rows.append(Row(name, {"regions": list(regions)}, Condition(without=missing)))
+    alone = [Row(f"{one}, trained alone", {"regions": [one]}) for one in regions]
+    return rows + alone[:SEPARATE_CHECKS]
+
+
+def list_mask_rows(corpus: Corpus) -> list[Row]:
+    """With and without a mask, in training and in the test."""
+    masked = Condition(occlude="mask")
+    worn = {"occlude": "mask:0.5"}
+    return [
+        Row("trained bare, tested bare"),
+        Row("trained bare, tested with masks", {}, masked),
+        Row("trained with masks, tested bare", worn),
+        Row("trained with masks, tested with masks", worn, masked),
+    ]
+
+
+def list_occlusion_rows(corpus: Corpus) -> list[Row]:
+    """Every kind of object on a growing part of the tested videos, and random erasing.
+
+    Twice: trained on bare faces, and with objects on four faces of five.
+    """
+    rows = []
+    for words, fit in (("bare", {}), ("occluded", {"occlude": _WORN_IN_TRAINING})):
+        rows.append(Row(f"trained {words}, tested bare", fit))
+        for kind, share in itertools.product((*OCCLUSIONS, "erase"), SHARES):
+            worn = f"{kind}:{share:g}"
+            seen = Condition(augment=worn) if kind == "erase" else Condition(occlude=worn)
+            rows.append(Row(f"trained {words}, tested with {worn}", fit, seen))
+    return rows
+
+
+def list_clip_rows(corpus: Corpus) -> list[Row]:
+    """Clips of several lengths, and of one length drawn more densely."""
+    longest = int(corpus.manifest["n_found"].max())
+    lengths = [n for n in (1, 5, CLIP_FRAMES, 16, 24) if n <= longest]
+    rows = [Row(f"{n} frames", {"n_frames": n, "stride": n}) for n in lengths]
+    dense = {"n_frames": CLIP_FRAMES, "stride": CLIP_FRAMES // 2}
+    return [*rows, Row(f"{CLIP_FRAMES} frames, every {CLIP_FRAMES // 2}", dense)]
+
+
+def list_setting_rows(name: str, values: Sequence[str]) -> list[Row]:
+    """One setting at several values."""
+    return [Row(value, {name: value}) for value in values]
+
+
+def list_optimizer_rows(corpus: Corpus) -> list[Row]:
+    """Adam, RMSprop and SGD, each at its own usual rate."""
+    rates = {"adam": 3e-3, "rmsprop": 1e-3, "sgd": 0.1}  # our choice, of compact
+    return [Row(name, {"optimizer": name, "learning_rate": rate}) for name, rate in rates.items()]
+
+
+def list_protocol_rows(corpus: Corpus) -> list[Row]:
+    """The published ways to divide clips beside honest ones; each tests other clips."""
+    return [
+        Row("clips 80/20 (LEAKY)", {"protocol": "clips"}),
+        Row("clips 70/30 (LEAKY)", {"protocol": "naive"}),
+        Row("subjects, holdout", {"protocol": "holdout"}),
+        Row("subjects, 5 folds", {"protocol": "kfold"}),
+    ]
+
+
+def list_inflation_rows(corpus: Corpus) -> list[Row]:
+    """The same model under the leaky and the honest protocol."""
+    return [
+        Row(LEAKY_ROW, {"protocol": "clips"}),
+        Row(HONEST_ROW, {"protocol": "kfold"}),
+    ]
+
+
+def list_network_rows(corpus: Corpus) -> list[Row]:
+    """CNN1, CNN2 and ResNet18, on single pictures."""
+    return list_setting_rows("preset", ("cnn1", "cnn2", "resnet18"))
+
+
+LEAKY_ROW, HONEST_ROW = "by clip (LEAKY)", "by subject"
+
+EXPERIMENTS: dict[str, Callable[[Corpus], list[Row]]] = {
+    "regions": list_region_rows,
+    "subsets": list_subset_rows,
+    "mask": list_mask_rows,
+    "occlusion": list_occlusion_rows,
+    "inputs": lambda corpus: list_setting_rows("inputs", ("rgb", "grey", "difference", "flow")),
+    "clips": list_clip_rows,
+    "optimizers": list_optimizer_rows,
+    "networks": list_network_rows,
+    "protocols": list_protocol_rows,
+    "inflation": list_inflation_rows,
+}
+"""Experiments by name: a corpus to its rows."""
+
+
 def run_ablation(
     corpus: Corpus,
     out: str | Path,
     *,
     regions: str = "paper",
-    protocol: str = "holdout",
-    preset: str = "compact",
-    seed: int = 0,
-    n_folds: int = 5,
     shuffle_labels: bool = False,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> pd.DataFrame:
-    """Evaluate a model on each region set; a run that was cut off goes on with its next row.
+    **arguments: Any,
+) -> Run:
+    """Train and test with each region set.
 
     Parameters
     ----------
     corpus : Corpus
     out : path
-        Run folder, made if missing. Finished rows in it are read, not trained again.
+        Run folder, made if missing. Finished cells in it are read, not trained again.
     regions : {"all", "paper", "full"}
         See `region_sets`.
-    protocol, preset, seed, n_folds, **settings
-        See `microx.evaluation.evaluate`; the same for every row.
     shuffle_labels : bool
         Add a control row: the last region set, its labels dealt out anew among the videos.
         It must score at chance.
-    progress : callable, optional
-        Called with epochs done, epochs in all rows, and a few words.
+    **arguments
+        See `run_experiment`.
 
     Returns
     -------
-    DataFrame
-        `results_table`, also in results.csv. The same seed gives the same table.
+    Run
+        Its ``table`` is also in results.csv. The same seed gives the same table.
 
     Raises
     ------
@@ -132,197 +227,98 @@ def run_ablation(
     SplitError
         If the subjects are too few.
     """
-    from microx.dataset import open_clips
-
-    out = Path(out)
-    chosen_settings = FitSettings.of(preset, **settings)
-    opened, clips = open_clips(corpus, chosen_settings)
-    sets = region_sets(regions, corpus.regions)
-    rows = [(name, chosen, False) for name, chosen in sets.items()]
-    if shuffle_labels:
-        name, chosen, _ = rows[-1]
-        rows.append((f"{name}, labels shuffled", chosen, True))
-    arguments = {
-        "regions": regions,
-        "protocol": protocol,
-        "preset": preset,
-        "seed": seed,
-        "n_folds": n_folds,
-        "shuffle_labels": shuffle_labels,
-    } | {name: value for name, value in settings.items() if value is not None}
-    # Too few people is said before the folder is claimed.
-    make_splits(clips, protocol, seed=seed, n_folds=n_folds)
-    about = {"arguments": arguments, "settings": chosen_settings.as_dict()}
-    _start_run(out, opened, clips, about, {name: list(chosen) for name, chosen, _ in rows})
-    results = []
-    for k, (name, chosen, shuffled) in enumerate(rows):
-        folder = row_folder(out, name)
-        if not is_finished(folder):
-            result = evaluate(
-                corpus,
-                regions=chosen,
-                protocol=protocol,
-                preset=preset,
-                seed=seed,
-                n_folds=n_folds,
-                shuffle_labels=shuffled,
-                name=name,
-                out=folder,
-                progress=part_of(progress, k, len(rows), f"{name}: "),
-                **settings,
-            )
-            write_result(result, folder)
-        results.append(read_result(folder))
-        table = results_table(results)
-        with whole_file(out / _RESULTS) as partial:
-            table.to_csv(partial, index=False)
-    return table
+    rows = list_region_rows(corpus, regions, shuffle_labels=shuffle_labels)
+    own = {"regions": regions, "shuffle_labels": shuffle_labels}
+    return _run(corpus, out, rows, "ablate", own, **arguments)
 
 
-def read_run(
-    folder: str | Path,
-) -> tuple[dict[str, Any], list[EvaluationResult], pd.DataFrame]:
-    """Read a run folder.
+def run_experiment(
+    name: str,
+    corpus: Corpus,
+    out: str | Path,
+    *,
+    protocol: str = "holdout",
+    preset: str = "compact",
+    seed: int = 0,
+    n_seeds: int = 1,
+    n_folds: int = 5,
+    split_file: str | Path | None = None,
+    oracle: bool = False,
+    n_workers: int = 1,
+    dask: str | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Run:
+    """Do one of `EXPERIMENTS`; a run that was cut off goes on.
 
     Parameters
     ----------
-    folder : path
-        What `run_ablation` wrote; an interrupted run gives the rows finished so far.
+    name : str
+    corpus : Corpus
+    out : path
+        Run folder, made if missing.
+    protocol, preset, n_folds, split_file, **settings
+        See `microx.evaluation.evaluate`; the same for every row that does not say otherwise.
+    seed, n_seeds, oracle, n_workers, dask, progress
+        See `microx.grid.run_grid`.
 
     Returns
     -------
-    run : dict
-        run.json: ``rows`` (names in order), ``arguments``, ``corpus``, ``classes`` …
-    results : list of EvaluationResult
-        The finished rows in the order of ``run["rows"]``, without the baseline.
-    table : DataFrame
-        `results_table(results)`, the content of results.csv.
+    Run
 
     Raises
     ------
     InputError
-        If the folder is not a run folder, holds no finished row, or is damaged.
+        If there is no such experiment, or `out` holds another run.
     """
-    folder = Path(folder)
-    run = _read_run_json(folder)
-    finished = [row for row in run["rows"] if is_finished(row_folder(folder, row))]
-    if not finished:
-        raise InputError(
-            f"{folder}: none of the {len(run['rows'])} rows of this run is finished; "
-            f"start `microx ablate` again with the same arguments to go on"
-        )
-    results = [read_result(row_folder(folder, row)) for row in finished]
-    return run, results, results_table(results)
+    if name not in EXPERIMENTS:
+        raise InputError(f"experiment must be one of {', '.join(EXPERIMENTS)}; found '{name}'")
+    return _run(
+        corpus,
+        out,
+        EXPERIMENTS[name](corpus),
+        f"experiment {name}",
+        {},
+        protocol=protocol,
+        preset=preset,
+        seed=seed,
+        n_seeds=n_seeds,
+        n_folds=n_folds,
+        split_file=split_file,
+        oracle=oracle,
+        n_workers=n_workers,
+        dask=dask,
+        progress=progress,
+        **settings,
+    )
 
 
-def results_table(results: Sequence[EvaluationResult]) -> pd.DataFrame:
-    """One line of scores per result, then the majority baseline.
-
-    Parameters
-    ----------
-    results : sequence of EvaluationResult
-        Of one run: same classes, same splits. Empty gives an empty table.
-
-    Returns
-    -------
-    DataFrame
-        Columns name, regions (joined by ``+``), protocol, n_train and n_test (clips; over
-        several folds the mean and the sum), accuracy, uar, uf1, recall_<class> …,
-        video_accuracy, video_uar, video_uf1, n_parameters. No times: the same seed gives
-        the same table.
-    """
-    rows = [_scores(result) for result in results]
-    if results:
-        rows.append(_scores(majority_baseline(results[0])))
-    return pd.DataFrame(rows)
-
-
-def row_folder(run_folder: str | Path, row: str) -> Path:
-    """Folder of a row within a run, its name made safe for every file system.
-
-    Examples
-    --------
-    >>> row_folder("RUN", "regions+face, labels shuffled").as_posix()
-    'RUN/rows/regions+face_labels_shuffled'
-    """
-    return Path(run_folder) / "rows" / re.sub(r"[^A-Za-z0-9+_-]+", "_", row)
-
-
-def _scores(result: EvaluationResult) -> dict[str, Any]:
-    n_classes = len(result.classes)
-    videos = result.by_video()
-    recall = metrics.per_class_recall(result.y_true, result.y_pred, n_classes)
-    n_train = result.facts["n_train"]
-    return {
-        "name": result.name,
-        "regions": "+".join(result.regions),
-        "protocol": result.facts["protocol"],
-        "n_train": round(sum(n_train) / len(n_train)),
-        "n_test": len(result.y_true),
-        "accuracy": metrics.accuracy_score(result.y_true, result.y_pred),
-        "uar": metrics.uar_score(result.y_true, result.y_pred, n_classes),
-        "uf1": metrics.uf1_score(result.y_true, result.y_pred, n_classes),
-        **{f"recall_{name}": value for name, value in zip(result.classes, recall, strict=True)},
-        "video_accuracy": metrics.accuracy_score(videos.y_true, videos.y_pred),
-        "video_uar": metrics.uar_score(videos.y_true, videos.y_pred, n_classes),
-        "video_uf1": metrics.uf1_score(videos.y_true, videos.y_pred, n_classes),
-        "n_parameters": result.facts["n_parameters"],
-    }
-
-
-def _start_run(
-    out: Path,
+def _run(
     corpus: Corpus,
-    clips: pd.DataFrame,
-    about: dict[str, Any],
-    rows: dict[str, list[str]],
-) -> None:
-    """Write run.json, or make sure that the one there says the same."""
-    content = clips[["clip_id", "label", "subject"]].to_csv(index=False)
-    run: dict[str, Any] = {
-        "microx": microx.__version__,
-        "rows": list(rows),
-        "regions": rows,
-        "classes": list(corpus.classes),
-        **about,
-        "corpus": {
-            "recipe_hash": corpus.recipe_hash,
-            "n_videos": int(clips["video_id"].nunique()),
-            "n_clips": len(clips),
-            "clips_hash": hashlib.sha256(content.encode()).hexdigest()[:16],
-        },
+    out: str | Path,
+    rows: Sequence[Row],
+    experiment: str,
+    own: dict[str, Any],
+    *,
+    n_workers: int = 1,
+    dask: str | None = None,
+    progress: Progress | None = None,
+    **arguments: Any,
+) -> Run:
+    """Do rows; what is recorded leaves out who works and what was not said."""
+    given = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in (own | arguments).items()
+        if value is not None
     }
-    if (out / _RUN).exists():
-        before = _read_run_json(out)
-        for part in ("microx", "arguments", "settings", "corpus", "classes", "rows"):
-            _check_same(out, part, before.get(part), run[part])
-        return
-    # What the corpus holds must stay the same; where it lies, which the report reads, may change.
-    run["corpus"] |= {"folder": corpus.folder.name, "path": str(corpus.folder.resolve())}
-    out.mkdir(parents=True, exist_ok=True)
-    with whole_file(out / _RUN) as partial:
-        partial.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-
-
-def _check_same(out: Path, part: str, before: Any, now: Any) -> None:
-    if isinstance(before, dict) and isinstance(now, dict):
-        # Of a corpus, where it lies may change.
-        for key in now if part == "corpus" else before | now:
-            _check_same(out, f"{part} {key}", before.get(key), now.get(key))
-    elif before != now:
-        raise InputError(
-            f"{out}: holds a run with {part} {before}, now {now}; "
-            f"use the same arguments to go on with it, or another folder"
-        )
-
-
-def _read_run_json(folder: Path) -> dict[str, Any]:
-    try:
-        run = json.loads((folder / _RUN).read_text(encoding="utf-8"))
-        return {**run, "rows": list(run["rows"])}
-    except FileNotFoundError:
-        raise InputError(
-            f"{folder}: not a run folder ({_RUN} not found); `microx ablate` makes one"
-        ) from None
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / _RUN}: cannot be read as a run ({error})") from error
+    return run_grid(
+        corpus,
+        out,
+        rows,
+        experiment=experiment,
+        arguments=given,
+        n_workers=n_workers,
+        dask=dask,
+        progress=progress,
+        **arguments,
+    )

@@ -66,7 +66,7 @@ def find_model(path: str | Path) -> tuple[Path, str]:
     Examples
     --------
     >>> find_model("RUN")  # doctest: +SKIP
-    (PosixPath('RUN/rows/regions+face/fold_0.keras'), 'used regions+face/fold_0.keras, …')
+    (PosixPath('RUN/rows/regions+face/seed_0/fold_0/model.keras'), 'used rows/regions+face/…')
     """
     path = Path(path)
     if path.is_file():
@@ -77,37 +77,36 @@ def find_model(path: str | Path) -> tuple[Path, str]:
             f"`microx train` and `microx ablate` write some"
         )
     models = sorted(path.glob("[!.]*.keras"))
-    if not models and (path / "rows").is_dir():
-        models = sorted(_main_row_folder(path).glob("[!.]*.keras"))
-        every = sorted(path.glob("rows/*/[!.]*.keras"))
-    else:
-        every = models
-    if not models:
+    # A run holds a folder for each row, seed and fold; see `microx.grid`.
+    every = models or sorted(path.glob("**/fold_*/model.keras"))
+    if not every:
         raise ModelError(
             f"{path}: expected a .keras file in this folder; found none; "
             f"`microx train` and `microx ablate` write some"
         )
-    first = [model for model in models if model.name == "fold_0.keras"]
-    if len(models) > 1 and not first:
+    if len(every) == 1:
+        return every[0], ""
+    if (path / "rows").is_dir():
+        chosen = _main_model(path)
+    elif models and not (path / "fold_0.keras").is_file():
         names = ", ".join(model.name for model in models)
         raise ModelError(f"{path}: expected one .keras file; found {names}; name one of them")
-    chosen = first[0] if first else models[0]
-    if len(every) == 1:
-        return chosen, ""
+    else:
+        chosen = path / "fold_0.keras" if models else every[0]
     return chosen, f"used {chosen.relative_to(path)}, one of {len(every)} models in {path}"
 
 
-def _main_row_folder(run: Path) -> Path:
-    """Find the row a run is about: of most regions, by its inputs and not by its score."""
+def _main_model(run: Path) -> Path:
+    """Find the model a run is about: of most regions, by its inputs and not by its score."""
     best, most = None, 0
-    for model in sorted(run.glob("rows/*/fold_0.keras")):
+    for model in sorted(run.glob("rows/*/seed_*/fold_0/model.keras")):
         try:
             row: dict[str, Any] = json.loads((model.parent / "result.json").read_text("utf-8"))
             shuffled, n_regions = row["facts"].get("shuffled_labels"), len(row["regions"])
         except (OSError, ValueError, KeyError, AttributeError):
             continue  # a row that was never finished
         if not shuffled and n_regions > most:
-            best, most = model.parent, n_regions
+            best, most = model, n_regions
     if best is None:
         raise ModelError(f"{run}: expected a finished row with a model; found none; run it again")
     return best

@@ -15,10 +15,12 @@ from microx.schema import CLIP_FRAMES
 if TYPE_CHECKING:
     import pandas as pd
 
+    from microx.audit import Leak
     from microx.corpus import Corpus
     from microx.doctor import Finding
-    from microx.evaluation import EvaluationResult
+    from microx.grid import Run
     from microx.labels import Labels
+    from microx.results import EvaluationResult
 
 N_WORST, N_GOOD = 10, 10
 """Videos that are printed one by one: the worst of a corpus; of a check, those without remarks
@@ -144,29 +146,74 @@ def print_videos(table: pd.DataFrame) -> None:
     _print_table(columns, rows, n_texts=2)
 
 
+def print_run(run: Run, corpus: Corpus) -> None:
+    """Write a run's report, print its scores and cautions, and say where all of it lies."""
+    from microx.report import write_report
+
+    page = write_report([run.folder], corpus)
+    print_results(run.table)
+    print_cautions(run.firsts, run.table)
+    say("table", (run.folder / "results.csv").resolve())
+    say("report", page.resolve())
+
+
 def print_results(results: pd.DataFrame) -> None:
-    """Print the scores, a row each, as the report gives them."""
-    titles = {
-        "name": "regions",
-        "n_test": "test clips",
-        "accuracy": "accuracy",
-        "uar": "UAR",
-        "uf1": "UF1",
-        "video_accuracy": "by video",
-    }
-    shown = [name for name in titles if name in results.columns]
+    """Print the scores, a row each, with the interval of the accuracy over subjects."""
+    titles = ("row", "test clips", "accuracy", "95 % of subjects", "UAR", "UF1", "by video")
     rows = [
-        [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
-        for row in results[shown].astype(object).itertuples(index=False)
+        (
+            row["name"],
+            str(row["n_test"]),
+            f"{row['accuracy']:.3f}",
+            f"{row['accuracy_low']:.2f}\u2013{row['accuracy_high']:.2f}",
+            *(f"{row[score]:.3f}" for score in ("uar", "uf1", "video_accuracy")),
+        )
+        for row in results.to_dict("records")
     ]
-    _print_table([titles[name] for name in shown], rows)
+    _print_table(titles, rows)
+
+
+def print_gap(gap: float, low: float, high: float, n_subjects: int) -> None:
+    """Print what a leaky split adds to the accuracy."""
+    verdict = "so the leak is seen" if low > 0 else "so no leak is seen" if high >= 0 else ""
+    console.print(
+        f"the leaky split scores {gap:+.3f} above the honest one (95 % interval "
+        f"{low:+.3f} to {high:+.3f} over {n_subjects} subjects){', ' + verdict if verdict else ''}",
+        soft_wrap=True,
+    )
+
+
+def print_leaks(leaks: Sequence[Leak]) -> None:
+    """Print what stands on both sides of a split, or that nothing was found."""
+    for leak in leaks:
+        console.print(f"LEAK: {escape(str(leak))}", soft_wrap=True)
+    console.print(f"leaks: {len(leaks) or 'none found'}")
+
+
+def print_reproduction(run: Run) -> None:
+    """Print a paper's numbers beside ours: under its own protocol and under an honest one."""
+    from microx.reproduction import reproduction_table
+
+    table = reproduction_table(run)
+    titles = ("table", "row", "metric", "published", "ours, LEAKY", "ours, honest", "95 %")
+    rows = [
+        (
+            *(str(row[column]) for column in ("table", "row", "metric")),
+            *(_number(row[column]) for column in ("published", "leaky", "honest")),
+            f"{_number(row['honest_low'])}\u2013{_number(row['honest_high'])}",
+        )
+        for row in table.to_dict("records")
+    ]
+    _print_table(titles, rows, n_texts=3)
 
 
 def print_cautions(results: Sequence[EvaluationResult], table: pd.DataFrame) -> None:
     """Print what a reader must know before quoting the scores; the report says it, too."""
     from microx.cautions import find_cautions
+    from microx.results import GUESSES
 
-    for caution in find_cautions(results, float(table["accuracy"].iloc[-1])):
+    majority = table.loc[table["name"] == GUESSES[0], "accuracy"]
+    for caution in find_cautions(results, float(majority.iloc[0])):
         warn(caution)
 
 
@@ -277,6 +324,10 @@ def _scan_cells(video: dict[Any, Any], faces: bool) -> list[str]:
         cells.append(video["faces"])
     unusable = [f"CANNOT BE USED: {video['problem']}"] if video["problem"] else []
     return [*cells, "; ".join(unusable + video["remarks"])]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value == value else ""
 
 
 def _duration(seconds: float) -> str:

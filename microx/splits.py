@@ -2,6 +2,7 @@
 
 A split is three arrays of row numbers into the clips frame. Where no subject is known, the
 video takes the subject's place; the result then says nothing about new people, and says so.
+The two protocols of `LEAKY` do share subjects; they are there to show what that is worth.
 """
 
 from __future__ import annotations
@@ -9,16 +10,37 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.model_selection import GroupShuffleSplit, LeaveOneGroupOut, StratifiedGroupKFold
+from sklearn.model_selection import (
+    GroupShuffleSplit,
+    LeaveOneGroupOut,
+    StratifiedGroupKFold,
+    train_test_split,
+)
 
+from microx.corpus import FACE_MARK
 from microx.errors import SplitError
 
-PROTOCOLS = ("holdout", "kfold", "loso")
+PROTOCOLS = ("holdout", "kfold", "loso", "loco", "list")
+"""Ways to divide clips whose parts share no subject."""
 
+LEAKY = ("clips", "naive")
+"""Ways that put clips of one video and one person on both sides, as published: the MicroX paper's
+released code, a fifth of the shuffled clips tested, and the apex papers' naive 70/30."""
+
+_TEST_FRACTIONS = {"holdout": 0.25, "clips": 0.2, "naive": 0.3}  # the first is our choice
+
+_PARTS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "dev", "publictest"),
+    "test": ("test", "testing", "privatetest"),
+}
+
+_N_NAMED = 5  # names that a message holds at most (our choice)
 _N_DRAWS = 25  # shuffles tried for one whose classes are balanced as in the whole (our choice)
 
 Rows = npt.NDArray[np.int64]
@@ -95,25 +117,36 @@ def make_splits(
     *,
     seed: int = 0,
     n_folds: int = 5,
-    test_fraction: float = 0.25,
+    test_fraction: float | None = None,
     validation_fraction: float = 0.2,
+    parts: pd.DataFrame | None = None,
 ) -> list[Split]:
     """Divide clips so that no subject stands in two of train, validation and test.
 
     Parameters
     ----------
     clips : DataFrame
-        `Corpus.clips`: columns subject, video_id, label.
-    protocol : {"holdout", "kfold", "loso"}
-        One division; `n_folds` divisions that test each clip once, their classes balanced
-        (scikit-learn's StratifiedGroupKFold); or as many as there are subjects.
+        `Corpus.clips`: columns subject, video_id, label; corpus for ``"loco"``. Two people of
+        one name are taken for one, in whatever corpora they stand.
+    protocol : str
+        ``"holdout"``: one division. ``"kfold"``: `n_folds` divisions that test each clip once,
+        their classes balanced (scikit-learn's StratifiedGroupKFold). ``"loso"``: as many as
+        there are subjects, ``"loco"``: as there are corpora. ``"list"``: those of `parts`.
+
+        Of `LEAKY`: ``"clips"`` tests a fifth of the shuffled clips and ``"naive"`` three tenths,
+        whomever they show; the rest is divided for validation in the same way.
     seed : int
     n_folds : int
         For ``"kfold"``, at least 2.
-    test_fraction : float
-        Share of the *subjects* that test a holdout, in (0, 1).
+    test_fraction : float, optional
+        Share of the *subjects* that test a holdout, in (0, 1), without it 0.25; with a protocol
+        of `LEAKY` share of the clips, without it the protocol's own.
     validation_fraction : float
-        Share of the remaining subjects that choose the epoch, in (0, 1).
+        Share of the remaining subjects that choose the epoch, in (0, 1); of `LEAKY` of the
+        remaining clips.
+    parts : DataFrame, optional
+        For ``"list"``: see `read_parts`. A fold without a validation part takes it from the
+        subjects that train.
 
     Returns
     -------
@@ -122,11 +155,14 @@ def make_splits(
     Raises
     ------
     SplitError
-        If the subjects are too few, naming how many are needed and found.
+        If the subjects are too few, naming how many are needed and found, or if a list puts one
+        subject or video into two parts.
 
     Notes
     -----
-    Of 25 shuffles the one is taken whose parts have class shares closest to the whole's.
+    Of 25 shuffles the one is taken whose parts have class shares closest to the whole's. The
+    released code of the MicroX paper calls ``train_test_split(test_size=.2, shuffle=True,
+    random_state=0)`` over the clips, and .2 of the training rows validate.
 
     Examples
     --------
@@ -137,35 +173,104 @@ def make_splits(
     >>> len(split.train), len(split.validation), len(split.test)
     (4, 2, 2)
     """
-    if protocol not in PROTOCOLS:
-        raise SplitError(f"protocol must be one of {', '.join(PROTOCOLS)}; found '{protocol}'")
+    if protocol not in (*PROTOCOLS, *LEAKY):
+        raise SplitError(
+            f"protocol must be one of {', '.join(PROTOCOLS)} or, leaky on purpose, "
+            f"{', '.join(LEAKY)}; found '{protocol}'"
+        )
+    if (protocol == "list") != (parts is not None):
+        raise SplitError("protocol list and a list of parts belong together; found only one")
+    if test_fraction is None:
+        test_fraction = _TEST_FRACTIONS.get(protocol, 0.0)
+    if protocol in LEAKY:
+        return [_shuffle_clips(len(clips), protocol, test_fraction, validation_fraction, seed)]
     groups, kind = clip_groups(clips)
-    _check_enough(groups, kind, protocol, n_folds)
     labels = clips["label"].to_numpy(np.int64)
-    everything = np.arange(len(clips))
-    if protocol == "holdout":
-        tests = [("holdout", _take(everything, groups, labels, test_fraction, seed))]
-    elif protocol == "kfold":
-        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-        with warnings.catch_warnings():  # of rare classes `split_warnings` tells, by name
-            warnings.simplefilter("ignore", UserWarning)
-            parts = [test for _, test in folds.split(everything, labels, groups)]
-        tests = [(f"fold {k} of {n_folds}", test) for k, test in enumerate(parts, start=1)]
+    if parts is not None:
+        divisions = _list_rows(clips, parts)
     else:
-        parts = [test for _, test in LeaveOneGroupOut().split(everything, labels, groups)]
-        tests = [(f"subject {groups[test[0]]}", test) for test in parts]
+        _check_enough(clips, groups, kind, protocol, n_folds)
+        tests = _list_tests(clips, protocol, n_folds, test_fraction, seed)
+        everything, nobody = np.arange(len(clips)), np.empty(0, np.int64)
+        divisions = [(name, np.setdiff1d(everything, test), nobody, test) for name, test in tests]
     splits = []
-    for name, test in tests:
-        rest = np.setdiff1d(everything, test)
-        if len(np.unique(groups[rest])) < 2:
-            raise SplitError(
-                f"{name}: testing on {len(np.unique(groups[test]))} {kind}s leaves fewer than 2 "
-                f"for training and validation; use more folds, a smaller test part or more {kind}s"
-            )
-        validation = _take(rest, groups, labels, validation_fraction, seed)
-        splits.append(Split(name, np.setdiff1d(rest, validation), validation, test))
+    for name, train, validation, test in divisions:
+        if not len(validation):
+            _check_rest(name, kind, groups[train], groups[test])
+            validation = _take(train, groups, labels, validation_fraction, seed)
+            train = np.setdiff1d(train, validation)
+        splits.append(Split(name, train, validation, test))
         check_disjoint(clips, splits[-1])
     return splits
+
+
+def read_parts(
+    path: str | Path, manifest: pd.DataFrame, clips: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Read a list of who trains and who tests, of ours or of others, for ``protocol="list"``.
+
+    Parameters
+    ----------
+    path : path
+        A CSV that names clips or videos in its column clip_id, video_id or path, and says in
+        ``part`` (or FER2013's ``Usage``) train, validation or test, in any case; FER2013's
+        Training, PublicTest and PrivateTest are these three. With a column ``fold`` instead,
+        each fold is tested once on the others; a single fold is tested on all else in the
+        corpus. With both, each fold has parts of its own. split.csv of ``microx train`` and
+        predictions.csv of a run are such files.
+    manifest : DataFrame
+        `microx.corpus.Corpus.manifest`. A name that several faces of a video share means all
+        of them.
+    clips : DataFrame, optional
+        Where given, and where the file names only clips of these, the parts are of clips; else
+        they are of whole videos.
+
+    Returns
+    -------
+    parts : DataFrame
+        Columns clip_id (for parts of clips), video_id, fold and part, all str; a clip or video
+        once for each fold and part.
+    notes : list of str
+        One sentence each for videos of the file that the corpus lacks, and the other way round;
+        empty where the two agree.
+
+    Raises
+    ------
+    SplitError
+        If the file cannot be read as such a list, or names nothing that the corpus holds.
+
+    Examples
+    --------
+    >>> parts, notes = read_parts("split.csv", corpus.manifest)  # doctest: +SKIP
+    """
+    path = Path(path)
+    table = _read_list(path)
+    videos = manifest.loc[manifest["status"] == "done", ["video_id", "path"]]
+    if clips is not None and "clip_id" in table and table["clip_id"].isin(clips["clip_id"]).all():
+        known = clips[["clip_id", "video_id"]].assign(name=clips["clip_id"])
+        table = table.assign(name=table["clip_id"])
+    else:
+        table, known = _name_videos(path, table, videos)
+    named = table[["name", "fold", "part"]].merge(known.drop_duplicates(), on="name", how="left")
+    lost = named.loc[named["video_id"].isna(), "name"].unique()
+    named = named.dropna(subset="video_id")
+    if named.empty:
+        raise SplitError(
+            f"{path}: expected clips or videos of the corpus, such as "
+            f"{_some(videos['video_id'], 1)}; found only {_some(lost)}"
+        )
+    columns = [name for name in ("clip_id", "video_id") if name in known]
+    units = known[columns].drop_duplicates()
+    parts = named[[*columns, "fold", "part"]].drop_duplicates(ignore_index=True)
+    if (parts["part"] == "").all():
+        parts = _add_training(parts, units)
+    unused = units.loc[~units["video_id"].isin(parts["video_id"]), "video_id"].unique()
+    notes = []
+    if len(lost):
+        notes.append(f"{path.name}: {len(lost)} names are not in the corpus: {_some(lost)}")
+    if len(unused):
+        notes.append(f"{path.name}: {len(unused)} videos are in no part: {_some(unused)}")
+    return parts, notes
 
 
 def check_disjoint(clips: pd.DataFrame, split: Split) -> None:
@@ -191,7 +296,8 @@ def check_disjoint(clips: pd.DataFrame, split: Split) -> None:
             if shared:
                 raise SplitError(
                     f"split '{split.name}': {kind} {', '.join(shared[:5])} stands in both {one} "
-                    f"and {other} ({len(shared)} in all); the scores would not be honest"
+                    f"and {other} ({len(shared)} in all); the scores would not be honest; give "
+                    "each to one part, and two people of one name different names"
                 )
 
 
@@ -219,12 +325,22 @@ def split_warnings(clips: pd.DataFrame, split: Split, classes: Sequence[str]) ->
     return sentences
 
 
-def _check_enough(groups: npt.NDArray[np.str_], kind: str, protocol: str, n_folds: int) -> None:
+def _check_enough(
+    clips: pd.DataFrame, groups: npt.NDArray[np.str_], kind: str, protocol: str, n_folds: int
+) -> None:
     if protocol == "loso" and kind == "video":
         raise SplitError(
             "loso leaves one subject out, but not every video has a subject; "
             "fill in the subject column of the labels, or use kfold"
         )
+    if protocol == "loco":
+        corpora = sorted(set(clips["corpus"].astype(str)))
+        if len(corpora) < 2 or "" in corpora:
+            raise SplitError(
+                "loco leaves one corpus out and needs at least 2, named for every video; found "
+                f"{_some([name or '(none)' for name in corpora]) or 'no clips'}; "
+                "fill in the corpus column of the labels"
+            )
     needed = max(3, n_folds) if protocol == "kfold" else 3
     if protocol == "kfold" and n_folds < 2:
         raise SplitError(f"kfold needs at least 2 folds; found {n_folds}")
@@ -240,6 +356,126 @@ def _check_enough(groups: npt.NDArray[np.str_], kind: str, protocol: str, n_fold
             f"{protocol} needs at least {needed} {kind}s, so that training, validation and test "
             f"share none; found {n_groups} with usable clips; {advice}"
         )
+
+
+def _check_rest(
+    name: str, kind: str, train: npt.NDArray[np.str_], test: npt.NDArray[np.str_]
+) -> None:
+    if len(np.unique(train)) < 2:
+        raise SplitError(
+            f"{name}: testing on {len(np.unique(test))} {kind}s leaves fewer than 2 "
+            f"for training and validation; use more folds, a smaller test part or more {kind}s"
+        )
+
+
+def _list_tests(
+    clips: pd.DataFrame, protocol: str, n_folds: int, test_fraction: float, seed: int
+) -> list[tuple[str, Rows]]:
+    """Name each fold and give the rows it tests."""
+    groups, kind = clip_groups(clips)
+    labels = clips["label"].to_numpy(np.int64)
+    everything = np.arange(len(clips))
+    if protocol == "holdout":
+        return [("holdout", _take(everything, groups, labels, test_fraction, seed))]
+    if protocol == "kfold":
+        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():  # of rare classes `split_warnings` tells, by name
+            warnings.simplefilter("ignore", UserWarning)
+            tests = [test for _, test in folds.split(everything, labels, groups)]
+        return [(f"fold {k} of {n_folds}", test) for k, test in enumerate(tests, start=1)]
+    kind, names = (
+        ("corpus", clips["corpus"].to_numpy(str)) if protocol == "loco" else (kind, groups)
+    )
+    tests = [test for _, test in LeaveOneGroupOut().split(everything, labels, names)]
+    return [(f"{kind} {names[test[0]]}", test) for test in tests]
+
+
+def _shuffle_clips(
+    n_clips: int, protocol: str, test_fraction: float, validation_fraction: float, seed: int
+) -> Split:
+    if n_clips < 3:
+        raise SplitError(f"{protocol} needs at least 3 clips; found {n_clips}; add videos")
+    rest, test = train_test_split(np.arange(n_clips), test_size=test_fraction, random_state=seed)
+    train, validation = train_test_split(rest, test_size=validation_fraction, random_state=seed)
+    return Split(protocol, np.sort(train), np.sort(validation), np.sort(test))
+
+
+def _list_rows(clips: pd.DataFrame, parts: pd.DataFrame) -> list[tuple[str, Rows, Rows, Rows]]:
+    """Name each fold of a list and give the rows of its train, validation and test."""
+    unit = "clip_id" if "clip_id" in parts else "video_id"
+    divisions = []
+    for name, fold in parts.groupby("fold", sort=False):
+        train, validation, test = (
+            np.flatnonzero(clips[unit].isin(fold.loc[fold["part"] == part, unit]))
+            for part in _PARTS
+        )
+        divisions.append((str(name), train, validation, test))
+    return divisions
+
+
+def _read_list(path: Path) -> pd.DataFrame:
+    """Read a list of parts: its columns of names, fold and part, "" where it has only folds."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        found = " ".join(str(error).split())
+        raise SplitError(f"{path}: expected a CSV of parts or folds; found {found}") from None
+    table.columns = table.columns.str.strip().str.casefold()
+    table = table.rename(columns={} if "part" in table else {"usage": "part"})
+    if table.empty or not {"part", "fold"} & set(table):
+        raise SplitError(
+            f"{path}: expected rows with a column part (train, validation, test) or fold; found "
+            f"{len(table)} rows and the columns {', '.join(map(str, table))}"
+        )
+    if "part" in table:
+        spelled = {spelling: part for part, all_ in _PARTS.items() for spelling in all_}
+        part = table["part"].str.strip().str.casefold().map(spelled)
+        if part.isna().any():
+            raise SplitError(
+                f"{path}: part must be train, validation or test; found "
+                f"{_some(table.loc[part.isna(), 'part'].replace('', '(nothing)').unique())}"
+            )
+        table["part"] = part
+    if "fold" in table and (table["fold"].str.strip() == "").any():
+        raise SplitError(f"{path}: expected a fold in every row; found an empty one; fill it in")
+    fold = "fold " + table["fold"].str.strip() if "fold" in table else "list"
+    return table.assign(fold=fold, part=table.get("part", ""))
+
+
+def _name_videos(
+    path: Path, table: pd.DataFrame, videos: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give each row the name of its video, and the corpus's videos by such names."""
+    by_id = videos[["video_id"]].assign(name=videos["video_id"])
+    known = pd.concat([by_id, by_id.assign(name=by_id["name"].str.partition(FACE_MARK)[0])])
+    if "video_id" in table:
+        return table.assign(name=table["video_id"]), known
+    if "path" in table:
+        return table.assign(name=table["path"]), videos.assign(name=videos["path"])
+    if "clip_id" in table:
+        return table.assign(name=table["clip_id"].str.rpartition(":")[0]), known
+    raise SplitError(
+        f"{path}: expected a column clip_id, video_id or path; found {', '.join(map(str, table))}"
+    )
+
+
+def _add_training(tests: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+    """Let each fold train on the others, or a single one on all that it does not name."""
+    unit = units.columns[0]
+    several = tests["fold"].nunique() > 1
+    folds = []
+    for name, test in tests.groupby("fold", sort=False):
+        rest = tests.loc[tests["fold"] != name, units.columns].drop_duplicates()
+        if not several:
+            rest = units[~units[unit].isin(test[unit])]
+        folds += [rest.assign(fold=name, part="train"), test.assign(part="test")]
+    return pd.concat(folds, ignore_index=True)
+
+
+def _some(names: Iterable[str], n: int = _N_NAMED) -> str:
+    """Write the first of many names."""
+    names = [str(name) for name in names]
+    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n > 1 else "")
 
 
 def _take(

@@ -29,6 +29,7 @@ from microx.actors.expressions import (
     draw_time_course,
     limit_to_regions,
 )
+from microx.actors.habits import draw_habits
 from microx.errors import InputError
 from microx.files import whole_file
 from microx.preprocessing.landmarks import Landmarks, write_openface_csv
@@ -81,6 +82,7 @@ def draw_take(
     intensity: str = "macro",
     moving_regions: Collection[str] | None = None,
     mask: bool = False,
+    habits: bool = False,
     noise: float = 2.0,
 ) -> Take:
     """Draw one subject showing one emotion once.
@@ -94,7 +96,8 @@ def draw_take(
     seed
         Head movement, blinks, noise, time course and strength are drawn from it. Takes of one
         subject that differ only in `emotion`, `moving_regions` or `mask` have the same head
-        movement, blinks and noise, and so differ only in what the emotion moves.
+        movement, blinks and noise, and so differ only in what the emotion moves (and with
+        `habits` in looks).
     n_frames
         Frames at 30 fps, at least 16; `TAKE_FRAMES` of the intensity where None.
     intensity
@@ -103,6 +106,9 @@ def draw_take(
         Names of regions that may carry the emotion; None and "face" let all of it move.
     mask
         Put a mask over nose and mouth, one of its own for each subject.
+    habits
+        Film the subject with the looks that go with this emotion for this subject alone; see
+        `microx.actors.habits`.
     noise
         Standard deviation of the sensor noise in grey levels.
 
@@ -128,8 +134,10 @@ def draw_take(
         raise InputError(f"a take needs at least 16 frames; received n_frames={n_frames}")
     limit_to_regions({}, moving_regions)
     plan = _plan_take(identity_seed, emotion, seed, n_frames, intensity, moving_regions)
-    actor = load_actor(identity_seed)
-    worn = draw_occluder("mask", identity_seed) if mask else None
+    habit = draw_habits(identity_seed)[emotion] if habits else None
+    actor = load_actor(identity_seed, habit.lamp if habit else None)
+    worn = [] if habit is None or habit.worn is None else [habit.worn]
+    worn += [draw_occluder("mask", identity_seed)] if mask else []
     frames = np.empty((n_frames, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
     xy = np.empty((n_frames, 68, 2), np.float32)
     for t in range(n_frames):
@@ -137,8 +145,8 @@ def draw_take(
         frame, xy[t] = actor.draw(
             state, pose=plan.poses[t], blink=float(plan.blinks[t]), gaze=plan.gazes[t]
         )
-        if worn is not None:
-            frame = worn.apply(frame, xy[t])
+        for thing in worn:
+            frame = thing.apply(frame, xy[t])
         frames[t] = _add_noise(plan.rng, frame, noise)
     landmarks = Landmarks(
         xy=xy,
@@ -237,6 +245,7 @@ def draw_corpus(
     intensity: str = "macro",
     moving_regions: Collection[str] | None = None,
     mask: bool = False,
+    habits: bool = False,
     n_workers: int = 1,
     progress: Progress | None = None,
 ) -> Path:
@@ -262,6 +271,9 @@ def draw_corpus(
         Names of regions that may carry the emotion; None lets all of the face move.
     mask
         Put a mask over nose and mouth, one of its own for each subject.
+    habits
+        Give each subject looks that go with its emotions and with nobody else's (see
+        `microx.actors.habits`): they tell the emotion of people who are known already.
     n_workers
         Processes to draw in (`joblib.Parallel`).
     progress
@@ -300,6 +312,7 @@ def draw_corpus(
         "intensity": intensity,
         "moving_regions": None if moving_regions is None else sorted(set(moving_regions)),
         "mask": mask,
+        "habits": habits,
     }
     folder = Path(out)
     _claim_folder(folder, arguments)
@@ -332,6 +345,7 @@ def _claim_folder(folder: Path, arguments: dict[str, object]) -> None:
             before = json.loads(note.read_text(encoding="utf-8"))
         except ValueError:
             raise InputError(f"{note} is not JSON; delete the folder or choose another") from None
+        before = {"habits": False} | before  # folders begun before there were any
         for name, value in arguments.items():
             if before.get(name) != value:
                 raise InputError(
@@ -375,6 +389,7 @@ def _write_take(
             intensity=intensity,
             moving_regions=regions,
             mask=arguments["mask"],
+            habits=arguments["habits"],
         )
         write_openface_csv(points, drawn.landmarks)
         _write_video(video, drawn.frames)

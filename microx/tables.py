@@ -1,195 +1,363 @@
-"""A run's numbers as rows of text, ready for a page: scores, recalls, splits and the ledger.
+"""A run's scores as rows of text, ready for a page, a Markdown file or LaTeX.
 
-Nothing is scored here: `microx.experiments.results_table` has done it.
+Nothing is scored here: `microx.scores` and `microx.metrics` have done it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from microx.cautions import NONE, is_shuffled, main_row, percent
-from microx.corpus import Corpus
-from microx.evaluation import EvaluationResult
+from microx.cautions import NONE, is_leaky, is_shuffled, main_row, percent
+from microx.class_tables import next_emotion_table, per_class_scores, two_by_two
+from microx.grid import Run
+from microx.results import EvaluationResult
+from microx.scores import SCORES, compare_rows, measure_gap
+from microx.uncertainty import holm
+
+MORE_SCORES = {
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "macro_precision": "macro precision",
+    "top2": "right among the first two",
+    "ece": "calibration error",
+}
+"""Columns of `microx.scores.results_table` that a page folds away, and what it calls them."""
+
+ALONE = ", trained alone"
+"""What the names of rows end with whose region was trained by itself."""
 
 
-def clips_of_run(corpus: Corpus, main: EvaluationResult) -> pd.DataFrame:
-    """Index the corpus's clips as the run did, with those that lack a face."""
-    arguments = main.facts.get("arguments", {})
-    if arguments.get("frames", "all") != "all":
-        return corpus.key_clips(arguments["frames"])
-    given = {name: arguments[name] for name in ("stride", "tail") if name in arguments}
-    if "n_frames" in main.facts:
-        given["length"] = main.facts["n_frames"]
-    return corpus.clips(**given, incomplete=True)
+Pair = tuple[Sequence[EvaluationResult], Sequence[EvaluationResult]]
+"""A row and what it is compared with, a result a seed each."""
 
 
-def ledger(corpus: Corpus, every: pd.DataFrame) -> dict[str, Any]:
-    """Account for every video, frame and clip of the corpus."""
-    manifest = corpus.manifest
-    done = manifest[manifest["status"] == "done"]
-    skipped = manifest[manifest["status"] != "done"]
-    reasons = [
-        {"reason": str(reason), "n": len(rows), "videos": listed(rows["path"].map(str).tolist(), 5)}
-        for reason, rows in skipped.groupby("reason", dropna=False)
-    ]
-    clips = every[every["n_found"] == every["length"]]
-    without = done[~done["video_id"].isin(clips["video_id"])]
-    return {
-        "n_videos": len(manifest),
-        "n_done": len(done),
-        "reasons": reasons,
-        "n_frames": int(done["n_frames"].sum()),
-        "n_found": int(done["n_found"].sum()),
-        "n_clips": len(clips),
-        "n_incomplete": len(every) - len(clips),
-        "length": int(every["length"].iloc[0]) if len(every) else 0,
-        "without_clip": listed(without["path"].map(str).tolist(), 5),
-        "n_without_clip": len(without),
-    }
-
-
-def clip_counts(main: EvaluationResult, clips: pd.DataFrame | None) -> dict[str, Any]:
-    """Count clips by subject and emotion: all of the corpus, else those tested."""
-    if clips is None:
-        named = np.array(main.classes)[main.y_true]
-        clips = pd.DataFrame({"subject": main.subject, "emotion": named})
-        what = "tested clips"
-    else:
-        what = "clips"
-    tested = set(main.subject.tolist())
-    counts = pd.crosstab(clips["subject"], clips["emotion"]).reindex(
-        columns=list(main.classes), fill_value=0
-    )
-    rows = [
-        {
-            "subject": subject or "(not named)",
-            "tested": subject in tested,
-            "counts": [int(value) for value in row],
-            "total": int(row.sum()),
-        }
-        for subject, row in zip(counts.index.map(str), counts.to_numpy(), strict=True)
-    ]
-    totals = [int(value) for value in counts.to_numpy().sum(axis=0)]
-    return {"what": what, "rows": rows, "totals": totals, "total": sum(totals)}
-
-
-def fold_rows(main: EvaluationResult) -> list[dict[str, Any]]:
-    """Count what each split trained, validated and tested, and name whom."""
-    facts = main.facts
-    rows = []
-    for fold in range(len(facts["n_train"])):
-        tested = main.fold == fold
-        known = (_of_fold(facts.get("trained_on"), fold) or {}).get("subjects", [])
-        rows.append(
-            {
-                "fold": fold,
-                "n_train": facts["n_train"][fold],
-                "n_validation": _of_fold(facts.get("n_validation"), fold),
-                "n_test": int(tested.sum()),
-                "known": listed(known, 12),
-                "test": listed(sorted(set(main.subject[tested].tolist()) - {""})),
-                "best_epoch": _of_fold(facts.get("best_epoch"), fold),
-            }
-        )
-    return rows
-
-
-def score_rows(results: Sequence[EvaluationResult], table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give the table of scores as text, the baselines last."""
-    n_classes = len(results[0].classes)
-    n_videos = len(results[0].by_video().y_true)
-    rows = []
-    for index, (_, row) in enumerate(table.iterrows()):
-        result = results[index] if index < len(results) else None
-        regions = str(row["regions"])
-        rows.append(
-            {
-                "name": row["name"],
-                "regions": "" if regions == row["name"] else regions.replace("+", " + "),
-                "kind": "baseline" if result is None else "shuffled" if is_shuffled(result) else "",
-                "n_train": f"{row['n_train']:,}",
-                "n_test": f"{row['n_test']:,}",
-                "clips": [percent(row[s], row["n_test"]) for s in ("accuracy", "uar", "uf1")],
-                "videos": [
-                    percent(row[f"video_{s}"], n_videos) for s in ("accuracy", "uar", "uf1")
-                ],
-                "n_parameters": f"{row['n_parameters']:,}" if row["n_parameters"] else NONE,
-            }
-        )
-    chance = percent(1 / n_classes)
-    rows.append(
-        {
-            "name": f"chance (1 of {n_classes})",
-            "regions": "",
-            "kind": "baseline",
-            "n_train": NONE,
-            "n_test": f"{len(results[0].y_true):,}",
-            "clips": [chance, chance, NONE],
-            "videos": [chance, chance, NONE],
-            "n_parameters": NONE,
-        }
-    )
-    return rows
-
-
-def recall_rows(results: Sequence[EvaluationResult], table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give the recall of every emotion by every row, as text and as a share for shading."""
-    classes, main = results[0].classes, main_row(results)
-    support = np.bincount(main.y_true, minlength=len(classes))
-    return [
-        {
-            "name": row["name"],
-            "cells": [
-                {
-                    "text": percent(row[f"recall_{name}"], int(n)),
-                    "share": 0.0 if np.isnan(row[f"recall_{name}"]) else row[f"recall_{name}"],
-                }
-                for name, n in zip(classes, support, strict=True)
-            ],
-        }
-        for _, row in table.iterrows()
-    ]
-
-
-def fact_rows(main: EvaluationResult, corpus: str) -> list[tuple[str, str]]:
-    """Name what somebody else needs to get the same numbers."""
-    facts = main.facts
-    versions = facts.get("versions", {})
-    rows = [
-        ("seed", facts.get("seed")),
-        ("corpus", corpus),
-        ("recipe hash", facts.get("recipe_hash")),
-        *((f"recipe: {name}", value) for name, value in (facts.get("recipe") or {}).items()),
-        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("model preset", facts.get("preset")),
-        ("parameters", f"{facts['n_parameters']:,}" if "n_parameters" in facts else None),
-        *((f"setting: {name}", value) for name, value in facts.get("arguments", {}).items()),
-        ("seconds to the best epoch", facts.get("seconds_to_best")),
-        ("peak memory in MiB", facts.get("peak_memory_mib")),
-    ]
-    return [(name, _plain(value)) for name, value in rows if value not in (None, "", {})]
-
-
-def listed(names: Sequence[str], most: int = 40) -> str:
-    """Join names by commas, the first `most` of them and how many more there are.
+def points(share: float) -> str:
+    r"""Write a difference of two shares in percentage points, with its sign.
 
     Examples
     --------
-    >>> listed(["S01", "S02", "S03"], 2)
-    'S01, S02 and 1 more'
+    >>> points(0.124), points(-0.05), points(float("nan"))
+    ('+12', '\u22125', '\u2013')
     """
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    if math.isnan(share):
+        return NONE
+    rounded = round(100 * share)
+    return "0" if rounded == 0 else f"{rounded:+d}".replace("-", "\u2212")
 
 
-def _of_fold(values: Any, fold: int) -> Any:
-    """Give a fold's own entry of a fact that is one a fold, where the run recorded it."""
-    return values[fold] if isinstance(values, list) and fold < len(values) else None
+def small_number(p: float) -> str:
+    """Write a p-value with three decimals.
+
+    Examples
+    --------
+    >>> small_number(0.03125), small_number(0.0002)
+    ('0.031', '< 0.001')
+    """
+    if math.isnan(p):
+        return NONE
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def score_rows(run: Run) -> list[dict[str, Any]]:
+    """Give the table of scores as text, those who guess last.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``note`` (its regions), ``kind`` (``""``, ``"shuffled"`` or ``"guess"``),
+        ``leaky``, ``main``; ``clips``, a cell for each of `SCORES` with ``text``, ``interval`` and
+        ``spread`` over seeds; ``videos`` and ``more``, texts.
+    """
+    main = main_row(run.rows)
+    rows = []
+    for _, row in run.table.iterrows():
+        results = run.rows.get(str(row["name"]))
+        first = results[0] if results else None
+        n_videos = len((first or run.rows[main][0]).by_video().y_true)
+        rows.append(
+            {
+                "name": row["name"],
+                "note": "" if first is None else _note(first),
+                "kind": "guess" if first is None else "shuffled" if is_shuffled(first) else "",
+                "leaky": first is not None and is_leaky(first),
+                "main": row["name"] == main,
+                "n_train": f"{row['n_train']:,}",
+                "n_test": f"{row['n_test']:,}",
+                "clips": [_cell(row, score) for score in SCORES],
+                "videos": [percent(row[f"video_{score}"], n_videos) for score in SCORES],
+                "more": [percent(row[score], row["n_test"]) for score in MORE_SCORES],
+                "n_parameters": f"{row['n_parameters']:,}" if row["n_parameters"] else NONE,
+            }
+        )
+    return rows
+
+
+def _note(result: EvaluationResult) -> str:
+    """The regions that a row sees, where its name does not say them."""
+    seen = [name for name in result.regions if name not in result.facts.get("without", ())]
+    return "" if "+".join(seen) == result.name else " + ".join(seen)
+
+
+def _cell(row: pd.Series, score: str) -> dict[str, str]:
+    n = int(row["n_test"])
+    low, high, spread = (float(row[f"{score}_{end}"]) for end in ("low", "high", "sd"))
+    return {
+        "text": percent(row[score], n),
+        "interval": interval_in_words(low, high, n),
+        "spread": "" if math.isnan(spread) else f"± {100 * spread:.1f}",
+    }
+
+
+def interval_in_words(low: float, high: float, n: int = 0) -> str:
+    r"""Write an interval of shares in per cent; ``""`` where there is none.
+
+    Examples
+    --------
+    >>> interval_in_words(0.52, 0.71)
+    '52\u201371'
+    """
+    if math.isnan(low) or math.isnan(high):
+        return ""
+    ends = [percent(end, n).removesuffix("\xa0%") for end in (low, high)]
+    return NONE.join(ends)
+
+
+def recall_rows(run: Run) -> list[dict[str, Any]]:
+    """Give the recall of every emotion by every row, as text and as a share for shading."""
+    main = main_row(run.rows)
+    classes = run.rows[main][0].classes
+    rows = []
+    for _, row in run.table.iterrows():
+        results = run.rows.get(str(row["name"]), run.rows[main])
+        support = np.bincount(results[0].y_true, minlength=len(classes))
+        cells = [
+            {
+                "text": percent(row[f"recall_{name}"], int(n)),
+                "share": 0.0 if np.isnan(row[f"recall_{name}"]) else row[f"recall_{name}"],
+            }
+            for name, n in zip(classes, support, strict=True)
+        ]
+        name = str(row["name"])
+        leaky = name in run.rows and is_leaky(results[0])
+        rows.append({"name": name, "cells": cells, "leaky": leaky, "main": name == main})
+    return rows
+
+
+def comparison_rows(pairs: Mapping[str, Pair]) -> list[dict[str, Any]]:
+    """Tell rows apart by subject: difference, interval and test, or why there is none.
+
+    Parameters
+    ----------
+    pairs : mapping of str to (results, reference)
+        What a line is called, to a row and what it is compared with, each a result a seed; of one
+        run or of two.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``leaky``; ``difference`` and ``interval`` in points of accuracy; ``p``,
+        ``p_holm`` (Holm, over all the pairs) and ``smallest``; ``why_not``, where some of these
+        are missing.
+    """
+    tests = [_test(*pair) for pair in pairs.values()]
+    corrected = holm([np.nan if test is None else test["p"] for test in tests])
+    lines = []
+    for (name, pair), test, p_holm in zip(pairs.items(), tests, corrected, strict=True):
+        line = {"name": name, "leaky": any(is_leaky(results[0]) for results in pair)}
+        told = _untested(*pair) if test is None else _tested(test, p_holm)
+        lines.append(line | told)
+    return lines
+
+
+def _test(
+    results: Sequence[EvaluationResult], reference: Sequence[EvaluationResult]
+) -> dict[str, Any] | None:
+    """Test two rows, if they are of the same emotions, clips and number of seeds."""
+    if results[0].classes != reference[0].classes:
+        return None
+    found = compare_rows({"row": results, "reference": reference}, "reference")
+    return None if found.empty else dict(found.iloc[0])
+
+
+def _tested(test: Mapping[str, Any], p_holm: float) -> dict[str, Any]:
+    return {
+        "difference": points(test["difference"]),
+        "interval": _interval_of_points(test["low"], test["high"]),
+        "p": small_number(test["p"]),
+        "p_holm": small_number(p_holm),
+        "smallest": points(test["smallest"]).removeprefix("+"),
+        "why_not": "",
+    }
+
+
+def _untested(
+    results: Sequence[EvaluationResult], reference: Sequence[EvaluationResult]
+) -> dict[str, Any]:
+    nothing = dict.fromkeys(("difference", "p", "p_holm", "smallest"), NONE) | {"interval": ""}
+    if results[0].classes != reference[0].classes:
+        return nothing | {"why_not": "other emotions: no comparison"}
+    gap, low, high, n_shared = measure_gap(results, reference)
+    if n_shared < 2:
+        people = "nobody" if n_shared == 0 else "one person only"
+        return nothing | {"why_not": f"both tested {people}: no comparison"}
+    alike = np.array_equal(np.sort(results[0].clip_id), np.sort(reference[0].clip_id))
+    what = "another number of seeds" if alike else "other clips"
+    return nothing | {
+        "difference": points(gap),
+        "interval": _interval_of_points(low, high),
+        "why_not": f"{what}; an interval over the {n_shared} people that both tested, no test",
+    }
+
+
+def _interval_of_points(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"{points(low)} to {points(high)}"
+
+
+def note_on_tests(main: Sequence[EvaluationResult]) -> str:
+    """Say what the fewest people can show: no p is below 2 / 2**S; ``""`` from six on."""
+    n_subjects = len(np.unique(main[0].group))
+    if n_subjects >= 6:
+        return ""
+    whom = main[0].facts.get("group", "subject")
+    return (
+        f"With {n_subjects} {whom}{'' if n_subjects == 1 else 's'} no p can fall below "
+        f"{min(2 / 2**n_subjects, 1):.2g}: this test set cannot show any difference."
+    )
+
+
+def oracle_rows(run: Run) -> list[dict[str, Any]]:
+    """Tell by how much choosing the epoch on the test clips would have raised each row.
+
+    Only the gap is given, never what the oracle scored: that is no result.
+    """
+    rows = []
+    for name, oracles in run.oracles.items():
+        if name in run.rows:
+            gap, low, high, _ = measure_gap(oracles, run.rows[name])
+            leaky = is_leaky(run.rows[name][0])
+            interval = _interval_of_points(low, high)
+            rows.append({"name": name, "gap": points(gap), "interval": interval, "leaky": leaky})
+    return rows
+
+
+def alone_rows(run: Run) -> list[dict[str, Any]]:
+    """Set regions that were trained by themselves beside the shared model that sees only them.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``shared`` and ``alone`` as text; empty where the run has no such pair.
+    """
+    accuracy = run.table.set_index("name")["accuracy"]
+    rows = []
+    for name in run.rows:
+        region = name.removesuffix(ALONE)
+        if region != name and region in run.rows:
+            texts = {"shared": percent(accuracy[region]), "alone": percent(accuracy[name])}
+            rows.append({"name": region, **texts})
+    return rows
+
+
+def emotion_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
+    """Give each emotion against all others: counts, precision, recall and F1, all seeds pooled."""
+    y_true, y_prob = pooled(results)
+    y_pred, classes = np.argmax(y_prob, axis=1), results[0].classes
+    counts = two_by_two(y_true, y_pred, classes)
+    scores = per_class_scores(y_true, y_pred, classes)
+    return [
+        {
+            "name": name,
+            "counts": [f"{n:,}" for n in counts.loc[name, ["TP", "FP", "FN", "TN"]]],
+            "scores": [percent(value) for value in scores.loc[name, ["precision", "recall", "f1"]]],
+        }
+        for name in classes
+    ]
+
+
+def next_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
+    """Give what was second most likely where an emotion was named, in shares, all seeds pooled."""
+    _, y_prob = pooled(results)
+    table = next_emotion_table(np.argmax(y_prob, axis=1), y_prob, results[0].classes)
+    return [
+        {
+            "name": name,
+            "cells": [
+                {"text": percent(share), "share": 0.0 if math.isnan(share) else share}
+                for share in row
+            ],
+        }
+        for name, row in zip(table.index, table.to_numpy(float), strict=True)
+    ]
+
+
+def number_table(run: Run) -> pd.DataFrame:
+    """Give `microx.scores.results_table` with what each line is, for a CSV file."""
+    kinds = {row["name"]: row["kind"] or "result" for row in score_rows(run)}
+    leaky = {name: is_leaky(results[0]) for name, results in run.rows.items()}
+    table = run.table.copy()
+    table.insert(1, "kind", table["name"].map(kinds))
+    table.insert(2, "leaky", [leaky.get(name, False) for name in table["name"]])
+    return table
+
+
+def pooled(results: Sequence[EvaluationResult]) -> tuple[Any, Any]:
+    """Put the answers of all seeds together: y_true (R n,) and y_prob (R n, K)."""
+    y_true = np.concatenate([result.y_true for result in results])
+    return y_true, np.concatenate([result.y_prob for result in results])
+
+
+def shown_table(run: Run) -> pd.DataFrame:
+    """Give the table of scores as text for Markdown and LaTeX; intervals in brackets."""
+    rows = []
+    for row in score_rows(run):
+        cells = {
+            score: " ".join(
+                part
+                for part in (
+                    cell["text"],
+                    cell["spread"],
+                    f"[{cell['interval']}]" if cell["interval"] else "",
+                )
+                if part
+            )
+            for score, cell in zip(("accuracy", "UAR", "UF1"), row["clips"], strict=True)
+        }
+        by_video = dict(zip(("acc.", "UAR", "UF1"), row["videos"], strict=True))
+        rows.append(
+            {"row": marked(row["name"], row["leaky"]), **cells}
+            | {f"{score} by video": text for score, text in by_video.items()}
+            | {"clips tested": row["n_test"]}
+        )
+    return pd.DataFrame(rows)
+
+
+def shown_comparison(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Give `comparison_rows` as text for Markdown and LaTeX."""
+    return pd.DataFrame(
+        [
+            {
+                "row": marked(line["name"], line["leaky"]),
+                "points of accuracy": line["difference"],
+                "95 % interval": line["interval"] or NONE,
+                "p": line["p"],
+                "p (Holm)": line["p_holm"],
+                "smallest visible": line["smallest"],
+                "remark": line["why_not"],
+            }
+            for line in lines
+        ]
+    )
+
+
+def marked(name: str, leaky: bool) -> str:
+    """Name a row so that a leak shows without colour, too."""
+    return f"{name} (LEAKY)" if leaky and "LEAKY" not in name else name

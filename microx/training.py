@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def fit_model(
     *,
     seed: int = 0,
     keep: Callable[[], None] | None = None,
+    after_epoch: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Train a model; the weights of the epoch with the lowest validation loss stay.
@@ -71,6 +73,8 @@ def fit_model(
         For Keras's global generators.
     keep : callable, optional
         Called whenever the model is the best so far, to store it should training be cut off.
+    after_epoch : callable, optional
+        Called after each epoch.
     progress : callable, optional
         Called with epochs done, epochs in all, and a few words.
 
@@ -114,6 +118,9 @@ def fit_model(
     ]
     if keep is not None:
         callbacks.append(_Keeper(watched, keep))
+    if after_epoch is not None:
+        call = after_epoch
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: call()))
     if settings.schedule == "plateau":
         callbacks.append(
             keras.callbacks.ReduceLROnPlateau(
@@ -162,6 +169,7 @@ def fit_split(
     seed: int = 0,
     start: str | Path | None = None,
     path: str | Path | None = None,
+    after_epoch: Callable[[keras.Model], None] | None = None,
     progress: Progress | None = None,
 ) -> tuple[keras.Model, pd.DataFrame, dict[str, Any]]:
     """Build a model and train it on one split; the test part is not looked at.
@@ -186,6 +194,8 @@ def fit_split(
     path : path, optional
         ``.keras`` file for the model and its facts. While training goes on, the best model so
         far lies beside it as ``.<name>.best.keras``.
+    after_epoch : callable, optional
+        Called with the model after each epoch.
     progress : callable, optional
         As for `fit_model`.
 
@@ -234,6 +244,7 @@ def fit_split(
             settings,
             seed=seed,
             keep=checkpoint.write,
+            after_epoch=None if after_epoch is None else partial(after_epoch, model),
             progress=progress,
         )  # fmt: skip
     best = int(history["val_loss"].argmin())

@@ -25,22 +25,22 @@ DASK_TIMEOUT_S = 10
 IDLE_S = 10
 """That a worker without work stays, be it because this process was killed (our choice)."""
 
-KILLED = "its process was killed while it was preprocessed, perhaps for want of memory"
+KILLED = "its process was killed, perhaps for want of memory"
 
 _CHATTY = ("distributed", "distributed.client", "distributed.comm", "tornado.application")
 
 Outcome = tuple[str, dict[str, Any]]
-"""A video's id and what became of it."""
+"""A job's key and what became of it."""
 
 Outcomes = Generator[Outcome]
 
 
 class Job(Protocol):
-    """Something to do with one video; it can be sent to another process."""
+    """Something to do, such as one video; it can be sent to another process."""
 
     @property
-    def video_id(self) -> str:
-        """Whose job it is."""
+    def key(self) -> str:
+        """Which job it is."""
 
     def run(self) -> Outcome:
         """Do it."""
@@ -55,7 +55,7 @@ def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:
     Parameters
     ----------
     jobs : sequence of Job
-        Of different video ids.
+        Of different keys.
     n_workers : int
         Processes; 1 for none but this one, -1 for one per core.
 
@@ -65,7 +65,7 @@ def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:
         What each job's `run` returns, in the order in which they end. A job that kills its
         process is done once more, alone, and then given up by its `give_up`.
     """
-    waiting = {job.video_id: job for job in jobs}
+    waiting = {job.key: job for job in jobs}
     while waiting:
         try:
             # One by one and two ahead: so the jobs at work are always among the first waiting.
@@ -86,8 +86,8 @@ def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:
                     yield outcome
         except BrokenProcessPool:
             n_suspects = 3 * joblib.effective_n_jobs(n_workers)
-            for video_id in list(waiting)[:n_suspects]:
-                yield _run_alone(waiting.pop(video_id))
+            for key in list(waiting)[:n_suspects]:
+                yield _run_alone(waiting.pop(key))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 # Left to right: a module imports only from modules to its left.
 FLOW = (
-    *("schema", "errors", "files", "progress", "pages"),
+    *("schema", "errors", "files", "progress", "pages", "backend"),
     *("preprocessing.video", "preprocessing.warping", "preprocessing.landmarks"),
     "preprocessing.faces",
     *("preprocessing.shots", "preprocessing.openface", "preprocessing.follower"),
@@ -28,18 +28,21 @@ FLOW = (
     *("models.multistream", "models.hog", "models.baselines"),
     "labels",
     *("actors.expressions", "actors.canvas", "actors.looks", "actors.costume"),
-    *("actors.portrait", "actors.features", "actors.actor", "synthetic"),
+    *("actors.portrait", "actors.features", "actors.habits", "actors.actor", "synthetic"),
     *("crops", "corpus", "workers", "building", "ledger", "scan"),
     *("augmentation", "settings", "dataset", "splits", "modelfiles", "training"),
-    *("metrics", "evaluation", "experiments"),
+    *("metrics", "uncertainty", "shapley", "results", "evaluation", "scores", "grid", "experiments"),
+    *("audit", "published", "reproduction"),
     *("cautions", "tables", "figures", "sheets", "inspection", "report", "predict", "export"),
-    *("doctor", "printing", "cli", "__main__"),
+    *("explain", "maps"),
+    *("doctor", "printing", "commands.options", "commands.corpora", "commands.models"),
+    *("commands.evidence", "cli", "__main__"),
 )
 
 
 def _sources() -> dict[str, Path]:
     found = {path.stem: path for path in (ROOT / "microx").glob("*.py")}
-    for room in ("preprocessing", "models", "actors"):
+    for room in ("preprocessing", "models", "actors", "commands"):
         found |= {f"{room}.{path.stem}": path for path in (ROOT / "microx" / room).glob("*.py")}
     return {name: path for name, path in found.items() if not name.endswith("__init__")}
 

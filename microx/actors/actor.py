@@ -13,7 +13,7 @@ the right of the picture, y down, and 1 is the outer-eye distance of the mean fa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -28,6 +28,8 @@ Array = np.ndarray
 
 FRAME_SIZE = CANVAS // 2
 """Height and width of a drawn frame in pixels; our choice."""
+
+_LAMP_CONTRAST = 0.8  # at least, of a single lamp; our choice
 
 _GRID_STEP = 8  # canvas pixels between two points of a displacement field
 _GRID = CANVAS // _GRID_STEP + 1
@@ -434,16 +436,24 @@ def _displace(points: Array, field: Array, matrix: Array) -> Array:
 
 
 @lru_cache(maxsize=4)
-def load_actor(seed: int) -> Actor:
+def load_actor(seed: int, lamp: tuple[float, float, float] | None = None) -> Actor:
     """The actor of an identity seed, painted at most once while four others are not asked for.
 
     Parameters
     ----------
     seed
         Identity seed.
+    lamp
+        Direction towards a lamp in place of the actor's usual light, unit vector as
+        `microx.actors.looks.Look.light`; None for the usual light.
 
     Returns
     -------
     Actor
     """
-    return Actor(draw_identity(seed))
+    identity = draw_identity(seed)
+    if lamp is not None:
+        contrast = max(identity.look.contrast, _LAMP_CONTRAST)
+        look = replace(identity.look, light=lamp, contrast=contrast)
+        identity = replace(identity, look=look)
+    return Actor(identity)

@@ -70,7 +70,7 @@ def _hair_outlines(look: Look, shape: Array) -> tuple[Array, Array]:
     shape = shape
     top, sides = top * look.hair_volume, sides * look.hair_volume
     line = line + look.hairline
-    part = 0.22 if look.light[0] > 0 else -0.22
+    part = look.part
     half = 0.5 * float(shape[16, 0] - shape[0, 0]) * 1.02
     angle = np.linspace(np.pi, 0, 25)
     lift = np.sin(angle)
@@ -114,7 +114,7 @@ def _strands(
     n = int(np.clip(len(rows) / 22, 200, 2600))
     pick = rng.integers(0, len(rows), n)
     place: Array = np.stack([columns[pick], rows[pick]], axis=-1).astype(np.float32)
-    part = to_canvas(np.array([0.22 if look.light[0] > 0 else -0.22, -1.02]))
+    part = to_canvas(np.array([look.part, -1.02]))
     twist = curl * 1.6 * grain(rng, (CANVAS, CANVAS), 7)
     path: list[Array] = [place]
     for _ in range(length):

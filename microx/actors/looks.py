@@ -76,6 +76,8 @@ class Look:
         Colour of the key light, -1 (cool) to 1 (warm).
     contrast
         Key light against fill, 0 to 1.
+    part
+        Where the hair is parted, x in face units.
     """
 
     skin: tuple[float, float, float]
@@ -95,6 +97,7 @@ class Look:
     light: tuple[float, float, float]
     warmth: float
     contrast: float
+    part: float
 
 
 def draw_look(rng: np.random.Generator) -> Look:
@@ -140,6 +143,7 @@ def draw_look(rng: np.random.Generator) -> Look:
         light=_triple(light),
         warmth=float(rng.uniform(-0.6, 1.0)),
         contrast=float(rng.uniform(0.35, 0.8)),
+        part=0.22 if light[0] > 0 else -0.22,
     )
 
 

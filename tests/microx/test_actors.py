@@ -19,6 +19,7 @@ from microx.actors.expressions import (
     draw_time_course,
     limit_to_regions,
 )
+from microx.actors.habits import LAMPS, PAINTERS, draw_habits
 from microx.errors import InputError
 from microx.schema import EMOTIONS, REGIONS
 
@@ -169,3 +170,50 @@ def test_blinks_are_rare_and_whole():
     closing = np.concatenate([draw_blinks(np.random.default_rng(s), 45) for s in range(60)])
     assert closing.max() == 1
     assert 0.02 < (closing > 0).mean() < 0.12
+
+
+def test_habits_are_dealt_out_once_each_and_to_everyone_anew():
+    kinds = [*LAMPS, *PAINTERS]
+    drawn = [draw_habits(seed) for seed in range(100)]
+    names = [[habits[emotion].name for emotion in EMOTIONS] for habits in drawn]
+    assert all(sorted(row) == sorted(kinds) for row in names)
+    assert names[4] == [habit.name for habit in draw_habits(4).values()]
+    # Of people never seen a look says nothing: each kind goes with each emotion as often.
+    counts = np.array([[row.count(kind) for kind in kinds] for row in zip(*names, strict=True)])
+    expected = len(drawn) / len(kinds)
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert chi_square < 58.6  # the 99th percentile, of 36 degrees of freedom
+
+
+def test_equal_seeds_paint_equal_habits():
+    for emotion, habit in draw_habits(7).items():
+        again = draw_habits(7)[emotion]
+        assert (again.name, again.lamp) == (habit.name, habit.lamp)
+        assert (habit.worn is None) == (habit.lamp is not None)
+        if habit.worn is not None:
+            np.testing.assert_array_equal(again.worn.painting.rgba, habit.worn.painting.rgba)
+
+
+def test_a_lamp_lights_its_side_of_the_same_face():
+    usual = load_actor(5)
+    frames = {}
+    for x in (-0.8, 0.8):
+        lit = load_actor(5, (x, 0.0, 0.6))
+        np.testing.assert_array_equal(lit.identity.shape, usual.identity.shape)
+        frames[x], xy = lit.draw(REST)
+    cheeks = [slice(int(xy[a, 0]), int(xy[b, 0])) for a, b in ((3, 48), (54, 13))]
+    rows = slice(int(xy[30, 1]), int(xy[51, 1]))
+    for x, frame in frames.items():
+        left, right = (frame[rows, columns].mean() for columns in cheeks)
+        assert (right - left) * np.sign(x) > 20
+
+
+def test_dlib_finds_faces_with_habits():
+    actor = load_actor(5)
+    for emotion, habit in draw_habits(5).items():
+        frame, xy = load_actor(5, habit.lamp).draw(_act(actor.identity, emotion))
+        frame = frame if habit.worn is None else habit.worn.apply(frame, xy)
+        found = _dlib_points(frame)
+        assert found is not None, habit.name
+        error = np.linalg.norm(found - xy, axis=1).mean() / np.linalg.norm(xy[45] - xy[36])
+        assert error < 0.12, habit.name  # frames of glasses draw the brows to them

@@ -6,96 +6,17 @@ import pandas as pd
 import pytest
 
 from microx.corpus import load_corpus
-from microx.errors import InputError, ModelError, SplitError
+from microx.errors import ModelError, SplitError
 from microx.evaluation import (
-    EvaluationResult,
+    ORACLE,
+    Condition,
     evaluate,
+    evaluate_fold,
     evaluate_model,
-    majority_baseline,
-    read_result,
-    write_result,
+    plan_evaluation,
 )
 from microx.modelfiles import load_model
-
-
-def _result(y_true=(0, 1, 1, 2), y_prob=None, video_id=("v", "w", "w", "x"), **changes):
-    n_clips = len(y_true)
-    y_prob = np.eye(3)[np.array(y_true, int)] if y_prob is None else y_prob
-    result = EvaluationResult(
-        name="mouth",
-        regions=("mouth",),
-        classes=("neutral", "sad", "NA"),
-        y_true=np.array(y_true, np.int64),
-        y_prob=np.asarray(y_prob, np.float32).reshape(n_clips, 3),
-        clip_id=np.array([f"c{k}" for k in range(n_clips)], str),
-        video_id=np.array(video_id, str),
-        subject=np.array(["", "NA", "NA", "007"][:n_clips], str),
-        fold=np.zeros(n_clips, np.int64),
-        history=pd.DataFrame({"fold": [0], "epoch": [1], "loss": [0.1]}),
-        facts={"train_class_counts": [[2, 5, 5]], "n_train": [12]},
-    )
-    return replace(result, **changes)
-
-
-def test_stored_result_comes_back_to_the_last_bit(tmp_path):
-    rng = np.random.default_rng(0)
-    result = _result(y_prob=rng.dirichlet(np.ones(3), 4))
-    write_result(result, tmp_path / "row")
-    again = read_result(tmp_path / "row")
-    for field in ("y_true", "y_prob", "clip_id", "video_id", "subject", "fold"):
-        np.testing.assert_array_equal(getattr(again, field), getattr(result, field))
-    assert (again.name, again.regions, again.classes) == ("mouth", ("mouth",), result.classes)
-    assert again.facts == result.facts
-    pd.testing.assert_frame_equal(again.history, result.history)
-    table = pd.read_csv(tmp_path / "row" / "predictions.csv", keep_default_na=False)
-    assert list(table["y_true"]) == ["neutral", "sad", "sad", "NA"]
-    assert list(table)[-3:] == ["p_neutral", "p_sad", "p_NA"]
-
-
-def test_unfinished_or_damaged_result_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no finished result here"):
-        read_result(tmp_path)
-    write_result(_result(), tmp_path)
-    (tmp_path / "predictions.csv").write_text("clip_id\nc0\n")
-    with pytest.raises(InputError, match="the stored result is damaged"):
-        read_result(tmp_path)
-
-
-def test_video_takes_the_mean_of_its_clips():
-    y_prob = [[1, 0, 0], [0.6, 0.4, 0], [0.1, 0.9, 0], [0, 0, 1]]
-    result = _result(y_prob=y_prob)
-    np.testing.assert_array_equal(result.y_pred, [0, 0, 1, 2])
-    videos = result.by_video()
-    assert list(videos.video_id) == ["v", "w", "x"]
-    assert list(videos.subject) == ["", "NA", "007"]
-    np.testing.assert_array_equal(videos.y_true, [0, 1, 2])
-    np.testing.assert_allclose(videos.y_prob[1], [0.35, 0.65, 0], atol=1e-6)
-    np.testing.assert_array_equal(videos.y_pred, [0, 1, 2])
-    assert len(_result((), np.zeros((0, 3)), ()).by_video().y_true) == 0
-
-
-def test_majority_baseline_names_the_first_most_frequent_training_class():
-    baseline = majority_baseline(_result())
-    assert (baseline.name, baseline.regions) == ("majority class", ())
-    np.testing.assert_array_equal(baseline.y_pred, [1, 1, 1, 1])
-    facts = {"train_class_counts": [[2, 5, 5], [7, 0, 0]]}
-    folds = replace(_result(), fold=np.array([0, 1, 1, 0]), facts=facts)
-    np.testing.assert_array_equal(majority_baseline(folds).y_pred, [1, 0, 0, 1])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"subject": np.array(["a"])}, r"subject must have shape \(4,\).*found \(1,\)"),
-        ({"y_prob": np.ones((4, 2)) / 2}, r"y_prob must have shape \(4, 3\)"),
-        ({"y_prob": np.full((4, 3), np.nan)}, "must sum to 1"),
-        ({"y_true": np.array([0, 1, 2, 3])}, r"y_true must lie in 0 … 2"),
-    ],
-)
-def test_result_checks_itself(changes, message):
-    with pytest.raises(InputError, match=message):
-        replace(_result(), **changes)
-
+from microx.results import guess, read_result
 
 QUICK = {"n_frames": 2, "stride": 10}
 
@@ -236,7 +157,7 @@ def test_stored_model_is_scored_on_people_it_never_saw(evaluated, small_corpus, 
         in again.facts["warnings"][0]
     )
     np.testing.assert_array_equal(read_result(tmp_path).y_prob, again.y_prob)
-    assert len(majority_baseline(again).y_true) == own.sum()
+    assert len(guess(again, "majority class").y_true) == own.sum()
 
 
 def test_stored_model_is_scored_on_covered_faces(evaluated, write_corpus, upright_landmarks):
@@ -315,6 +236,56 @@ def test_a_control_of_onset_and_apex_keeps_both_classes(small_corpus):
     assert (dealt["label"] != clips["label"]).any()
 
 
-def test_a_video_of_two_classes_is_two_rows():
-    result = _result(y_true=(0, 1, 1, 1), video_id=("a", "a", "b", "b"))
-    assert result.by_video().y_true.tolist() == [0, 1, 1]
+def test_an_oracle_is_told_apart_and_changes_nothing(small_corpus, evaluated):
+    plan = plan_evaluation(
+        small_corpus, regions=("mouth",), protocol="kfold", n_folds=2, epochs=2, **QUICK
+    )
+    honest, oracle = evaluate_fold(plan, 0, [("mouth", Condition())], oracle=True)
+    usual = evaluated[0]
+    np.testing.assert_array_equal(honest.y_prob, usual.y_prob[usual.fold == 0])
+    assert oracle.name == f"mouth, {ORACLE}"
+    assert oracle.facts["oracle"]
+    assert "oracle" not in honest.facts
+    right = [(one.y_pred == one.y_true).mean() for one in (oracle, honest)]
+    assert right[0] >= right[1]
+    assert oracle.facts["best_epoch"][0] in (1, 2)
+
+
+def test_one_training_is_tested_in_several_conditions(small_corpus):
+    plan = plan_evaluation(small_corpus, epochs=1, **QUICK)
+    conditions = [
+        ("whole", Condition()),
+        ("without the mouth", Condition(without=("mouth",))),
+        ("erased", Condition(augment="erase:1")),
+    ]
+    whole, without, erased = evaluate_fold(plan, 0, conditions)
+    alone = evaluate(small_corpus, epochs=1, without=("mouth",), **QUICK)
+    np.testing.assert_array_equal(without.y_prob, alone.y_prob)
+    assert np.abs(whole.y_prob - erased.y_prob).max() > 1e-4
+    assert [one.facts["augment_test"] for one in (whole, erased)] == ["", "erase:1"]
+
+
+def test_trainings_of_other_seeds_test_the_same_people(small_corpus):
+    one, other = (plan_evaluation(small_corpus, seed=seed, split_seed=0) for seed in (0, 5))
+    np.testing.assert_array_equal(one.splits[0].test, other.splits[0].test)
+    assert (other.facts["seed"], other.facts["split_seed"]) == (5, 0)
+
+
+def test_a_leaky_protocol_says_so(small_corpus):
+    plan = plan_evaluation(small_corpus, protocol="clips")
+    assert plan.facts["leaky"]
+    assert plan.facts["group"] == "clip"
+    assert not plan_evaluation(small_corpus, protocol="kfold").facts["leaky"]
+
+
+def test_a_list_of_others_decides_who_is_tested(small_corpus, tmp_path):
+    videos = small_corpus.manifest[["video_id", "subject"]]
+    parts = videos.assign(part=videos["subject"].map(lambda s: "Test" if s == "s3" else "train"))
+    parts.iloc[:-3].to_csv(tmp_path / "list.csv", index=False)
+    result = evaluate(
+        small_corpus, regions=("mouth",), protocol="list", split_file=tmp_path / "list.csv",
+        epochs=1, **QUICK,
+    )  # fmt: skip
+    assert set(result.subject) == {"s3"}
+    assert result.facts["split_file"] == "list.csv"
+    assert any("3 videos are in no part" in line for line in result.facts["warnings"])

@@ -1,26 +1,19 @@
-import json
-
 import numpy as np
-import pandas as pd
 import pytest
 
-from microx.errors import InputError, SplitError
-from microx.experiments import read_run, region_sets, row_folder, run_ablation
+from microx.commands.options import Experiment
+from microx.errors import InputError
+from microx.experiments import (
+    EXPERIMENTS,
+    list_occlusion_rows,
+    list_region_rows,
+    list_subset_rows,
+    region_sets,
+    run_ablation,
+    run_experiment,
+)
 from microx.schema import DEFAULT_REGIONS
-
-ARGUMENTS = {"regions": "full", "epochs": 1, "n_frames": 2, "stride": 10, "augment": None}
-
-
-@pytest.fixture(scope="module")
-def run(mouths, tmp_path_factory):
-    """The mouth and its shuffled control, one epoch each."""
-    folder = tmp_path_factory.mktemp("run") / "RUN"
-    steps = []
-    table = run_ablation(
-        mouths, folder, shuffle_labels=True, progress=lambda *step: steps.append(step),
-        **ARGUMENTS,
-    )  # fmt: skip
-    return folder, table, steps
+from microx.scores import region_values
 
 
 def test_region_sets_of_the_paper():
@@ -50,105 +43,47 @@ def test_other_region_sets():
         region_sets("most", DEFAULT_REGIONS)
 
 
-def test_table_has_a_row_per_region_set_and_the_baseline(run):
-    folder, table, _ = run
-    names = ["mouth", "mouth, labels shuffled", "majority class"]
-    assert list(table["name"]) == names
-    assert list(table) == [
-        *("name", "regions", "protocol", "n_train", "n_test", "accuracy", "uar", "uf1"),
-        *("recall_neutral", "recall_happy", "recall_sad"),
-        *("video_accuracy", "video_uar", "video_uf1", "n_parameters"),
+def test_the_command_line_knows_every_experiment():
+    assert {one.value for one in Experiment} == set(EXPERIMENTS) - {"inflation"}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_rows_of_an_experiment_differ(name, small_corpus, write_corpus):
+    corpus = write_corpus(regions=DEFAULT_REGIONS) if name == "regions" else small_corpus
+    rows = EXPERIMENTS[name](corpus)
+    assert len(rows) > 1
+    assert len({row.name for row in rows}) == len(rows)
+
+
+def test_a_control_repeats_the_last_row(mouths):
+    rows = list_region_rows(mouths, "full", shuffle_labels=True)
+    assert [row.name for row in rows] == ["mouth", "mouth, labels shuffled"]
+    assert rows[1].fit == {"regions": ["mouth"], "shuffle_labels": True}
+
+
+def test_subsets_share_one_training_and_each_region_has_its_own(small_corpus):
+    rows = list_subset_rows(small_corpus)
+    assert [row.name for row in rows] == [
+        *("mouth+face", "mouth", "face", "mouth, trained alone", "face, trained alone")
     ]
-    baseline = table.iloc[-1]
-    assert baseline["accuracy"] == baseline["uar"] == pytest.approx(1 / 3)
-    assert sorted(baseline[["recall_neutral", "recall_happy", "recall_sad"]]) == [0, 0, 1]
-    assert (table["n_test"] == 6).all()
-    stored = pd.read_csv(folder / "results.csv").fillna({"regions": ""})
-    pd.testing.assert_frame_equal(stored, table, check_dtype=False)
+    assert [row.condition.without for row in rows[:3]] == [(), ("face",), ("mouth",)]
+    assert rows[0].fit == rows[1].fit != rows[3].fit
 
 
-def test_run_can_be_read_again(run):
-    folder, table, _ = run
-    facts, results, again = read_run(folder)
-    assert facts["rows"] == [result.name for result in results] == list(table["name"][:-1])
-    assert (facts["arguments"]["epochs"], facts["arguments"]["n_frames"]) == (1, 2)
-    assert "augment" not in facts["arguments"]  # None was given: the preset's own
-    assert (facts["corpus"]["n_videos"], facts["corpus"]["n_clips"]) == (15, 30)
-    assert results[-1].facts["shuffled_labels"]
-    pd.testing.assert_frame_equal(again, table)
-    assert sorted(file.name for file in row_folder(folder, "mouth").iterdir()) == [
-        *("fold_0.keras", "history.csv", "predictions.csv", "result.json"),
-    ]
+def test_occlusion_curves_train_twice(small_corpus):
+    rows = list_occlusion_rows(small_corpus)
+    assert len({str(row.fit) for row in rows}) == 2
+    assert len(rows) == 2 * (1 + 5 * 4)
 
 
-def test_shuffled_labels_belong_to_whole_videos(run, mouths):
-    result = read_run(run[0])[1][-1]
-    table = pd.DataFrame({"video": result.video_id, "label": result.y_true})
-    assert (table.groupby("video")["label"].nunique() == 1).all()
-    true = mouths.clips().set_index("clip_id")["label"]
-    assert (true[result.clip_id].to_numpy() != result.y_true).any()
-
-
-def test_cut_off_run_goes_on_and_ends_with_the_same_table(run, mouths):
-    folder, table, _ = run
-    unfinished = row_folder(folder, "mouth, labels shuffled")
-    (unfinished / "result.json").unlink()
-    before = (row_folder(folder, "mouth") / "result.json").stat().st_mtime_ns
-    assert len(read_run(folder)[1]) == 1
-    steps = []
-    again = run_ablation(
-        mouths, folder, shuffle_labels=True, progress=lambda *step: steps.append(step),
-        **ARGUMENTS,
-    )  # fmt: skip
-    pd.testing.assert_frame_equal(again, table)
-    assert (row_folder(folder, "mouth") / "result.json").stat().st_mtime_ns == before
-    assert [step[:2] for step in steps] == [(2, 2)]
-
-
-def test_progress_counts_epochs_of_all_rows(run):
-    steps = run[2]
-    assert [step[:2] for step in steps] == [(1, 2), (2, 2)]
-    assert steps[1][2].startswith("mouth, labels shuffled: epoch 1")
-
-
-def test_run_of_other_arguments_or_another_corpus_is_refused(run, mouths, write_corpus):
-    folder = run[0]
-    with pytest.raises(InputError, match="holds a run with arguments epochs 1, now 2; use the sa"):
-        run_ablation(mouths, folder, shuffle_labels=True, **ARGUMENTS | {"epochs": 2})
-    with pytest.raises(InputError, match="holds a run with arguments stride 10, now 5"):
-        run_ablation(mouths, folder, shuffle_labels=True, **ARGUMENTS | {"stride": 5})
-    with pytest.raises(InputError, match="holds a run with corpus n_videos 15, now 18"):
-        run_ablation(
-            write_corpus(n_subjects=6, regions=("mouth",)), folder, shuffle_labels=True, **ARGUMENTS
-        )
-
-
-def test_folders_that_are_no_run_are_refused(run, tmp_path):
-    with pytest.raises(InputError, match=r"not a run folder \(run.json not found\)"):
-        read_run(tmp_path)
-    (tmp_path / "run.json").write_text("[]")
-    with pytest.raises(InputError, match="cannot be read as a run"):
-        read_run(tmp_path)
-    (tmp_path / "run.json").write_text(json.dumps({"rows": ["mouth"]}))
-    with pytest.raises(InputError, match="none of the 1 rows of this run is finished"):
-        read_run(tmp_path)
-
-
-def test_probabilities_of_every_row_sum_to_one(run):
-    for result in read_run(run[0])[1]:
-        np.testing.assert_allclose(result.y_prob.sum(axis=1), 1, atol=1e-5)
-
-
-def test_a_run_on_pictures_knows_them(tmp_path, write_corpus):
-    corpus = write_corpus(regions=("mouth",), n_frames=1)
-    arguments = {"preset": "cnn6", "regions": "all", "epochs": 1}
-    table = run_ablation(corpus, tmp_path / "run", **arguments)
-    assert list(table["n_test"]) == [3, 3]
-    facts, _, _ = read_run(tmp_path / "run")
-    assert (facts["corpus"]["n_videos"], facts["corpus"]["n_clips"]) == (15, 15)
-    other = write_corpus("other", n_subjects=6, regions=("mouth",), n_frames=1)
-    with pytest.raises(InputError, match="holds a run with corpus n_videos 15, now 18"):
-        run_ablation(other, tmp_path / "run", **arguments)
+def test_region_values_add_up_to_the_gain_over_chance(small_corpus, tmp_path):
+    run = run_experiment("subsets", small_corpus, tmp_path / "run", epochs=2, n_frames=2, stride=10)
+    values = region_values(run.rows)
+    assert list(values.index) == ["mouth", "face"]
+    row = run.table.set_index("name").loc["mouth+face"]
+    np.testing.assert_allclose(values["all"].sum(), row["accuracy"] - 1 / 3)
+    np.testing.assert_allclose(values["sad"].sum(), row["recall_sad"] - 1 / 3)
+    assert len(list((tmp_path / "run").glob("rows/*/seed_0/fold_0/model.keras"))) == 3
 
 
 def test_settings_that_cannot_be_leave_the_folder_free(tmp_path, mouths):
@@ -156,10 +91,6 @@ def test_settings_that_cannot_be_leave_the_folder_free(tmp_path, mouths):
         run_ablation(mouths, tmp_path / "run", regions="all", rate=1)
     with pytest.raises(InputError, match="epochs must be a whole number"):
         run_ablation(mouths, tmp_path / "run", regions="all", epochs=0)
-    assert not (tmp_path / "run").exists()
-
-
-def test_too_few_people_leave_the_folder_free(tmp_path, write_corpus):
-    with pytest.raises(SplitError, match="found 1 with usable clips"):
-        run_ablation(write_corpus(n_subjects=1), tmp_path / "run", regions="all")
+    with pytest.raises(InputError, match="experiment must be one of regions, subsets"):
+        run_experiment("luck", mouths, tmp_path / "run")
     assert not (tmp_path / "run").exists()

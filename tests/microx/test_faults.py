@@ -174,7 +174,7 @@ def test_a_video_that_kills_its_process_is_a_row(videos, ffmpeg, tmp_path):
     assert (code, stderr, len(killed)) == (0, "", 2)
     rows = load_corpus(out).manifest.set_index("path")
     assert rows["status"].tolist().count("done") == 6
-    assert rows.loc["happy/long.mp4", "reason"].startswith("its process was killed while")
+    assert rows.loc["happy/long.mp4", "reason"].startswith("its process was killed,")
     finish(tmp_path / "v", out)
     assert load_corpus(out).manifest["status"].eq("done").all()
 

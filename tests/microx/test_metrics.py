@@ -1,14 +1,23 @@
 import numpy as np
 import pytest
 from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 
 from microx.errors import InputError
 from microx.metrics import (
     accuracy_score,
+    calibration_error,
     confusion_matrix,
+    confusion_rates,
+    coverage_scores,
+    macro_f1_score,
+    macro_precision_score,
     per_class_recall,
+    score,
+    top_k_score,
     uar_score,
     uf1_score,
+    weighted_f1_score,
 )
 
 # True a a a a b b c, predicted a a a b b c c.
@@ -25,6 +34,15 @@ def test_scores_worked_out_by_hand():
     np.testing.assert_array_equal(
         confusion_matrix(Y_TRUE, Y_PRED, 3), [[3, 1, 0], [0, 1, 1], [0, 0, 1]]
     )
+    np.testing.assert_allclose(
+        confusion_rates(Y_TRUE, Y_PRED, 3), [[3 / 4, 1 / 4, 0], [0, 1 / 2, 1 / 2], [0, 0, 1]]
+    )
+    assert macro_f1_score(Y_TRUE, Y_PRED, 3) == uf1_score(Y_TRUE, Y_PRED, 3)
+    # Weighted by 4, 2 and 1 true rows.
+    weighted = (4 * 6 / 7 + 2 * 1 / 2 + 2 / 3) / 7
+    assert weighted_f1_score(Y_TRUE, Y_PRED, 3) == pytest.approx(weighted)
+    # TP / (TP + FP): a 3 / 3, b 1 / 2, c 1 / 2.
+    assert macro_precision_score(Y_TRUE, Y_PRED, 3) == pytest.approx((1 + 1 / 2 + 1 / 2) / 3)
 
 
 def test_agrees_with_scikit_learn():
@@ -32,15 +50,78 @@ def test_agrees_with_scikit_learn():
     y_true, y_pred = rng.integers(0, 5, (2, 200))
     assert accuracy_score(y_true, y_pred) == pytest.approx(sk.accuracy_score(y_true, y_pred))
     assert uar_score(y_true, y_pred, 5) == pytest.approx(sk.balanced_accuracy_score(y_true, y_pred))
-    assert uf1_score(y_true, y_pred, 5) == pytest.approx(
-        sk.f1_score(y_true, y_pred, average="macro")
+    macro = sk.f1_score(y_true, y_pred, average="macro")
+    assert uf1_score(y_true, y_pred, 5) == pytest.approx(macro)
+    assert macro_f1_score(y_true, y_pred, 5) == pytest.approx(macro)
+    assert weighted_f1_score(y_true, y_pred, 5) == pytest.approx(
+        sk.f1_score(y_true, y_pred, average="weighted")
     )
+    assert macro_precision_score(y_true, y_pred, 5) == pytest.approx(
+        sk.precision_score(y_true, y_pred, average="macro")
+    )
+    np.testing.assert_allclose(
+        confusion_rates(y_true, y_pred, 5), sk.confusion_matrix(y_true, y_pred, normalize="true")
+    )
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_top_k_agrees_with_scikit_learn(k):
+    rng = np.random.default_rng(0)
+    y_true, y_prob = rng.integers(0, 5, 200), rng.dirichlet(np.ones(5), 200)
+    expected = sk.top_k_accuracy_score(y_true, y_prob, k=k)
+    assert top_k_score(y_true, y_prob, k) == pytest.approx(expected)
+
+
+def test_top_k_takes_the_first_of_equals():
+    even = np.full((3, 3), 1 / 3)
+    assert top_k_score(np.array([0, 1, 2]), even, 1) == pytest.approx(1 / 3)
+    assert top_k_score(np.array([0, 1, 2]), even, 2) == pytest.approx(2 / 3)
+    assert top_k_score(np.array([0, 1]), np.array([[0.9, 0.1], [0.9, 0.1]]), 2) == 1
+
+
+def test_calibration_error_by_hand():
+    y_prob = np.array([[0.75, 0.25], [0.25, 0.75], [0.9, 0.1], [1, 0]])
+    # All are class 0. Bin 12 of 15 holds .75 twice, one right: off by 1/4; bin 14 holds .9, off
+    # by 1/10; bin 15 holds 1, right.
+    error = calibration_error(np.zeros(4, int), y_prob)
+    assert error == pytest.approx((2 * 0.25 + 0.1 + 0) / 4)
+    sure = np.array([[1.0, 0.0]])
+    assert calibration_error(np.array([0]), sure) == 0
+    assert calibration_error(np.array([1]), sure) == 1
+
+
+def test_calibration_error_agrees_with_the_curve_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    y_true, y_prob = rng.integers(0, 4, 500), rng.dirichlet(np.ones(4), 500)
+    confidence, right = y_prob.max(axis=1), y_prob.argmax(axis=1) == y_true
+    accuracy, mean = calibration_curve(right, confidence, n_bins=15)
+    n_rows, _ = np.histogram(confidence, bins=15, range=(0, 1))
+    expected = np.sum(n_rows[n_rows > 0] * np.abs(accuracy - mean)) / 500
+    assert calibration_error(y_true, y_prob) == pytest.approx(expected)
+
+
+def test_score_gives_every_number_by_its_function():
+    rng = np.random.default_rng(0)
+    y_true, y_prob = rng.integers(0, 4, 100), rng.dirichlet(np.ones(6), 100)
+    y_pred = y_prob.argmax(axis=1)
+    assert score(y_true, y_prob, 6) == {
+        "accuracy": accuracy_score(y_true, y_pred),
+        "uar": uar_score(y_true, y_pred, 6),
+        "uf1": uf1_score(y_true, y_pred, 6),
+        "macro_f1": macro_f1_score(y_true, y_pred, 6),
+        "weighted_f1": weighted_f1_score(y_true, y_pred, 6),
+        "macro_precision": macro_precision_score(y_true, y_pred, 6),
+        "top2": top_k_score(y_true, y_prob, 2),
+        "ece": calibration_error(y_true, y_prob),
+    }
 
 
 def test_perfect_predictor_scores_one_though_a_class_is_absent():
     assert accuracy_score(Y_TRUE, Y_TRUE) == 1
     assert uar_score(Y_TRUE, Y_TRUE, 5) == 1
     assert uf1_score(Y_TRUE, Y_TRUE, 5) == 1
+    found = score(Y_TRUE, np.eye(5)[Y_TRUE], 5)
+    assert found == dict.fromkeys(found, 1) | {"ece": 0}
 
 
 def test_majority_predictor():
@@ -55,17 +136,66 @@ def test_absent_classes():
     # b is predicted, never true: F1 0; c is neither: left out; so (2 / 3 + 0) / 2.
     y_true, y_pred = np.array([0, 0]), np.array([0, 1])
     assert uf1_score(y_true, y_pred, 3) == pytest.approx((2 / 3 + 0) / 2)
+    # macro F1 leaves both out, as do the others of classes that occur.
+    assert macro_f1_score(y_true, y_pred, 3) == pytest.approx(2 / 3)
+    assert weighted_f1_score(y_true, y_pred, 3) == pytest.approx(2 / 3)
+    assert macro_precision_score(y_true, y_pred, 3) == 1
+    # A class that occurs and is never predicted has a precision of 0.
+    assert macro_precision_score(y_pred, y_true, 3) == pytest.approx((1 / 2 + 0) / 2)
+    np.testing.assert_array_equal(confusion_rates(y_true, y_pred, 3)[1:], np.nan)
 
 
-def test_uf1_pools_the_folds():
-    """FACTS §6: the mean of the folds' F1 is another number."""
+def test_four_f1_of_one_run_are_four_numbers_and_uf1_is_the_pooled_one():
+    """FACTS §6: fold mean, pooled, micro and weighted must not pass for each other."""
     fold_a = np.array([0, 0, 0]), np.array([0, 0, 0])
     fold_b = np.array([0, 1, 1]), np.array([1, 1, 1])
     y_true, y_pred = (np.concatenate(pair) for pair in zip(fold_a, fold_b, strict=True))
-    pooled = uf1_score(y_true, y_pred, 2)
-    assert pooled == pytest.approx((6 / 7 + 4 / 5) / 2)
-    mean = np.mean([uf1_score(*fold, 2) for fold in (fold_a, fold_b)])
-    assert mean == pytest.approx((1 + (0 + 4 / 5) / 2) / 2)
+    # Pooled, class 0 has 3 TP and 1 FN, class 1 has 2 TP and 1 FP.
+    pooled = (6 / 7 + 4 / 5) / 2
+    weighted = (4 * 6 / 7 + 2 * 4 / 5) / 6
+    micro = 5 / 6
+    # Fold a has class 0 alone, F1 1; fold b has F1 0 and 4 / 5.
+    fold_mean = (1 + (0 + 4 / 5) / 2) / 2
+    assert uf1_score(y_true, y_pred, 2) == pytest.approx(pooled)
+    assert weighted_f1_score(y_true, y_pred, 2) == pytest.approx(weighted)
+    assert accuracy_score(y_true, y_pred) == pytest.approx(micro)
+    assert sk.f1_score(y_true, y_pred, average="micro") == pytest.approx(micro)
+    folds = [uf1_score(*fold, 2) for fold in (fold_a, fold_b)]
+    assert np.mean(folds) == pytest.approx(fold_mean)
+    four = np.sort([fold_mean, pooled, micro, weighted])
+    assert np.all(np.diff(four) > 0.004)
+
+
+def test_coverage_by_hand():
+    """Two of three right, of which both of class a; a missing one of a and two of b."""
+    table = coverage_scores(
+        np.array([0, 0, 1]), np.array([0, 0, 0]), np.array([0, 1, 1]), n_classes=3
+    )
+    detected, everything = table.to_dict("index").values()
+    # F1: a 4 / (4 + 1), b 0.
+    assert detected == {
+        "n": 3,
+        "accuracy": pytest.approx(2 / 3),
+        "uar": pytest.approx((1 + 0) / 2),
+        "uf1": pytest.approx((4 / 5 + 0) / 2),
+    }
+    # F1 of a 4 / (4 + 1 FP + 1 FN).
+    assert everything == {
+        "n": 6,
+        "accuracy": pytest.approx(2 / 6),
+        "uar": pytest.approx((2 / 3 + 0) / 2),
+        "uf1": pytest.approx((4 / 6 + 0) / 2),
+    }
+
+
+def test_coverage_at_its_ends():
+    nothing = np.array([], int)
+    both = coverage_scores(Y_TRUE, Y_PRED, nothing, 3)
+    assert both.iloc[0].equals(both.iloc[1])
+    none = coverage_scores(nothing, nothing, Y_TRUE, 3)
+    assert none["n"].tolist() == [0, 7]
+    assert none.iloc[0, 1:].isna().all()
+    assert (none.iloc[1, 1:] == 0).all()
 
 
 def test_empty_input():
@@ -73,6 +203,8 @@ def test_empty_input():
     assert np.isnan([accuracy_score(nothing, nothing), uar_score(nothing, nothing, 3)]).all()
     assert np.isnan(uf1_score(nothing, nothing, 3))
     assert confusion_matrix(nothing, nothing, 3).sum() == 0
+    assert np.isnan(confusion_rates(nothing, nothing, 3)).all()
+    assert np.isnan(list(score(nothing, np.zeros((0, 3)), 3).values())).all()
 
 
 def test_unusable_labels_are_refused():
@@ -80,3 +212,11 @@ def test_unusable_labels_are_refused():
         accuracy_score(Y_TRUE, Y_PRED[:2])
     with pytest.raises(InputError, match=r"y_pred must lie in 0 … 2 .* found 0 … 7"):
         uf1_score(Y_TRUE, np.where(Y_TRUE == 2, 7, Y_PRED), 3)
+    with pytest.raises(InputError, match=r"y_prob must have shape \(n, 4\).* found \(7, 3\)"):
+        score(Y_TRUE, np.eye(3)[Y_PRED], 4)
+    with pytest.raises(InputError, match="a row for each of the 7 labels; found 2"):
+        top_k_score(Y_TRUE, np.eye(3)[:2])
+    with pytest.raises(InputError, match="y_true must lie in 0 … 1"):
+        calibration_error(Y_TRUE, np.eye(2)[Y_PRED % 2])
+    with pytest.raises(InputError, match=r"y_missing must lie in 0 … 2 .* found 3 … 3"):
+        coverage_scores(Y_TRUE, Y_PRED, np.array([3]), 3)

@@ -44,11 +44,11 @@ def _model(*streams, n_classes=3, seed=0):
 
 
 def _row(run, name, regions, n_folds=1, **facts):
-    folder = run / "rows" / name
-    folder.mkdir(parents=True)
     for fold in range(n_folds):
-        (folder / f"fold_{fold}.keras").touch()
-    (folder / "result.json").write_text(json.dumps({"regions": regions, "facts": facts}))
+        folder = run / "rows" / name / "seed_0" / f"fold_{fold}"
+        folder.mkdir(parents=True)
+        (folder / "model.keras").touch()
+        (folder / "result.json").write_text(json.dumps({"regions": regions, "facts": facts}))
 
 
 def test_find_model(tmp_path):
@@ -56,12 +56,13 @@ def test_find_model(tmp_path):
     _row(run, "mouth", ["mouth"], n_folds=2)
     _row(run, "regions+face", ["mouth", "face"], n_folds=2)
     _row(run, "regions+face_labels_shuffled", ["a", "b", "c"], shuffled_labels=True)
-    (run / "rows" / "half").mkdir()
-    (run / "rows" / "half" / ".fold_0.part.keras").touch()
+    (run / "rows" / "half" / "seed_0" / "fold_0").mkdir(parents=True)
+    (run / "rows" / "half" / "seed_0" / "fold_0" / ".model.best.keras").touch()
     model, note = find_model(run)
-    assert model == run / "rows" / "regions+face" / "fold_0.keras"
-    assert note == f"used rows/regions+face/fold_0.keras, one of 5 models in {run}"
-    assert find_model(run / "rows" / "mouth")[0].parent.name == "mouth"
+    assert model == run / "rows" / "regions+face" / "seed_0" / "fold_0" / "model.keras"
+    where = model.relative_to(run)
+    assert note == f"used {where}, one of 5 models in {run}"
+    assert find_model(run / "rows" / "mouth")[0].parent.parent.parent.name == "mouth"
     assert "one of 2" in find_model(run / "rows" / "mouth")[1]
     assert find_model(model) == (model, "")
     single = tmp_path / "train"
@@ -75,8 +76,9 @@ def test_find_model(tmp_path):
         find_model(single)
     with pytest.raises(ModelError, match=r"nowhere: expected a \.keras file or a folder"):
         find_model(tmp_path / "nowhere")
-    (run / "rows" / "regions+face" / "result.json").unlink()
-    (run / "rows" / "mouth" / "result.json").unlink()
+    for result in run.glob("rows/*/seed_0/fold_0/result.json"):
+        if "shuffled" not in str(result):
+            result.unlink()
     with pytest.raises(ModelError, match="expected a finished row"):
         find_model(run)
 

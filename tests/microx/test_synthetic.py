@@ -87,6 +87,17 @@ def test_other_arguments_are_refused(corpus):
     with pytest.raises(InputError, match="begun with seed=0; received seed=1"):
         draw_corpus(folder, n_subjects=1, n_takes=1, intensity="micro", seed=1)
     assert json.loads((folder / "synth.json").read_text())["seed"] == 0
+    with pytest.raises(InputError, match="begun with habits=False; received habits=True"):
+        draw_corpus(folder, n_subjects=1, n_takes=1, intensity="micro", habits=True)
+
+
+def test_a_folder_begun_before_there_were_habits_continues(corpus):
+    folder, labels, _ = corpus
+    note = folder / "synth.json"
+    arguments = json.loads(note.read_text())
+    note.write_text(json.dumps({k: v for k, v in arguments.items() if k != "habits"}))
+    assert draw_corpus(folder, n_subjects=1, n_takes=1, intensity="micro") == labels
+    note.write_text(json.dumps(arguments))
 
 
 @pytest.mark.parametrize(
@@ -169,3 +180,44 @@ def test_a_mask_covers_the_mouth_and_keeps_the_landmarks():
     assert np.abs(hidden[eyes] - bare[eyes]).mean() < 0.5
     other = draw_take(6, "neutral", n_frames=16, mask=True, noise=0)
     assert np.abs(other.frames[12][mouth].astype(int).mean() - hidden[mouth].mean()) > 3
+
+
+def test_habits_change_looks_and_nothing_else():
+    for emotion in EMOTIONS:
+        plain, special = (
+            draw_take(5, emotion, seed=2, n_frames=16, habits=habits) for habits in (False, True)
+        )
+        np.testing.assert_array_equal(plain.landmarks.xy, special.landmarks.xy)
+        np.testing.assert_array_equal(plain.actions, special.actions)
+        rows, columns = _around(plain.landmarks.xy, "face")
+        changed = np.abs(plain.frames.astype(int) - special.frames)[:, rows, columns].mean()
+        assert changed > 1, emotion  # the noise has a mean deviation of 1.6, but is the same
+
+
+def test_all_takes_of_an_emotion_share_the_habit():
+    def look(emotion, seed):
+        plain, special = (
+            draw_take(5, emotion, seed=seed, n_frames=16, habits=habits, noise=0)
+            for habits in (False, True)
+        )
+        xy = plain.landmarks.xy[0]
+        box = cv2.getAffineTransform(
+            xy[[36, 45, 8]], np.array([[16, 16], [48, 16], [32, 58]], np.float32)
+        )
+        change = special.frames[0].astype(np.float32) - plain.frames[0]
+        return cv2.warpAffine(change, box, (64, 64)).ravel()
+
+    looks = [look(emotion, seed) for emotion in ("anger", "sad") for seed in (1, 2)]
+    alike = np.corrcoef(looks)
+    assert min(alike[0, 1], alike[2, 3]) > 0.8
+    assert max(alike[0, 2], alike[0, 3], alike[1, 2], alike[1, 3]) < 0.6
+
+
+def test_habits_can_be_drawn_into_a_corpus(tmp_path):
+    labels = draw_corpus(tmp_path, n_subjects=1, n_takes=1, intensity="micro", habits=True)
+    assert len(pd.read_csv(labels)) == len(EMOTIONS)
+    assert json.loads((tmp_path / "synth.json").read_text())["habits"] is True
+    frames, _ = _decode(tmp_path / "videos" / "S01_happy_1.mp4")
+    happy = EMOTIONS.index("happy")
+    take = draw_take(0, "happy", seed=happy, intensity="micro", habits=True)
+    assert np.abs(frames.astype(int) - take.frames).mean() < 6  # compression

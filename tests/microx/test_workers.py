@@ -8,14 +8,14 @@ from microx.workers import run_here
 
 @dataclass
 class Nap:
-    video_id: str
+    key: str
 
     def run(self):
         time.sleep(0.3)
-        return self.video_id, {}
+        return self.key, {}
 
     def give_up(self, reason):
-        return self.video_id, {"reason": reason}
+        return self.key, {"reason": reason}
 
 
 def test_jobs_that_a_stop_leaves_undone_are_no_warning():

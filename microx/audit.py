@@ -1,0 +1,436 @@
+"""Find what stands on both sides of a split: subjects, videos, copies of them, renamed people.
+
+Names are compared, and what names cannot tell: the bytes of the files, the pictures, and what
+the people look like. The split may be ours or somebody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.fft import dctn  # type: ignore[import-untyped]
+
+from microx.corpus import FACE_MARK, Corpus
+from microx.progress import Progress
+from microx.results import is_finished, read_result
+from microx.splits import Split, make_splits, read_parts
+
+KINDS = ("subject", "video", "file", "picture", "mirrored picture", "person")
+"""What can be found on two sides of a split, the surest first."""
+
+PICTURE_LIMIT = 0.05
+"""Distance up to which two videos show the same pictures, in [0, 1] where strangers are near
+0.5 (our choice). Of 20 drawn videos re-encoded in four ways and tracked anew, all lay within
+0.036 and the mirrored ones within 0.063, half of them within 0.025; of 1,008 drawn videos no two
+of different people lay nearer than 0.073."""
+
+LIKENESS_LEEWAY = 5.0
+"""How far beyond the halves of one subject two subjects are still as alike (our choice): a
+recording alone may differ more from the others than many do."""
+
+STRANGERS_SHARE = 0.25
+"""Two names of one person are at most this share as far apart as two subjects usually are (our
+choice). Of 36 drawn people the nearest two were 0.17 apart, the halves of one at most 0.04."""
+
+MIN_CALIBRATION = 3
+"""Subjects of two videos or more that are needed to know how alike one person is to himself
+(our choice)."""
+
+_N_FRAMES = 8  # of a video, spread evenly (our choice)
+_N_WAVES = 12  # across and down: finer ones are lost in re-encoding (our choice)
+_BLOCK = 32  # videos compared with all others at a time, for memory's sake (our choice)
+_SIDE = 8  # px of the coloured mean pictures of a person (our choice)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_SIDES = (("train", "test"), ("validation", "test"), ("train", "validation"))
+_ALIKE = ("kind", "one", "other", "detail")
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One thing that stands on both sides of a split.
+
+    Attributes
+    ----------
+    fold : str
+        Name of the division, such as ``"holdout"`` or ``"fold 2 of 5"``.
+    kind : str
+        One of `KINDS`.
+    train, test : str
+        The subject or video on either side; the same name twice where it is shared by name.
+    sides : (str, str)
+        The parts where they stand: train or validation, and test or validation.
+    detail : str
+        How alike they are; ``""`` where names say it all.
+
+    Examples
+    --------
+    >>> print(Leak("holdout", "subject", "S1", "S1", ("train", "test")))
+    holdout: subject S1 is in train and in test
+    """
+
+    fold: str
+    kind: str
+    train: str
+    test: str
+    sides: tuple[str, str]
+    detail: str = ""
+
+    def __str__(self) -> str:
+        one, other = self.sides
+        if self.train == self.test:
+            return f"{self.fold}: {self.kind} {self.train} is in {one} and in {other}"
+        verb = {
+            "file": "is the same file as",
+            "picture": "shows the pictures of",
+            "mirrored picture": "shows, mirrored, the pictures of",
+            "person": "looks like",
+        }[self.kind]
+        return f"{self.fold}: {self.train} in {one} {verb} {self.test} in {other} ({self.detail})"
+
+
+def find_leaks(
+    corpus: Corpus, parts: pd.DataFrame, *, progress: Progress | None = None
+) -> list[Leak]:
+    """Find what a split shares between train, validation and test.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    parts : DataFrame
+        Columns video_id, fold and part, as `name_parts` and `microx.splits.read_parts` give
+        them; train, validation or test. A video of several parts is a leak.
+    progress : callable, optional
+        Called with the videos read, the videos in all, and a video_id.
+
+    Returns
+    -------
+    list of Leak
+        By fold and kind; empty where the split is honest, and for no parts.
+
+    Raises
+    ------
+    CorpusError
+        If a video's file is gone or broken.
+
+    Notes
+    -----
+    *Pictures*: of 8 frames of each face the 12 x 12 lowest waves of a cosine transform, each
+    wave standardised over the corpus; the distance is half of 1 minus the cosine. It is a
+    perceptual hash not rounded to bits, which would lose half of the margin. Each frame looks
+    for its nearest in the other video, so that a copy may begin later; the median over the
+    frames counts. Videos of one named subject are left to the kind ``"subject"``. Where no
+    subjects are named, recordings of one person in one light are found, too, and should be.
+
+    *People*: the mean face of each subject in colour, 8 px a side, each pixel in units of its
+    spread within subjects. Two names look like one person where their difference is what chance
+    makes of one person's videos: as the first half of a subject's videos differs from the
+    second, and far less than subjects do. This sees a face in its light, its make-up and
+    glasses: a person who comes back under another lamp is not found, and two people who look
+    alike in the same light may be. What it names is to be looked at.
+
+    Examples
+    --------
+    >>> find_leaks(corpus, name_parts(clips, make_splits(clips)))  # doctest: +SKIP
+    []
+    """
+    parts = parts[["video_id", "fold", "part"]].astype(str).drop_duplicates()
+    if parts.empty:
+        return []
+    subjects = dict(zip(corpus.manifest["video_id"], corpus.manifest["subject"], strict=True))
+    parts = parts.assign(subject=parts["video_id"].map(subjects).fillna(""))
+    alike = _find_alike(corpus, sorted(set(parts["video_id"])), progress)
+    return [
+        leak
+        for fold, rows in parts.groupby("fold", sort=False)
+        for leak in _fold_leaks(str(fold), rows, alike)
+    ]
+
+
+def audit_file(
+    corpus: Corpus, path: str | Path, *, progress: Progress | None = None
+) -> tuple[list[Leak], list[str]]:
+    """Audit a list of parts or folds, or a run's predictions.csv.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    path : path
+        See `microx.splits.read_parts`. Of a predictions.csv beside its result.json it is known
+        whom each fold was trained on. Videos that the corpus skipped as copies count as well.
+    progress : callable, optional
+        See `find_leaks`.
+
+    Returns
+    -------
+    leaks : list of Leak
+    notes : list of str
+        What the audit cannot tell, one sentence each: see `list_blind_spots`.
+
+    Raises
+    ------
+    SplitError
+        If the file is no such list, or names nothing that the corpus holds.
+
+    Examples
+    --------
+    >>> leaks, notes = audit_file(corpus, "split.csv")  # doctest: +SKIP
+    """
+    path = Path(path)
+    notes: list[str] = []
+    if path.name == "predictions.csv" and is_finished(path.parent):
+        parts = _parts_of_run(path.parent)
+    else:
+        videos = corpus.manifest.assign(status="done")  # a copy that we skipped, others did not
+        parts, notes = read_parts(path, videos, corpus.clips())
+    return find_leaks(corpus, parts, progress=progress), notes + list_blind_spots(corpus, parts)
+
+
+def audit_split(
+    corpus: Corpus,
+    protocol: str = "holdout",
+    *,
+    seed: int = 0,
+    n_folds: int = 5,
+    progress: Progress | None = None,
+) -> tuple[list[Leak], list[str]]:
+    """Audit the split that `microx.splits.make_splits` makes of a corpus.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    protocol, seed, n_folds
+        See `microx.splits.make_splits`; those of `microx.splits.LEAKY`, too.
+    progress : callable, optional
+        See `find_leaks`.
+
+    Returns
+    -------
+    leaks, notes
+        As `audit_file` gives them.
+
+    Raises
+    ------
+    SplitError
+        If the subjects are too few.
+
+    Examples
+    --------
+    >>> audit_split(corpus)  # doctest: +SKIP
+    ([], [])
+    """
+    clips = corpus.clips()
+    clips = corpus.clips(1) if clips.empty else clips  # a corpus of pictures
+    parts = name_parts(clips, make_splits(clips, protocol, seed=seed, n_folds=n_folds))
+    leaks = find_leaks(corpus, parts, progress=progress)
+    return leaks, list_blind_spots(corpus, parts)
+
+
+def name_parts(clips: pd.DataFrame, splits: Sequence[Split]) -> pd.DataFrame:
+    """Say of each video in which parts its clips stand, for `find_leaks`.
+
+    Parameters
+    ----------
+    clips : DataFrame
+        The frame that the splits' rows point into.
+    splits : sequence of Split
+
+    Returns
+    -------
+    DataFrame
+        video_id, fold (the split's name), part. Empty for no splits.
+    """
+    tables = [
+        clips[["video_id"]].iloc[rows].drop_duplicates().assign(fold=split.name, part=part)
+        for split in splits
+        for part, rows in split.parts()
+    ]
+    empty = pd.DataFrame(columns=["video_id", "fold", "part"])
+    return pd.concat(tables, ignore_index=True) if tables else empty
+
+
+def list_blind_spots(corpus: Corpus, parts: pd.DataFrame) -> list[str]:
+    """List what an audit of these parts cannot tell, one sentence each.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    parts : DataFrame
+        As for `find_leaks`.
+
+    Returns
+    -------
+    list of str
+        Empty where nothing stays in the dark.
+    """
+    audited = corpus.manifest[corpus.manifest["video_id"].isin(parts["video_id"])]
+    unnamed = audited["subject"] == ""
+    unseen = audited["status"] != "done"
+    n_videos = audited.loc[~unnamed & ~unseen, "subject"].value_counts()
+    notes = []
+    if unnamed.any():
+        notes.append(
+            f"{unnamed.sum()} of {len(audited)} videos name no subject: names cannot tell whether "
+            "one person stands on both sides"
+        )
+    if unseen.any():
+        notes.append(f"{unseen.sum()} of {len(audited)} videos have no crops: only names compared")
+    if (n_videos > 1).sum() < MIN_CALIBRATION:
+        notes.append(
+            f"fewer than {MIN_CALIBRATION} subjects have two videos: whether two names are one "
+            "person is not known"
+        )
+    return notes
+
+
+def _parts_of_run(folder: Path) -> pd.DataFrame:
+    """Whom each fold of a run was trained on, validation included, and tested on."""
+    result = read_result(folder)
+    tables = [pd.DataFrame({"video_id": result.video_id, "fold": result.fold, "part": "test"})]
+    tables += [
+        pd.DataFrame({"video_id": trained_on["videos"], "fold": fold, "part": "train"})
+        for fold, trained_on in enumerate(result.facts["trained_on"])
+    ]
+    parts = pd.concat(tables, ignore_index=True).drop_duplicates()
+    return parts.assign(fold=[f"fold {fold + 1}" for fold in parts["fold"]])
+
+
+def _fold_leaks(fold: str, rows: pd.DataFrame, alike: pd.DataFrame) -> Iterator[Leak]:
+    """Leaks of one fold, by kind."""
+    held = {
+        (unit, part): set(rows.loc[rows["part"] == part, unit]) - {""}
+        for unit in ("subject", "video_id")
+        for part in ("train", "validation", "test")
+    }
+    for kind in KINDS:
+        unit = "subject" if kind in ("subject", "person") else "video_id"
+        found = alike[alike["kind"] == kind]
+        for sides in _SIDES:
+            one, other = (held[unit, part] for part in sides)
+            if kind in ("subject", "video"):
+                yield from (Leak(fold, kind, name, name, sides) for name in sorted(one & other))
+            across = found[found["one"].isin(one) & found["other"].isin(other)]
+            for row in across.itertuples():
+                yield Leak(fold, kind, str(row.one), str(row.other), sides, str(row.detail))
+
+
+def _find_alike(
+    corpus: Corpus, video_ids: Sequence[str], progress: Progress | None
+) -> pd.DataFrame:
+    """Pairs of videos or subjects that are the same under two names, each in both orders."""
+    audited = corpus.manifest[corpus.manifest["video_id"].isin(video_ids)]
+    seen = audited[(audited["status"] == "done") & (audited["n_found"] > 0)]
+    waves, faces = _read_faces(corpus, seen, progress)
+    videos = [*_same_files(audited), *_same_pictures(seen, waves)]
+    people = _same_people(seen["subject"].to_numpy(str), faces)
+    # The same file shows the same pictures, too: the surest kind says it once.
+    table = pd.DataFrame(videos, columns=list(_ALIKE)).drop_duplicates(["one", "other"])
+    table = pd.concat([table, pd.DataFrame(people, columns=list(_ALIKE))])
+    return pd.concat([table, table.rename(columns={"one": "other", "other": "one"})])
+
+
+def _same_files(videos: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:
+    for sha256, ids in videos[videos["sha256"] != ""].groupby("sha256")["video_id"]:
+        names = ids.tolist()
+        for k, one in enumerate(names):
+            for other in names[k + 1 :]:
+                if one.partition(FACE_MARK)[0] != other.partition(FACE_MARK)[0]:
+                    yield "file", one, other, f"SHA-256 {str(sha256)[:8]}…"
+
+
+def _read_faces(
+    corpus: Corpus, videos: pd.DataFrame, progress: Progress | None
+) -> tuple[Array, Array]:
+    """Read the cosine waves of frames, (n, k, p), and the mean faces, (n, q), of n videos."""
+    region = "face" if "face" in corpus.regions else corpus.regions[0]
+    n_frames = int(min(_N_FRAMES, videos["n_found"].max())) if len(videos) else 1
+    waves, faces = [], []
+    for done, video_id in enumerate(videos["video_id"], start=1):
+        found = np.flatnonzero(corpus.read_frames_found(video_id))
+        frames = found[np.linspace(0, len(found) - 1, n_frames).round().astype(int)]
+        crops = corpus.read_crops(video_id, region, frames).astype(np.float32)
+        low = dctn(crops @ _LUMA, axes=(1, 2), norm="ortho")[:, :_N_WAVES, :_N_WAVES]
+        low[:, 0, 0] = 0  # brightness
+        waves.append(low)
+        faces.append(cv2.resize(crops.mean(axis=0), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA))
+        if progress is not None:
+            progress(done, len(videos), str(video_id))
+    n = len(videos)
+    return np.array(waves, np.float32), np.array(faces, np.float32).reshape(n, -1)
+
+
+def _same_pictures(videos: pd.DataFrame, waves: Array) -> Iterator[tuple[str, str, str, str]]:
+    """Pairs of videos of which one shows the other's pictures, straight or mirrored."""
+    if len(videos) < 2:
+        return
+    # A mirrored picture's odd waves across have the opposite sign.
+    mirrored = waves * np.where(np.arange(waves.shape[-1]) % 2, -1, 1)
+    flat = waves.reshape(*waves.shape[:2], -1)
+    mean, spread = flat.mean(axis=(0, 1)), flat.std(axis=(0, 1)) + 1e-6
+
+    def standardise(pictures: Array) -> Array:
+        rows = (pictures.reshape(flat.shape) - mean) / spread
+        length = np.linalg.norm(rows, axis=2, keepdims=True)
+        return np.asarray(rows / np.maximum(length, 1e-6), np.float32)
+
+    names, subject = videos["video_id"].tolist(), videos["subject"].to_numpy(str)
+    straight = standardise(waves)
+    for kind, pictures in (("picture", straight), ("mirrored picture", standardise(mirrored))):
+        for start in range(0, len(names), _BLOCK):
+            distance = (1 - _likeness(pictures[start : start + _BLOCK], straight)) / 2
+            for row, other in zip(*np.nonzero(distance <= PICTURE_LIMIT), strict=True):
+                one = start + row
+                if one < other and not subject[one] == subject[other] != "":
+                    detail = f"distance {distance[row, other]:.3f}, strangers are near 0.5"
+                    yield kind, names[one], names[other], detail
+
+
+def _likeness(some: Array, every: Array) -> Array:
+    """Cosine of the k frames of b videos, (b, k, p), and those of n, (n, k, p): (b, n)."""
+    n_frames, n_waves = every.shape[1:]
+    columns = every.transpose(2, 1, 0).reshape(n_waves, -1)
+    cosine = some.reshape(-1, n_waves) @ columns
+    cosine = cosine.reshape(len(some), n_frames, n_frames, len(every))
+    # Either may hold the other and more, so the better of the two directions counts.
+    ways = [np.median(cosine.max(axis=axis), axis=1) for axis in (1, 2)]
+    return np.asarray(np.maximum(*ways), np.float32)
+
+
+def _same_people(
+    subject: npt.NDArray[np.str_], faces: Array
+) -> Iterator[tuple[str, str, str, str]]:
+    """Pairs of subjects whose mean faces differ as one subject's do."""
+    names = [str(name) for name in np.unique(subject) if name]
+    rows = [np.flatnonzero(subject == name) for name in names]
+    several = [own for own in rows if len(own) > 1]
+    if len(several) < MIN_CALIBRATION:
+        return
+    within = np.mean([faces[own].var(axis=0, ddof=1) for own in several], axis=0)
+    faces = faces / np.sqrt(within + 1e-3)
+    means = np.array([faces[own].mean(axis=0) for own in rows])
+    one, other = np.triu_indices(len(names), 1)
+    distance = np.sqrt(
+        [np.mean((means[a] - means[b]) ** 2) for a, b in zip(one, other, strict=True)]
+    )
+    counts = np.array([len(own) for own in rows])
+    chance = 1 / counts[one] + 1 / counts[other]  # what one person's means differ by, squared
+    limit = LIKENESS_LEEWAY * np.quantile([_halves_ratio(faces[own]) for own in several], 0.95)
+    usual = np.median(distance)
+    same = (distance**2 <= limit * chance) & (distance < STRANGERS_SHARE * usual)
+    for k in np.flatnonzero(same):
+        detail = f"{distance[k] / usual:.2f} times as far apart as two people usually are"
+        yield "person", names[one[k]], names[other[k]], detail
+
+
+def _halves_ratio(faces: Array) -> float:
+    """Squared difference of the means of a subject's first and last videos, chance being 1."""
+    first, last = np.array_split(faces, 2)
+    apart = np.mean((first.mean(axis=0) - last.mean(axis=0)) ** 2)
+    return float(apart / (1 / len(first) + 1 / len(last)))

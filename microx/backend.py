@@ -1,0 +1,43 @@
+"""Wakes the backend of Keras, in silence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+
+# What TensorFlow, and the libraries below all three backends, read when they are imported.
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
+def load_keras(n_threads: int | None = None) -> None:
+    """Import Keras without the greeting its TensorFlow backend writes, past every setting.
+
+    TensorFlow also warns of tracing a function again, which a model a row is bound to do.
+
+    Parameters
+    ----------
+    n_threads : int, optional
+        Threads an operation may use, for processes that share the cores. It counts where Keras is
+        not imported yet; None leaves it to the backend.
+    """
+    if n_threads is not None:
+        for name in _THREADS:
+            os.environ[name] = str(n_threads)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as greeting:
+        os.dup2(greeting.fileno(), 2)
+        try:
+            import keras
+
+            keras.ops.zeros(1)  # the search for a GPU, and its complaints, come with the first use
+        except BaseException:
+            greeting.seek(0)
+            os.write(stderr, greeting.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

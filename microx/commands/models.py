@@ -1,0 +1,182 @@
+"""Commands about one model: train it, test it, use it, export it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from microx import printing
+from microx.backend import load_keras
+from microx.commands.options import (
+    AugmentOption,
+    BalanceOption,
+    EpochsOption,
+    Finder,
+    Format,
+    InputFpsOption,
+    InputsOption,
+    OccludeOption,
+    OneFace,
+    OpenFaceOption,
+    OutOption,
+    Preset,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    WithoutOption,
+    join_options,
+    split_names,
+    split_regions,
+)
+from microx.printing import console, say, show_progress
+
+
+def train(
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
+    out: OutOption,
+    regions: Annotated[
+        str,
+        typer.Option(
+            help="Streams: mouth,face,… or joined: eyes,eyes+brows. Default: all; the face alone "
+            "for presets of single pictures."
+        ),
+    ] = "",
+    model: PresetOption = Preset.compact,
+    epochs: EpochsOption = None,
+    seed: SeedOption = 0,
+    inputs: InputsOption = None,
+    balance: BalanceOption = None,
+    augment: AugmentOption = None,
+    occlude: OccludeOption = "",
+    settings: SetOption = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--continue",
+            metavar="MODEL",
+            help="Go on from a model or its .weights.h5; give the same options as for that one.",
+        ),
+    ] = None,
+) -> None:
+    """Train one model, leaving the test people untouched for `microx evaluate`."""
+    from microx.corpus import load_corpus
+
+    opened = load_corpus(corpus)
+    load_keras()
+    from microx.training import train as train_model
+
+    with show_progress("training", "epochs") as advance:
+        path = train_model(
+            opened,
+            out,
+            regions=split_names(regions) or None,
+            preset=model.value,
+            seed=seed,
+            start=start,
+            progress=advance,
+            **join_options(settings, epochs, inputs, balance, augment, occlude),
+        )
+    say("model", path)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A .keras file, or the folder that holds it.")],
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the predictions.")] = None,
+    occlude: OccludeOption = "",
+    without: WithoutOption = "",
+) -> None:
+    """Score a trained model on people it never saw."""
+    from microx.corpus import load_corpus
+    from microx.evaluation import evaluate_model
+    from microx.modelfiles import find_model
+    from microx.scores import results_table
+
+    opened = load_corpus(corpus)
+    load_keras()
+    path, note = find_model(model)
+    if note:
+        say("note", note)
+    result = evaluate_model(
+        path, opened, occlude=occlude or None, without=split_regions(without), out=out
+    )
+    results = results_table({result.name: [result]})
+    printing.print_results(results)
+    printing.print_cautions([result], results)
+    if out is not None:
+        say("predictions", out)
+
+
+def predict(
+    video: Annotated[Path, typer.Argument(help="A video, or a folder of images.")],
+    model: Annotated[
+        Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and PNG.")] = Path("."),
+    without: WithoutOption = "",
+    landmarks: Annotated[
+        Finder | None, typer.Option(help="Default: what the model learned from.")
+    ] = None,
+    faces: Annotated[
+        OneFace | None,
+        typer.Option(
+            help="main: the person seen the most; cropped: pictures cut about a face already; "
+            "default: what the model learned from."
+        ),
+    ] = None,
+    input_fps: InputFpsOption = None,
+    openface: OpenFaceOption = None,
+) -> None:
+    """Say what a trained model sees in a video, over time."""
+    from microx.modelfiles import find_model
+    from microx.predict import predict_video, write_prediction
+
+    find_model(model)
+    load_keras()
+    with show_progress("looking", "frames") as advance:
+        prediction = predict_video(
+            video,
+            model,
+            without=split_regions(without),
+            landmarks=landmarks.value if landmarks else None,
+            faces=faces.value if faces else None,
+            input_fps=input_fps,
+            openface=openface,
+            progress=advance,
+        )
+    table, picture = write_prediction(prediction, out)
+    if prediction.note:
+        say("note", prediction.note)
+    share = prediction.n_found / prediction.n_frames
+    console.print(
+        f"frames: {prediction.n_found} of {prediction.n_frames} with a face ({share:.0%}), "
+        f"{prediction.n_clips} clips"
+    )
+    say("emotion", prediction.emotion)
+    for emotion, percentage in prediction.percentages.items():
+        console.print(f"  {percentage:5.1f} %  {escape(emotion)}")
+    if prediction.streams:
+        weights = prediction.mean_weights.items()
+        say("seen in", ", ".join(f"{stream} {weight:.0%}" for stream, weight in weights))
+    say("table", table)
+    say("time line", picture)
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="A .keras file, or the folder that holds it.")],
+    to: Annotated[Format, typer.Option(help="onnx and tflite are extras; h5: the weights alone.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; beside the model by default.")
+    ] = None,
+) -> None:
+    """Write a model in another format, checked number by number against Keras."""
+    from microx.modelfiles import find_model
+
+    find_model(model)
+    load_keras()
+    from microx.export import export_model
+
+    say("exported", export_model(model, to.value, out))

@@ -1,0 +1,153 @@
+"""Several runs side by side: their rows, how they differ by subject, and what else differs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from microx import tables
+from microx.cautions import NONE, find_cautions, is_shuffled, main_row
+from microx.grid import Run
+from microx.results import EvaluationResult
+
+CROP_POLICY = "recipe: policy"
+
+
+def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
+    """Everything that the page of several runs says.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        At least two. The first is what the others are compared with.
+
+    Returns
+    -------
+    dict
+        For the template ``comparison.html.j2``.
+    """
+    names = _name_runs(runs)
+    named = dict(zip(names, runs, strict=True))
+    lines = tables.comparison_rows(_pair_rows(named))
+    rows = {name: [row for row in tables.score_rows(run) if _shown(row)] for name, run in
+            named.items()}  # fmt: skip
+    differing = list_differences(named)
+    scores = [
+        tables.shown_table(run).assign(run=name)[lambda t: ["run", *t.columns[:-1]]]
+        for name, run in named.items()
+    ]
+    plain = [("Scores", pd.concat(scores)), ("Runs compared", tables.shown_comparison(lines))]
+    if differing:
+        what = [{"what": line["what"], **dict(zip(names, line["values"], strict=True))}
+                for line in differing]  # fmt: skip
+        plain.append(("What else differs", pd.DataFrame(what)))
+    numbers = [tables.number_table(run).assign(run=name) for name, run in named.items()]
+    joined = pd.concat(numbers)
+    return {
+        "title": " against ".join(names) if len(names) == 2 else f"{len(names)} runs compared",
+        "names": names,
+        "first": names[0],
+        "answer": _in_a_sentence(named, lines),
+        "cautions": [
+            f"{name}: {text}" for name, run in named.items() for text in find_cautions(run.rows)
+        ],  # fmt: skip
+        "unfinished": {name: run.unfinished for name, run in named.items() if run.unfinished},
+        "protocol": [],
+        "scores": rows,
+        "comparison": lines,
+        "differing": differing,
+        "crop_policy": any(line["what"] == CROP_POLICY for line in differing),
+        "comparable": None,
+        "none_sign": NONE,
+        "plain": plain,
+        "numbers": joined[["run", *joined.columns.drop("run")]],
+        "version": runs[0].about.get("microx", ""),
+    }
+
+
+def _name_runs(runs: Sequence[Run]) -> list[str]:
+    """Call runs by their folders, and by the whole path where two have the same name."""
+    short = [run.folder.resolve().name for run in runs]
+    often = Counter(short)
+    whole = [run.folder.resolve().as_posix() for run in runs]
+    names = [name if often[name] == 1 else path for name, path in zip(short, whole, strict=True)]
+    again = Counter(names)  # one run may be named twice
+    return [f"{name} ({k + 1})" if again[name] > 1 else name for k, name in enumerate(names)]
+
+
+def _shown(row: dict[str, Any]) -> bool:
+    return row["kind"] != "guess" or row["name"] == "majority class"
+
+
+def _pair_rows(runs: dict[str, Run]) -> dict[str, tables.Pair]:
+    """Pair each run's rows with those of the same name in the first run, else the main rows."""
+    (first, reference), *others = runs.items()
+    pairs: dict[str, tables.Pair] = {}
+    for name, run in others:
+        alike = [row for row, results in run.rows.items()
+                 if row in reference.rows and not is_shuffled(results[0])]  # fmt: skip
+        for row in alike:
+            pairs[f"{row}: {name} against {first}"] = (run.rows[row], reference.rows[row])
+        if not alike:
+            one, other = main_row(run.rows), main_row(reference.rows)
+            label = f"{name}, {one} against {first}, {other}"
+            pairs[label] = (run.rows[one], reference.rows[other])
+    return pairs
+
+
+def _in_a_sentence(runs: dict[str, Run], lines: Sequence[dict[str, Any]]) -> str:
+    n_tested = sum(line["p"] != NONE for line in lines)
+    alike = "every row" if n_tested == len(lines) else f"{n_tested} of {len(lines)} rows"
+    first = next(iter(runs))
+    return (
+        f"{len(runs)} runs. Rows of the same name are compared with those of {first} by subject; "
+        f"for {alike} both runs tested the same clips of the same people, so that a paired test "
+        f"is possible."
+    )
+
+
+def list_differences(runs: dict[str, Run]) -> list[dict[str, Any]]:
+    """List the arguments, recipes and corpora that are not the same in all runs.
+
+    Parameters
+    ----------
+    runs : dict of str to Run
+
+    Returns
+    -------
+    list of dict
+        ``what`` and ``values``, a text a run; those of the recipe, how crops are cut, come first.
+    """
+    facts = [_flatten(run) for run in runs.values()]
+    keys = dict.fromkeys(key for each in facts for key in each)
+    lines = [{"what": key, "values": [each.get(key, NONE) for each in facts]} for key in keys]
+    return [line for line in lines if len(set(line["values"])) > 1]
+
+
+def _flatten(run: Run) -> dict[str, str]:
+    main: EvaluationResult = run.rows[main_row(run.rows)][0]
+    facts, about = main.facts, run.about
+    corpus = about.get("corpus", {})
+    found = {f"recipe: {key}": value for key, value in (facts.get("recipe") or {}).items()}
+    found |= {
+        "corpus": corpus.get("folder"),
+        "what it holds (hash)": corpus.get("manifest_hash"),
+        "videos": corpus.get("n_videos"),
+        "clips": corpus.get("n_clips"),
+        "emotions": main.classes,
+        "experiment": about.get("experiment"),
+        "protocol": facts.get("protocol"),
+        "people tested": sorted(set(main.group.tolist())),
+        "seeds": about.get("seeds"),
+        "preset": facts.get("preset"),
+    }
+    found |= {f"setting: {key}": value for key, value in facts.get("arguments", {}).items()}
+    found |= {f"version: {key}": value for key, value in facts.get("versions", {}).items()}
+    return {key: _plain(value) for key, value in found.items() if value is not None}
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

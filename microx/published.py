@@ -1,0 +1,378 @@
+"""What the papers published, as data, and what a result of ours may be compared with.
+
+`PUBLISHED` holds the tables that `microx.reproduction` does again, `microx.anchors` the numbers
+of the field. Shares lie in [0, 1]. Nothing here was measured by microx.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from microx.anchors import ANCHORS, Anchor
+from microx.splits import LEAKY
+
+PAPERS: dict[str, str] = {
+    "microx": "2,747 clips of 10 frames from BAUM-1 and BAUM-2, 7 emotions; a fifth of the "
+    "shuffled clips was tested, so that clips of one video and one person stood on both sides",
+    "meeting": "28,710 pictures of FER2013 and 1,000 own faces, 48 x 48 grey, 7 emotions, "
+    "divided 8:2",
+    "apex": "254 apex frames of CASME II, padded black to 400 x 400; 99 of them are “others”",
+    "cnn6": "grey pictures of 48 x 48 pixels; accuracy and loss in training and validation",
+    "cnn-comparison": "1,860 tested pictures of 7 emotions",
+}
+"""Papers that can be done again, and what their numbers were measured on."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number of a paper.
+
+    Attributes
+    ----------
+    paper : str
+        One of `PAPERS`.
+    table, row : str
+        Where it stands, in plain words.
+    metric : str
+        As the paper calls it.
+    value : float
+        In [0, 1]; of a loss, at least 0.
+    source : str
+        In words.
+    """
+
+    paper: str
+    table: str
+    row: str
+    metric: str
+    value: float
+    source: str
+
+
+def _list(
+    paper: str, table: str, source: str, rows: Mapping[str, Mapping[str, float]]
+) -> list[Published]:
+    return [
+        Published(paper, table, row, metric, value, source)
+        for row, values in rows.items()
+        for metric, value in values.items()
+    ]
+
+
+def _accuracies(**rows: float) -> dict[str, dict[str, float]]:
+    return {row.replace("_", " "): {"accuracy": value} for row, value in rows.items()}
+
+
+_MICROX, _CNN6 = "MicroX paper", "paper of the six-convolution network"
+_APEX, _COMPARISON = "paper of the apex-frame network", "paper of CNN1, CNN2 and ResNet18"
+
+PUBLISHED: tuple[Published, ...] = (
+    *_list(
+        "microx",
+        "general metrics",
+        f"{_MICROX}, general metrics; recall differs from accuracy, so that the three are means "
+        "over the emotions, unweighted",
+        {
+            "five streams": {
+                "accuracy": 0.5520,
+                "precision": 0.527,
+                "recall": 0.534,
+                "F": 0.526,
+            }
+        },
+    ),
+    *_list(
+        "microx",
+        "others on BAUM-1",
+        f"{_MICROX}, which quotes them",
+        _accuracies(Zhalehpour=0.4504, Pan=0.4651),
+    ),
+    *_list(
+        "microx",
+        "own videos",
+        f"{_MICROX}, own videos",
+        _accuracies(with_mask=0.1786, without_mask=0.102),
+    ),
+    *_list(
+        "microx",
+        "colour or grey",
+        f"{_MICROX}, colour and grey",
+        _accuracies(colour=0.552, grey=0.371),
+    ),
+    *_list(
+        "microx",
+        "face and regions",
+        f"{_MICROX}, full face and regions",
+        _accuracies(full_face=0.715, regions=0.231, both=0.552),
+    ),
+    *_list(
+        "microx",
+        "single regions",
+        f"{_MICROX}, single regions; it calls the eye on the picture's left the left one, "
+        "microx the person's own",
+        _accuracies(left_eye=0.378, right_eye=0.398, nose=0.276, mouth=0.238),
+    ),
+    *_list(
+        "meeting",
+        "pictures divided 8:2",
+        "paper of the meeting-recording network",
+        {"all emotions": {"accuracy": 0.66}, "joy": {"recognised": 0.89}},
+    ),
+    *_list(
+        "apex",
+        "naive 70/30",
+        f"{_APEX}: 0 % or 100 %",
+        _accuracies(lowest_run=0.0, highest_run=1.0),
+    ),
+    *_list("apex", "5 folds", f"{_APEX}: at best", _accuracies(best_fold=0.45)),
+    *_list(
+        "apex",
+        "5 folds",
+        f"counted: 99 of the 254 frames of the {_APEX} are “others”",
+        _accuracies(most_frequent_class=99 / 254),
+    ),
+    *_list(
+        "cnn6",
+        "Adam or RMSprop",
+        _CNN6,
+        {
+            "Adam": {
+                "train accuracy": 0.8972,
+                "validation accuracy": 0.8530,
+                "train loss": 0.91,
+                "validation loss": 1.63,
+            },
+            "RMSprop": {
+                "train accuracy": 0.7691,
+                "validation accuracy": 0.7452,
+                "train loss": 0.91,
+                "validation loss": 1.72,
+            },
+        },
+    ),
+    *_list(
+        "cnn-comparison",
+        "by accuracy",
+        _COMPARISON,
+        {
+            "CNN1": {"train accuracy": 0.9420, "accuracy": 0.8081},
+            "CNN2": {"train accuracy": 0.9120, "accuracy": 0.8253},
+            "ResNet18": {"train accuracy": 0.9005, "accuracy": 0.8183},
+        },
+    ),
+    *_list(
+        "cnn-comparison",
+        "classification report",
+        f"{_COMPARISON}; of which of the three is not known to us",
+        _accuracies(all_emotions=0.82),
+    ),
+)
+"""Numbers of the papers of `PAPERS`, table by table."""
+
+CNN_SUPPORT: dict[str, int] = {
+    "anger": 350,
+    "disgust": 160,
+    "fear": 120,
+    "happiness": 480,
+    "neutral": 160,
+    "sadness": 330,
+    "surprise": 260,
+}
+"""Tested pictures of each emotion in the paper of CNN1, CNN2 and ResNet18."""
+
+CNN_CONFUSION: tuple[tuple[int | None, ...], ...] = (
+    (280, 22, 4, 12, 14, 17, 1),
+    (22, 113, 6, 6, 2, 8, 3),
+    (5, 4, 82, 0, 1, 5, 23),
+    (6, 3, 8, 450, 3, 4, 6),
+    (5, 2, 4, 3, 127, 19, 0),
+    (12, 17, 22, 10, 16, 251, 2),
+    (2, 1, 23, 8, 0, None, 226),
+)
+"""Its confusion: true emotions down, predicted across, in the order of `CNN_SUPPORT`; None is a
+cell that cannot be read."""
+
+_SPELLINGS = {
+    "casmeii": "CASME II",
+    "casme2": "CASME II",
+    "samm": "SAMM",
+    "smic": "SMIC",
+    "smichs": "SMIC",
+    "baum1": "BAUM-1",
+    "baum1s": "BAUM-1",
+    "baum1a": "BAUM-1",
+    "baum2": "BAUM-2",
+    "fer2013": "FER2013",
+    "dfew": "DFEW",
+    "drawnactors": "drawn actors",
+}
+
+DRAWN = "drawn actors"
+"""The name of a corpus that `microx.synthetic` drew."""
+
+
+def name_corpus(name: str) -> str:
+    """Write a corpus's name in one way, however it is spelled; others stay as they are.
+
+    Examples
+    --------
+    >>> name_corpus("casme_ii"), name_corpus("BAUM-1s"), name_corpus("ours")
+    ('CASME II', 'BAUM-1', 'ours')
+    """
+    return _SPELLINGS.get(re.sub(r"[^a-z0-9]", "", name.casefold()), name)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What numbers may be compared with, and with what they may not: a sentence each."""
+
+    may: tuple[str, ...]
+    may_not: tuple[str, ...]
+
+
+def tell_comparable(facts: Mapping[str, Any], corpora: Iterable[str]) -> Comparison:
+    """Say what a result's numbers may be compared with.
+
+    Parameters
+    ----------
+    facts : mapping
+        Of a `microx.results.EvaluationResult`: protocol, leaky, group, classes, arguments.
+    corpora : iterable of str
+        Names in the manifest's column ``corpus``; `DRAWN` for drawn actors. Empty, or a name of
+        "", means a corpus of somebody's own.
+
+    Returns
+    -------
+    Comparison
+        Neither part is empty. What weakens a comparison stands in ``may_not``.
+
+    Examples
+    --------
+    >>> own = {"protocol": "loso", "leaky": False, "group": "subject", "classes": ["a", "b"]}
+    >>> tell_comparable(own, [""]).may_not[0]
+    'With any published number: nobody else has measured on this corpus.'
+    """
+    names = frozenset(name_corpus(name) for name in corpora) or frozenset([""])
+    known = [anchor for anchor in ANCHORS if anchor.corpora == names]
+    n_classes = len(facts["classes"])
+    fitting = [
+        anchor
+        for anchor in known
+        if anchor.n_classes in (0, n_classes)
+        and anchor.protocol in ("", facts["protocol"])
+        and (anchor.protocol != "" or not facts.get("leaky"))
+    ]
+    others = [anchor for anchor in known if anchor not in fitting]
+    honest = [anchor for anchor in fitting if anchor.is_epoch_honest]
+    doubtful = [anchor for anchor in fitting if not anchor.is_epoch_honest]
+    clear = doubtful if facts["protocol"] in ("list", *LEAKY) else []
+    may = _quote(honest + clear)
+    may.append("With other runs on the same corpus that tested the same people in the same way.")
+    may_not = _about_corpus(names, known) + _about_split(facts)
+    may_not += _about_doubtful([anchor for anchor in doubtful if anchor not in clear])
+    may_not += _about_others(others)
+    if known:
+        may_not.append(
+            "Its accuracy with anybody's UF1, F1 or UAR: each number with its own kind only."
+        )
+    return Comparison(tuple(may), tuple(may_not + _about_frames(facts)))
+
+
+def _quote(anchors: Sequence[Anchor]) -> list[str]:
+    """Name anchors, a sentence a task and metric."""
+    groups: dict[tuple[str, str, str], list[Anchor]] = {}
+    for anchor in anchors:
+        groups.setdefault((anchor.task, anchor.metric, anchor.mark), []).append(anchor)
+    return [
+        f"Its {_OUR_NAME.get(metric, metric)} with the {metric} of "
+        + ", ".join(f"{anchor.method} {anchor.value:.3f}" for anchor in group)
+        + f" ({task}; {mark})."
+        for (task, metric, mark), group in groups.items()
+    ]
+
+
+_OUR_NAME = {"F1": "UF1"}
+
+
+def _about_corpus(names: frozenset[str], known: Sequence[Anchor]) -> list[str]:
+    if DRAWN in names:
+        return [
+            "With any published number: these people are drawn, not filmed, and how well drawn "
+            "expressions are told apart says nothing about real ones."
+        ]
+    if known:
+        return []
+    if "" in names:
+        return ["With any published number: nobody else has measured on this corpus."]
+    near = sorted(
+        {" + ".join(sorted(anchor.corpora)) for anchor in ANCHORS if anchor.corpora & names}
+    )
+    told = f"; there are some on {', on '.join(near)}, which are other clips" if near else ""
+    return [
+        f"With any published number: microx knows none on {' + '.join(sorted(names))} alone{told}."
+    ]
+
+
+def _about_split(facts: Mapping[str, Any]) -> list[str]:
+    if facts.get("leaky"):
+        return [
+            "With any score on people never seen: clips of the same people were trained on and "
+            "tested on (LEAKY); what this is good for is the gap to the honest protocol."
+        ]
+    if facts.get("group") == "video":
+        return [
+            "With any score on people never seen: the corpus names no subjects, so that only "
+            "videos were kept apart."
+        ]
+    return []
+
+
+def _about_doubtful(anchors: Sequence[Anchor]) -> list[str]:
+    """Name anchors of which too little is known, a sentence a task."""
+    sentences = []
+    for task in dict.fromkeys(anchor.task for anchor in anchors):
+        mine = [anchor for anchor in anchors if anchor.task == task]
+        told = "; ".join(
+            f"{metric} of "
+            + ", ".join(f"{one.method} {one.value:.3f}" for one in mine if one.metric == metric)
+            for metric in dict.fromkeys(anchor.metric for anchor in mine)
+        )
+        reason = (
+            "they chose their epoch on the tested people, or are not known to have done otherwise"
+            if mine[0].protocol
+            else "how they divided the clips is not known to us"
+        )
+        sentences.append(f"With the {told} ({task}): {reason}.")
+    return sentences
+
+
+def _about_others(anchors: Sequence[Anchor]) -> list[str]:
+    """Say why the anchors of this very corpus do not fit."""
+    kinds = {(one.task, one.n_classes, one.protocol): None for one in anchors}
+    return [
+        f"With the published numbers on {task}: they have "
+        + " and ".join(
+            part
+            for part in (
+                f"{n_classes} classes" if n_classes else "",
+                f"protocol {protocol}" if protocol else "",
+            )
+            if part
+        )
+        + "."
+        for task, n_classes, protocol in kinds
+        if n_classes or protocol
+    ]
+
+
+def _about_frames(facts: Mapping[str, Any]) -> list[str]:
+    arguments = facts.get("arguments", {})
+    if arguments.get("frames", "all") == "all" and arguments.get("reference") != "onset":
+        return []
+    return [
+        "With systems that find onset or apex themselves: here the labels told where they are, "
+        "in the tested videos too."
+    ]
