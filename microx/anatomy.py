@@ -21,9 +21,6 @@ from microx.models.streams import parse_streams
 Clips = Mapping[str, npt.NDArray[np.float32]]
 Maps = dict[str, npt.NDArray[np.float32]]
 
-RUN_EAGERLY = keras.backend.backend() != "jax"
-"""What runs once is not worth compiling; only JAX is slower without."""
-
 # Layers of this ending put pixels in their places; what a stream learns comes after them.
 _LAYING_OUT = ("frames_last", "picture", "border", "shown", "standardise")
 
@@ -52,10 +49,15 @@ class Stream:
         return tuple(layer.name for layer in self.layers if len(layer.output.shape) >= 4)
 
     @property
-    def last_map(self) -> str:
-        """Name of the last layer that gives maps over time and place, or else over place."""
+    def convolutions(self) -> tuple[str, ...]:
+        """Names of the plain convolutions."""
+        return tuple(one.name for one in self.layers if isinstance(one, keras.layers.Conv2D))
+
+    @property
+    def telling_map(self) -> str:
+        """Name of the first layer that gives maps over time and place, or else the last of all."""
         over_time = [layer.name for layer in self.layers if len(layer.output.shape) == 5]
-        return (over_time or self.map_layers)[-1]
+        return over_time[0] if over_time else self.map_layers[-1]
 
     @property
     def picture_hw(self) -> tuple[int, int]:
@@ -173,16 +175,28 @@ def complete_clips(model: keras.Model, clips: Clips) -> dict[str, npt.NDArray[np
     return given
 
 
-def read_layers(
-    model: keras.Model, clips: Clips, layers: Sequence[str]
-) -> list[npt.NDArray[np.float32]]:
-    """Run a model on clips and give what some of its layers make of them.
+def runs_eagerly(model: keras.Model) -> bool:
+    """Whether to run a model once without compiling it first, which takes longer.
+
+    JAX is slower without; TensorFlow then refuses layers of joined streams, for the + in a name.
+    """
+    is_joined = any("+" in layer.name for layer in model.layers)
+    return bool(keras.backend.backend() != "jax" and not is_joined)
+
+
+def stop_at(model: keras.Model, layers: Sequence[str]) -> keras.Model:
+    """A model of the same weights that gives what some layers make of clips, as a list."""
+    below = keras.Model(model.inputs, [model.get_layer(name).output for name in layers])
+    below.run_eagerly = runs_eagerly(model)
+    return below
+
+
+def read_layers(below: keras.Model, clips: Clips) -> list[npt.NDArray[np.float32]]:
+    """Give what the layers that a model of `stop_at` stops at make of clips.
 
     Those of compact that see frames one by one give (B T, h, w, C).
     """
-    below = keras.Model(model.inputs, [model.get_layer(name).output for name in layers])
-    below.run_eagerly = RUN_EAGERLY
-    outputs = below.predict_on_batch(complete_clips(model, clips))
+    outputs = below.predict_on_batch(complete_clips(below, clips))
     outputs = outputs if isinstance(outputs, list) else [outputs]
     return [np.asarray(output, np.float32) for output in outputs]
 

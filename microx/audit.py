@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.fft import dctn  # type: ignore[import-untyped]
+from scipy.spatial.distance import pdist  # type: ignore[import-untyped]
+from sklearn.covariance import ledoit_wolf
 
 from microx.corpus import FACE_MARK, Corpus
 from microx.progress import Progress
@@ -27,22 +29,21 @@ KINDS = ("subject", "video", "file", "picture", "mirrored picture", "person")
 PICTURE_LIMIT = 0.05
 """Distance up to which two videos show the same pictures, in [0, 1] where strangers are near
 0.5 (our choice). Of 20 drawn videos re-encoded in four ways and tracked anew, all lay within
-0.036 and the mirrored ones within 0.063, half of them within 0.025; of 1,008 drawn videos no two
-of different people lay nearer than 0.073."""
+0.036, mirrored ones within 0.040; of 1,008 drawn videos no two of different people lay nearer
+than 0.073."""
 
-LIKENESS_LEEWAY = 5.0
-"""How far beyond the halves of one subject two subjects are still as alike (our choice): a
-recording alone may differ more from the others than many do."""
-
-STRANGERS_SHARE = 0.25
+STRANGERS_SHARE = 0.15
 """Two names of one person are at most this share as far apart as two subjects usually are (our
-choice). Of 36 drawn people the nearest two were 0.17 apart, the halves of one at most 0.04."""
+choice). Of 36 and of 24 drawn people the nearest two were 0.28 and 0.26 apart, one person's
+videos under two names at most 0.03 and 0.05; of 24 people with two videos each, one renamed was
+found half of the time only."""
 
 MIN_CALIBRATION = 3
-"""Subjects of two videos or more that are needed to know how alike one person is to himself
-(our choice)."""
+"""Subjects of two videos or more that are needed to know how much one person varies (our
+choice)."""
 
 _N_FRAMES = 8  # of a video, spread evenly (our choice)
+_PICTURE_SIDE = 32  # px of the pictures compared (our choice)
 _N_WAVES = 12  # across and down: finer ones are lost in re-encoding (our choice)
 _BLOCK = 32  # videos compared with all others at a time, for memory's sake (our choice)
 _SIDE = 8  # px of the coloured mean pictures of a person (our choice)
@@ -129,12 +130,12 @@ def find_leaks(
     frames counts. Videos of one named subject are left to the kind ``"subject"``. Where no
     subjects are named, recordings of one person in one light are found, too, and should be.
 
-    *People*: the mean face of each subject in colour, 8 px a side, each pixel in units of its
-    spread within subjects. Two names look like one person where their difference is what chance
-    makes of one person's videos: as the first half of a subject's videos differs from the
-    second, and far less than subjects do. This sees a face in its light, its make-up and
-    glasses: a person who comes back under another lamp is not found, and two people who look
-    alike in the same light may be. What it names is to be looked at.
+    *People*: the mean face of each video in colour, 8 px a side, in units of its spread within
+    subjects (Mahalanobis' distance; scikit-learn's ``ledoit_wolf``); of each subject the mean.
+    Two names look like one person where they differ far less than subjects usually do, as two
+    halves of one subject's videos do. This sees a face in its light, its make-up and glasses: a
+    person who comes back under another lamp is not found, and two people who look alike in the
+    same light may be. What it names is to be looked at.
 
     Examples
     --------
@@ -184,10 +185,8 @@ def audit_file(
     >>> leaks, notes = audit_file(corpus, "split.csv")  # doctest: +SKIP
     """
     path = Path(path)
-    notes: list[str] = []
-    if path.name == "predictions.csv" and is_finished(path.parent):
-        parts = _parts_of_run(path.parent)
-    else:
+    parts, notes = _parts_of_run(path), list[str]()
+    if parts is None:
         videos = corpus.manifest.assign(status="done")  # a copy that we skipped, others did not
         parts, notes = read_parts(path, videos, corpus.clips())
     return find_leaks(corpus, parts, progress=progress), notes + list_blind_spots(corpus, parts)
@@ -290,13 +289,21 @@ def list_blind_spots(corpus: Corpus, parts: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _parts_of_run(folder: Path) -> pd.DataFrame:
-    """Whom each fold of a run was trained on, validation included, and tested on."""
-    result = read_result(folder)
+def _parts_of_run(path: Path) -> pd.DataFrame | None:
+    """Whom each fold of a run was trained on, validation included, and tested on.
+
+    None where the file is not one of a run that tells; its predictions name the tested only.
+    """
+    if path.name != "predictions.csv" or not is_finished(path.parent):
+        return None
+    result = read_result(path.parent)
+    trained_on = result.facts.get("trained_on")
+    if not isinstance(trained_on, list):
+        return None
     tables = [pd.DataFrame({"video_id": result.video_id, "fold": result.fold, "part": "test"})]
     tables += [
-        pd.DataFrame({"video_id": trained_on["videos"], "fold": fold, "part": "train"})
-        for fold, trained_on in enumerate(result.facts["trained_on"])
+        pd.DataFrame({"video_id": whom["videos"], "fold": fold, "part": "train"})
+        for fold, whom in enumerate(trained_on)
     ]
     parts = pd.concat(tables, ignore_index=True).drop_duplicates()
     return parts.assign(fold=[f"fold {fold + 1}" for fold in parts["fold"]])
@@ -348,7 +355,10 @@ def _same_files(videos: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:
 def _read_faces(
     corpus: Corpus, videos: pd.DataFrame, progress: Progress | None
 ) -> tuple[Array, Array]:
-    """Read the cosine waves of frames, (n, k, p), and the mean faces, (n, q), of n videos."""
+    """Read the waves of k frames of n videos, (4, n, k, p), and their mean faces, (n, q).
+
+    The first of the four are of the pictures as they are, the others of the mirrored ones.
+    """
     region = "face" if "face" in corpus.regions else corpus.regions[0]
     n_frames = int(min(_N_FRAMES, videos["n_found"].max())) if len(videos) else 1
     waves, faces = [], []
@@ -356,39 +366,49 @@ def _read_faces(
         found = np.flatnonzero(corpus.read_frames_found(video_id))
         frames = found[np.linspace(0, len(found) - 1, n_frames).round().astype(int)]
         crops = corpus.read_crops(video_id, region, frames).astype(np.float32)
-        low = dctn(crops @ _LUMA, axes=(1, 2), norm="ortho")[:, :_N_WAVES, :_N_WAVES]
-        low[:, 0, 0] = 0  # brightness
-        waves.append(low)
-        faces.append(cv2.resize(crops.mean(axis=0), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA))
+        grey = np.array([_resize(picture, _PICTURE_SIDE) for picture in crops @ _LUMA])
+        waves.append(_find_waves(grey))
+        faces.append(_resize(crops.mean(axis=0), _SIDE))
         if progress is not None:
             progress(done, len(videos), str(video_id))
-    n = len(videos)
-    return np.array(waves, np.float32), np.array(faces, np.float32).reshape(n, -1)
+    if not waves:
+        return np.empty((4, 0, 1, 1), np.float32), np.empty((0, 1), np.float32)
+    return np.stack(waves, axis=1), np.array(faces, np.float32).reshape(len(faces), -1)
+
+
+def _resize(picture: Array, side: int) -> Array:
+    resized = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.float32)
+
+
+def _find_waves(grey: Array) -> Array:
+    """Low cosine waves of k pictures: as they are, mirrored, and that half a pixel either way."""
+    mirrored = grey[..., ::-1]
+    beside = np.pad(mirrored, ((0, 0), (0, 0), (1, 1)), "edge")
+    ways = [grey, mirrored, (mirrored + beside[..., :-2]) / 2, (mirrored + beside[..., 2:]) / 2]
+    low = dctn(np.array(ways), axes=(2, 3), norm="ortho")[..., :_N_WAVES, :_N_WAVES]
+    return np.asarray(low.reshape(*low.shape[:2], -1)[..., 1:], np.float32)  # without brightness
 
 
 def _same_pictures(videos: pd.DataFrame, waves: Array) -> Iterator[tuple[str, str, str, str]]:
     """Pairs of videos of which one shows the other's pictures, straight or mirrored."""
     if len(videos) < 2:
         return
-    # A mirrored picture's odd waves across have the opposite sign.
-    mirrored = waves * np.where(np.arange(waves.shape[-1]) % 2, -1, 1)
-    flat = waves.reshape(*waves.shape[:2], -1)
-    mean, spread = flat.mean(axis=(0, 1)), flat.std(axis=(0, 1)) + 1e-6
-
-    def standardise(pictures: Array) -> Array:
-        rows = (pictures.reshape(flat.shape) - mean) / spread
-        length = np.linalg.norm(rows, axis=2, keepdims=True)
-        return np.asarray(rows / np.maximum(length, 1e-6), np.float32)
-
+    mean, spread = waves[0].mean(axis=(0, 1)), waves[0].std(axis=(0, 1))
+    waves = (waves - mean) / np.maximum(spread, 1e-6)
+    waves = waves / np.maximum(np.linalg.norm(waves, axis=-1, keepdims=True), 1e-6)
     names, subject = videos["video_id"].tolist(), videos["subject"].to_numpy(str)
-    straight = standardise(waves)
-    for kind, pictures in (("picture", straight), ("mirrored picture", standardise(mirrored))):
-        for start in range(0, len(names), _BLOCK):
-            distance = (1 - _likeness(pictures[start : start + _BLOCK], straight)) / 2
-            for row, other in zip(*np.nonzero(distance <= PICTURE_LIMIT), strict=True):
+    for start in range(0, len(names), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        likeness = [_likeness(way[block], waves[0]) for way in waves]
+        for kind, near in (
+            ("picture", (1 - likeness[0]) / 2),
+            ("mirrored picture", (1 - np.max(likeness[1:], axis=0)) / 2),
+        ):
+            for row, other in zip(*np.nonzero(near <= PICTURE_LIMIT), strict=True):
                 one = start + row
                 if one < other and not subject[one] == subject[other] != "":
-                    detail = f"distance {distance[row, other]:.3f}, strangers are near 0.5"
+                    detail = f"distance {near[row, other]:.3f}, strangers are near 0.5"
                     yield kind, names[one], names[other], detail
 
 
@@ -406,31 +426,20 @@ def _likeness(some: Array, every: Array) -> Array:
 def _same_people(
     subject: npt.NDArray[np.str_], faces: Array
 ) -> Iterator[tuple[str, str, str, str]]:
-    """Pairs of subjects whose mean faces differ as one subject's do."""
+    """Pairs of subjects whose mean faces differ far less than people do."""
     names = [str(name) for name in np.unique(subject) if name]
     rows = [np.flatnonzero(subject == name) for name in names]
     several = [own for own in rows if len(own) > 1]
     if len(several) < MIN_CALIBRATION:
         return
-    within = np.mean([faces[own].var(axis=0, ddof=1) for own in several], axis=0)
-    faces = faces / np.sqrt(within + 1e-3)
+    within = np.concatenate([faces[own] - faces[own].mean(axis=0) for own in several])
+    covariance, _ = ledoit_wolf(within, assume_centered=True)
+    spread, axes = np.linalg.eigh(covariance)
+    faces = faces @ axes / np.sqrt(np.maximum(spread, 1e-3))
     means = np.array([faces[own].mean(axis=0) for own in rows])
-    one, other = np.triu_indices(len(names), 1)
-    distance = np.sqrt(
-        [np.mean((means[a] - means[b]) ** 2) for a, b in zip(one, other, strict=True)]
-    )
-    counts = np.array([len(own) for own in rows])
-    chance = 1 / counts[one] + 1 / counts[other]  # what one person's means differ by, squared
-    limit = LIKENESS_LEEWAY * np.quantile([_halves_ratio(faces[own]) for own in several], 0.95)
+    distance = pdist(means)
     usual = np.median(distance)
-    same = (distance**2 <= limit * chance) & (distance < STRANGERS_SHARE * usual)
-    for k in np.flatnonzero(same):
+    for k in np.flatnonzero(distance < STRANGERS_SHARE * usual):
+        one, other = (int(ids[k]) for ids in np.triu_indices(len(names), 1))
         detail = f"{distance[k] / usual:.2f} times as far apart as two people usually are"
-        yield "person", names[one[k]], names[other[k]], detail
-
-
-def _halves_ratio(faces: Array) -> float:
-    """Squared difference of the means of a subject's first and last videos, chance being 1."""
-    first, last = np.array_split(faces, 2)
-    apart = np.mean((first.mean(axis=0) - last.mean(axis=0)) ** 2)
-    return float(apart / (1 / len(first) + 1 / len(last)))
+        yield "person", names[one], names[other], detail

@@ -138,7 +138,9 @@ def find_cautions(rows: Rows, manifest: pd.DataFrame | None = None) -> list[str]
 
 def _cautions_of_protocol(rows: Rows, main: Sequence[EvaluationResult]) -> Iterator[str]:
     first = main[0]
-    leaky = [name for name, results in rows.items() if is_leaky(results[0])]
+    leaky = [
+        name.removesuffix(" (LEAKY)") for name, results in rows.items() if is_leaky(results[0])
+    ]
     if leaky:
         which = "" if len(leaky) == len(rows) else f" (rows {first_few(leaky, 5)})"
         yield (

@@ -7,6 +7,7 @@ Every function takes plain arrays and gives a ``matplotlib.figure.Figure`` in th
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,13 @@ _PALE_BLUE = "#9CC9E3"
 N_BINS = 10
 """Steps of confidence in a calibration chart, as many clips in each (our choice)."""
 
-Floats = npt.NDArray[np.float64]
+# One after the other along a chart, told apart without colour by dashes and marks.
+_LINES: tuple[dict[str, Any], ...] = (
+    {"color": BLUE, "ls": "-", "marker": "o", "ms": 4.5, "lw": 1.5},
+    {"color": VERMILLION, "ls": "--", "marker": "s", "ms": 4.5, "lw": 1.5},
+    {"color": INK, "ls": "-.", "marker": "^", "ms": 4.5, "lw": 1.5},
+    {"color": GREY, "ls": ":", "marker": "D", "ms": 4.5, "lw": 1.5},
+)
 
 
 def draw_ranking(
@@ -79,19 +86,12 @@ def draw_ranking(
             face = {"fc": "white", "ec": VERMILLION, "hatch": "////"}
             look: Any = face if names[index] in leaky else {"color": colour}
             axes.barh(height, scores[index], height=0.68, **look)
-            end = scores[index]
-            if intervals and not math.isnan(intervals[index][0]):
-                axes.plot(intervals[index], [height] * 2, color=INK, lw=1.2, marker="|", ms=7)
-                end = intervals[index][1]
-            if seeds and len(seeds[index]) > 1:
-                dots = {"ls": "", "marker": "o", "ms": 3.5, "mfc": "white", "mec": INK, "mew": 0.8}
-                axes.plot(seeds[index], [height] * len(seeds[index]), **dots)
-            text = f"{100 * scores[index]:.0f} %"
-            axes.text(max(end, scores[index]) + 0.015, height, text, va="center", fontsize=9)
+            ends = _add_spread(axes, height, intervals[index : index + 1], seeds[index : index + 1])
+            end = max([scores[index], *ends])
+            axes.text(end + 0.02, height, f"{100 * scores[index]:.0f} %", va="center", fontsize=9)
         axes.set_yticks(range(len(order)), [shown[index] for index in order])
         for label, index in zip(axes.get_yticklabels(), order, strict=True):
-            if names[index] in leaky:
-                label.set_color(VERMILLION)
+            label.set_color(VERMILLION if names[index] in leaky else INK)
         axes.set_ylim(-0.6, len(order) - 0.4)
         baseline_label = f"most frequent class {100 * baseline:.0f} %"
         axes.axvline(baseline, color=VERMILLION, ls="--", lw=1.6, label=baseline_label)
@@ -101,6 +101,26 @@ def draw_ranking(
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def _add_spread(
+    axes: Axes,
+    height: float,
+    intervals: Sequence[tuple[float, float]],
+    seeds: Sequence[Sequence[float]],
+) -> list[float]:
+    """Draw a row's whiskers and the dots of its seeds, where it has them; give where they lie."""
+    drawn: list[float] = []
+    for low, high in intervals:
+        if not math.isnan(low):
+            axes.plot([low, high], [height] * 2, color=INK, lw=1.2, marker="|", ms=7)
+            drawn += [low, high]
+    for scores in seeds:
+        if len(scores) > 1:
+            dots = {"ls": "", "marker": "o", "ms": 3.5, "mfc": "white", "mec": INK, "mew": 0.8}
+            axes.plot(scores, [height] * len(scores), **dots)
+            drawn += scores
+    return drawn
 
 
 def draw_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Figure:
@@ -237,7 +257,7 @@ def draw_curves(
                         "clip_on": False,
                     }
                     axes.plot(best["epoch"], best[f"val_{what}"], **dot)
-        upper.set_title(title, fontweight="bold", loc="left")
+        upper.set_title(textwrap.fill(title, 32), fontweight="bold", loc="left", fontsize=9)
         upper.set_ylabel("loss", fontsize=9)
         upper.set_ylim(0, max_loss)
         _percent_axis(lower, "y")
@@ -313,29 +333,25 @@ def draw_hidden(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, chance: fl
     >>> line |= {"low": [0.7, 0.2], "high": [0.9, 0.4]}
     >>> figure = draw_hidden({"mask": [line]}, chance=0.14)
     """
-    looks = ((BLUE, "-", "o"), (VERMILLION, "--", "s"), (INK, "-.", "^"), (GREY, ":", "D"))
-    n_columns = min(2, len(curves))
+    n_columns = min(3, len(curves))
     n_rows = math.ceil(len(curves) / n_columns)
     with _style():
-        figure = Figure(figsize=(0.6 + 2.7 * n_columns, 0.8 + 2.1 * n_rows), layout="constrained")
-        grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
+        figure = Figure(figsize=(0.6 + 2.7 * n_columns, 0.7 + 2.4 * n_rows), layout="constrained")
+        grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
         for axes, (kind, lines) in zip(grid, curves.items(), strict=False):
-            for line, (colour, dashes, mark) in zip(lines, looks, strict=False):
-                axes.fill_between(
-                    line["shares"], line["low"], line["high"], color=colour, alpha=0.12, lw=0
-                )
-                axes.plot(
-                    line["shares"], line["scores"], color=colour, ls=dashes, marker=mark, ms=4.5,
-                    lw=1.5, label=line["name"],
-                )  # fmt: skip
+            for line, look in zip(lines, _LINES, strict=False):
+                band = (line["shares"], line["low"], line["high"])
+                axes.fill_between(*band, color=look["color"], alpha=0.12, lw=0)
+                axes.plot(line["shares"], line["scores"], label=line["name"], **look)
             axes.axhline(chance, color=INK, ls=":", lw=1.2)
             axes.set_title(kind, loc="left", fontweight="bold")
             axes.set_xticks([0, 0.5, 1], ["0", "50", "100 %"])
+            axes.set_xlabel("of the tested videos", fontsize=9)
             _percent_axis(axes, "y")
         for axes in grid[len(curves) :]:
             axes.set_visible(False)
-        figure.supxlabel("tested videos that wear it", fontsize=9)
-        figure.supylabel("test clips named right", fontsize=9)
+        for axes in grid[::n_columns]:
+            axes.set_ylabel("test clips named right", fontsize=9)
         keys, names = grid[0].get_legend_handles_labels()
         figure.legend(keys, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure

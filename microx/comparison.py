@@ -32,8 +32,9 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
     names = _name_runs(runs)
     named = dict(zip(names, runs, strict=True))
     lines = tables.comparison_rows(_pair_rows(named))
-    rows = {name: [row for row in tables.score_rows(run) if _shown(row)] for name, run in
-            named.items()}  # fmt: skip
+    rows = {
+        name: [row for row in tables.score_rows(run) if _shown(row)] for name, run in named.items()
+    }
     differing = list_differences(named)
     scores = [
         tables.shown_table(run).assign(run=name)[lambda t: ["run", *t.columns[:-1]]]
@@ -41,8 +42,10 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
     ]
     plain = [("Scores", pd.concat(scores)), ("Runs compared", tables.shown_comparison(lines))]
     if differing:
-        what = [{"what": line["what"], **dict(zip(names, line["values"], strict=True))}
-                for line in differing]  # fmt: skip
+        what = [
+            {"what": line["what"], **dict(zip(names, line["values"], strict=True))}
+            for line in differing
+        ]
         plain.append(("What else differs", pd.DataFrame(what)))
     numbers = [tables.number_table(run).assign(run=name) for name, run in named.items()]
     joined = pd.concat(numbers)
@@ -53,9 +56,10 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
         "answer": _in_a_sentence(named, lines),
         "cautions": [
             f"{name}: {text}" for name, run in named.items() for text in find_cautions(run.rows)
-        ],  # fmt: skip
+        ],
         "unfinished": {name: run.unfinished for name, run in named.items() if run.unfinished},
         "protocol": [],
+        "seeds": any(len(results) > 1 for run in runs for results in run.rows.values()),
         "scores": rows,
         "comparison": lines,
         "differing": differing,
@@ -87,8 +91,11 @@ def _pair_rows(runs: dict[str, Run]) -> dict[str, tables.Pair]:
     (first, reference), *others = runs.items()
     pairs: dict[str, tables.Pair] = {}
     for name, run in others:
-        alike = [row for row, results in run.rows.items()
-                 if row in reference.rows and not is_shuffled(results[0])]  # fmt: skip
+        alike = [
+            row
+            for row, results in run.rows.items()
+            if row in reference.rows and not is_shuffled(results[0])
+        ]
         for row in alike:
             pairs[f"{row}: {name} against {first}"] = (run.rows[row], reference.rows[row])
         if not alike:
@@ -100,12 +107,11 @@ def _pair_rows(runs: dict[str, Run]) -> dict[str, tables.Pair]:
 
 def _in_a_sentence(runs: dict[str, Run], lines: Sequence[dict[str, Any]]) -> str:
     n_tested = sum(line["p"] != NONE for line in lines)
-    alike = "every row" if n_tested == len(lines) else f"{n_tested} of {len(lines)} rows"
-    first = next(iter(runs))
+    which = "all" if n_tested == len(lines) else f"{n_tested} of {len(lines)}"
     return (
-        f"{len(runs)} runs. Rows of the same name are compared with those of {first} by subject; "
-        f"for {alike} both runs tested the same clips of the same people, so that a paired test "
-        f"is possible."
+        f"{len(runs)} runs, compared by subject with {next(iter(runs))}: rows of the same name, or "
+        f"the main rows where there are none. In {which} comparisons both tested the same clips of "
+        f"the same people, so that a paired test is possible."
     )
 
 

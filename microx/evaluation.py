@@ -162,6 +162,7 @@ def evaluate_fold(
     *,
     oracle: bool = False,
     path: str | Path | None = None,
+    log_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> list[EvaluationResult]:
     """Train on one fold and test what it leaves, once in each condition.
@@ -178,6 +179,8 @@ def evaluate_fold(
         the first condition.
     path : path, optional
         ``.keras`` file for the model.
+    log_dir : path, optional
+        Folder for what TensorBoard shows.
     progress : callable, optional
         Called with epochs done, epochs in all, and a few words.
 
@@ -207,6 +210,7 @@ def evaluate_fold(
         seed=plan.seed,
         path=path,
         after_epoch=watcher,
+        log_dir=log_dir,
         progress=progress,
     )
     history = history.assign(fold=fold)[list(HISTORY_COLUMNS)]

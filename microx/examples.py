@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from microx.accounts import clips_of_run
 from microx.cautions import percent
@@ -32,11 +33,12 @@ def pick_examples(main: EvaluationResult, corpus: Corpus) -> list[dict[str, Any]
     list of dict
         A group an emotion: ``emotion``, ``n_right``, ``n`` and ``clips``, up to two pictures.
     """
+    clips = clips_of_run(corpus, main).set_index("clip_id")
     right = main.y_pred == main.y_true
     groups = []
     for label, emotion in enumerate(main.classes):
         shown = [
-            _picture(main, corpus, row)
+            _picture(main, corpus, clips.loc[main.clip_id[row]], row)
             for wanted in (True, False)
             for row in _pick(main, label, wanted)
         ]
@@ -53,8 +55,7 @@ def _pick(main: EvaluationResult, label: int, right: bool) -> list[int]:
     return by_sureness[[(len(rows) - 1) // 2 if right else -1]].tolist() if len(rows) else []
 
 
-def _picture(main: EvaluationResult, corpus: Corpus, row: int) -> dict[str, Any]:
-    clip = clips_of_run(corpus, main).set_index("clip_id").loc[main.clip_id[row]]
+def _picture(main: EvaluationResult, corpus: Corpus, clip: pd.Series, row: int) -> dict[str, Any]:
     frames = np.array(clip.get("frames", range(clip["start"], clip["start"] + clip["length"])))
     video_id, named = str(main.video_id[row]), main.classes[main.y_pred[row]]
     emotion = main.classes[main.y_true[row]]

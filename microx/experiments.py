@@ -244,6 +244,7 @@ def run_experiment(
     n_folds: int = 5,
     split_file: str | Path | None = None,
     oracle: bool = False,
+    tensorboard: bool = False,
     n_workers: int = 1,
     dask: str | None = None,
     progress: Progress | None = None,
@@ -259,7 +260,7 @@ def run_experiment(
         Run folder, made if missing.
     protocol, preset, n_folds, split_file, **settings
         See `microx.evaluation.evaluate`; the same for every row that does not say otherwise.
-    seed, n_seeds, oracle, n_workers, dask, progress
+    seed, n_seeds, oracle, tensorboard, n_workers, dask, progress
         See `microx.grid.run_grid`.
 
     Returns
@@ -286,6 +287,7 @@ def run_experiment(
         n_folds=n_folds,
         split_file=split_file,
         oracle=oracle,
+        tensorboard=tensorboard,
         n_workers=n_workers,
         dask=dask,
         progress=progress,
@@ -300,12 +302,13 @@ def _run(
     experiment: str,
     own: dict[str, Any],
     *,
+    tensorboard: bool = False,
     n_workers: int = 1,
     dask: str | None = None,
     progress: Progress | None = None,
     **arguments: Any,
 ) -> Run:
-    """Do rows; what is recorded leaves out who works and what was not said."""
+    """Do rows; what is recorded leaves out how it is done and what was not said."""
     given = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in (own | arguments).items()
@@ -317,6 +320,7 @@ def _run(
         rows,
         experiment=experiment,
         arguments=given,
+        tensorboard=tensorboard,
         n_workers=n_workers,
         dask=dask,
         progress=progress,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from microx.anatomy import Clips, Stream, find_stream_of, read_layers
+from microx.anatomy import Clips, Stream, find_stream_of, read_layers, stop_at
 from microx.errors import InputError
 
 
@@ -39,7 +39,11 @@ def feature_maps(model: keras.Model, clips: Clips, layer: str) -> npt.NDArray[np
         If there is no such layer, or it gives no maps.
     """
     find_stream_of(model, layer)
-    (maps,) = read_layers(model, clips, [layer])
+    return _read_maps(stop_at(model, [layer]), clips)
+
+
+def _read_maps(below: keras.Model, clips: Clips) -> npt.NDArray[np.float32]:
+    (maps,) = read_layers(below, clips)
     if maps.ndim == 5:
         return maps
     n_clips = len(next(iter(clips.values())))
@@ -105,11 +109,11 @@ def find_filter_responses(
     show what no clip holds. A patch is at least half a crop wide (our choice), so that one can
     tell where it is from.
     """
-    stream = find_stream_of(model, layer)
+    stream, below = find_stream_of(model, layer), stop_at(model, [layer])
     kept: list[tuple[Any, Any, Any]] = []
     field = first = 0
     for clips in batches:
-        maps = feature_maps(model, clips, layer)
+        maps = _read_maps(below, clips)
         n_clips, n_filters = maps.shape[0], maps.shape[-1]
         flat = np.moveaxis(maps, -1, 0).reshape(n_filters, n_clips, -1)
         order = np.argsort(-flat.max(axis=2), axis=1, kind="stable")[:, :n_patches]
@@ -122,8 +126,9 @@ def find_filter_responses(
     if not kept:
         raise InputError(f"{layer}: expected clips to find what its filters respond to; found none")
     responses, patches, numbers = kept[0]
-    kernel = getattr(model.get_layer(layer), "kernel", None)
-    kernels = None if kernel is None else np.moveaxis(ops.convert_to_numpy(kernel), -1, 0)
+    kernels = None
+    if layer in stream.convolutions:
+        kernels = np.moveaxis(ops.convert_to_numpy(model.get_layer(layer).kernel), -1, 0)
     return FilterResponses(layer, kernels, patches, responses, numbers, field)
 
 
@@ -166,11 +171,11 @@ def _cut_patch(
     frame: npt.NDArray[np.float32], y: int, x: int, side: int
 ) -> npt.NDArray[np.float32]:
     """Cut a square about a pixel, as colours in [0, 1]; grey beyond the frame."""
-    if frame.shape[-1] == 1:
-        frame = np.repeat(frame, 3, axis=-1)
-    if frame.min() < 0:
-        frame = (frame + 1) / 2
-    around = np.pad(frame, ((side, side), (side, side), (0, 0)), constant_values=0.5)
+    colours = np.repeat(frame, 3, axis=-1) if frame.shape[-1] == 1 else frame
+    if frame.min() < 0:  # compared with another frame
+        colours = (colours + 1) / 2
+    around = np.pad(colours, ((side, side), (side, side), (0, 0)), constant_values=0.5)
     top, left = y + side - side // 2, x + side - side // 2
     top, left = (min(max(at, 0), len(around) - side) for at in (top, left))
-    return np.clip(around[top : top + side, left : left + side], 0, 1)
+    patch: npt.NDArray[np.float32] = around[top : top + side, left : left + side].clip(0, 1)
+    return patch

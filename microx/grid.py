@@ -115,6 +115,7 @@ def run_grid(
     n_seeds: int = 1,
     seed: int = 0,
     oracle: bool = False,
+    tensorboard: bool = False,
     n_workers: int = 1,
     dask: str | None = None,
     progress: Progress | None = None,
@@ -139,6 +140,9 @@ def run_grid(
         Also decides who is tested.
     oracle : bool
         See `microx.evaluation.evaluate_fold`.
+    tensorboard : bool
+        Whether each training writes what TensorBoard shows, into the folder ``tensorboard``
+        beside its model.
     n_workers : int
         Processes that train; 1 for none but this one, -1 for one per core. More than one share
         the cores, and the sums they round may differ in the last digits from one worker's.
@@ -172,7 +176,7 @@ def run_grid(
     seeds = range(seed, seed + n_seeds)
     _start_run(out, rows, trainings, seeds, experiment, arguments)
     cells = [
-        _Cell(out, corpus, {**training.fit, "seed": one}, fold, training.rows, oracle)
+        _Cell(out, corpus, {**training.fit, "seed": one}, fold, training.rows, oracle, tensorboard)
         for training in trainings
         for one in seeds
         for fold in range(len(training.plan.splits))
@@ -281,6 +285,7 @@ class _Cell:
     fold: int
     rows: tuple[tuple[str, Condition], ...]
     oracle: bool
+    tensorboard: bool
     n_threads: int | None = None
 
     @property
@@ -305,6 +310,7 @@ class _Cell:
                 self.rows,
                 oracle=self.oracle,
                 path=folders[0] / "model.keras",
+                log_dir=folders[0] / "tensorboard" if self.tensorboard else None,
                 progress=progress,
             )
         except MicroxError as error:

@@ -15,7 +15,7 @@ from microx.cautions import is_leaky, is_shuffled, main_row, percent
 from microx.figures import embed_figure
 from microx.grid import Run
 from microx.metrics import accuracy_score, calibration_error, confusion_matrix, per_class_recall
-from microx.preprocessing.occlusion import KINDS
+from microx.preprocessing.occlusion import OCCLUSIONS
 from microx.results import EvaluationResult
 from microx.tables import points, pooled
 
@@ -143,7 +143,7 @@ def _read_condition(condition: Mapping[str, Any]) -> tuple[str, float] | None:
         return None
     worn = condition.get("occlude") or condition.get("augment") or ""
     kind, _, share = worn.partition(":")
-    if kind not in ("", "erase", *KINDS):
+    if kind not in ("", "erase", *OCCLUSIONS):
         return None
     return kind, float(share or bool(kind))
 

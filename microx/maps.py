@@ -8,7 +8,6 @@ and can be told apart by the colour-blind and without colour.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,26 +17,12 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from microx.anatomy import Stream, find_stream_of, find_streams
-from microx.corpus import Corpus
-from microx.dataset import ClipDataset
-from microx.errors import InputError
-from microx.explain import (
-    grad_cam,
-    list_frames,
-    occlusion_sensitivity,
-    open_for_model,
-    region_weights,
-)
-from microx.figures import GREY, VERMILLION, _style, write_figure
-from microx.files import whole_file
-from microx.filters import FilterResponses, feature_maps, find_filter_responses
-from microx.modelfiles import load_model
-from microx.models.fusion import needs_present
+from microx.figures import GREY, VERMILLION, _style
+from microx.filters import FilterResponses
 
 MOST_FRAMES, MOST_CHANNELS, MOST_CLIPS = 10, 8, 200
 """Drawn of a clip and of a layer, and clips searched for what excites filters (our choice)."""
@@ -51,13 +36,14 @@ _LINES = (
     ("#E69F00", (0, (1, 1))),
     ("#56B4E9", (0, (7, 2))),
 )
+_HEAT = ListedColormap(matplotlib.colormaps["inferno"](np.linspace(0.3, 1, 256)))
 _CELL = 0.85  # inches
 
 
 def draw_cam(
     crops: Mapping[str, npt.NDArray[np.uint8]],
     cam: Mapping[str, npt.NDArray[np.float32]],
-    times_s: Sequence[float],
+    times_s: npt.NDArray[np.float64],
     *,
     title: str,
 ) -> Figure:
@@ -69,26 +55,27 @@ def draw_cam(
         By region, a region or more.
     cam : dict of str to (T, H, W) in [0, 1]
         Of the same regions; see `microx.explain.grad_cam`.
-    times_s : sequence of T float
+    times_s : (T,) float
     title : str
 
     Returns
     -------
     Figure
-        Of more than `MOST_FRAMES` frames so many, evenly chosen. The line is half the largest
-        value.
+        Of more than `MOST_FRAMES` frames so many, evenly chosen. The values are blurred a
+        little, for the eye; the line is half of their largest.
     """
     n_frames = len(times_s)
     shown = np.unique(np.linspace(0, n_frames - 1, min(n_frames, MOST_FRAMES)).round().astype(int))
+    soft = _soften(cam)
     with _style():
         figure, axes = _grid(len(crops), len(shown))
         for row, region in enumerate(crops):
             for column, frame in enumerate(shown.tolist()):
-                _lay_over(axes[row, column], crops[region][frame], cam[region][frame])
+                _lay_over(axes[row, column], crops[region][frame], soft[region][frame])
                 if row == 0:
                     axes[row, column].set_title(f"{times_s[frame]:.2f} s", fontsize=8)
             _name_row(axes[row, 0], region)
-        scale = ScalarMappable(Normalize(0, 1), "inferno")
+        scale = ScalarMappable(Normalize(0, 1), _HEAT)
         bar = figure.colorbar(scale, ax=axes.ravel().tolist(), fraction=0.02, pad=0.01, aspect=30)
         bar.set_ticks([0, 0.5, 1], labels=["0", "half", "most"])
         bar.ax.tick_params(labelsize=8)
@@ -131,7 +118,7 @@ def draw_occlusion(
             colour = colours.to_rgba(100 * drawn)[..., :3]
             alpha = 0.85 * np.sqrt(np.abs(drawn) / most)[..., None]
             axes[1, column].imshow(grey * (1 - alpha) + colour * alpha, interpolation="nearest")
-            axes[1, column].set_xlabel(f"at most {100 * drop.max():.0f}", fontsize=8, labelpad=3)
+            axes[1, column].set_xlabel(f"most lost: {100 * drop.max():.0f}", fontsize=8, labelpad=3)
         bar = figure.colorbar(colours, ax=axes.ravel().tolist(), fraction=0.03, pad=0.02, aspect=25)
         bar.set_label("points lost when covered", fontsize=8)
         bar.ax.tick_params(labelsize=8)
@@ -202,19 +189,18 @@ def draw_feature_maps(
     """
     n_columns = 1 + min(MOST_CHANNELS, max(one.shape[-1] for one in maps.values()))
     with _style():
-        figure, axes = _grid(len(maps), n_columns)
+        figure, axes = _grid(len(maps), n_columns, left=1.2)
+        for cell in axes.ravel():
+            cell.set_visible(False)
         for row, (layer, one) in enumerate(maps.items()):
-            axes[row, 0].set_axis_off()
             strongest = np.argsort(-np.abs(one).mean(axis=(0, 1)), kind="stable")
-            for cell in axes[row, 1:]:
-                cell.set_visible(False)
             for cell, channel in zip(axes[row, 1:], strongest.tolist(), strict=False):
                 cell.set_visible(True)
                 cell.imshow(one[..., channel], cmap="viridis", interpolation="nearest")
                 cell.set_title(str(channel + 1), fontsize=7, pad=2)
             text = f"{layer}\n{one.shape[0]} x {one.shape[1]}"
-            axes[row, 0].text(1, 0.5, text, transform=axes[row, 0].transAxes, ha="right",
-                              va="center", fontsize=8)  # fmt: skip
+            axes[row, 1].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=8)
+        axes[0, 0].set_visible(True)
         axes[0, 0].imshow(crop, interpolation="bicubic")
         _entitle(figure, title)
     return figure
@@ -254,12 +240,17 @@ def draw_weights(table: pd.DataFrame, *, title: str) -> Figure:
 
 
 def _grid(
-    n_rows: int, n_columns: int, *, cell: float = _CELL, ratios: Sequence[float] | None = None
+    n_rows: int,
+    n_columns: int,
+    *,
+    cell: float = _CELL,
+    left: float = 0.0,
+    ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, npt.NDArray[Any]]:
     """Axes for pictures, without ticks."""
     across = sum(ratios) if ratios is not None else n_columns
     figure = Figure(
-        figsize=(1.3 + cell * across, 0.6 + (cell + 0.06) * n_rows), layout="constrained"
+        figsize=(1.3 + left + cell * across, 0.6 + (cell + 0.06) * n_rows), layout="constrained"
     )
     axes = figure.subplots(
         n_rows, n_columns, squeeze=False, gridspec_kw={"width_ratios": ratios} if ratios else None
@@ -289,11 +280,21 @@ def _grey(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     return np.repeat(large[..., None] / 255.0, 3, axis=-1)
 
 
+def _soften(cam: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
+    """Blur maps by a sixteenth of their side, and let the largest of all be 1 again."""
+    soft = {
+        region: np.stack([cv2.GaussianBlur(one, (0, 0), len(one) / 16) for one in maps])
+        for region, maps in cam.items()
+    }
+    most = max(float(maps.max()) for maps in soft.values())
+    return {region: (maps / (most or 1)).astype(np.float32) for region, maps in soft.items()}
+
+
 def _lay_over(axes: Axes, crop: npt.NDArray[np.uint8], cam: npt.NDArray[np.float32]) -> None:
     grey = _grey(crop)
     large = cv2.resize(cam, (grey.shape[1], grey.shape[0]), interpolation=cv2.INTER_LINEAR)
-    colour = matplotlib.colormaps["inferno"](large)[..., :3]
-    alpha = 0.75 * np.sqrt(large)[..., None]
+    colour = _HEAT(large)[..., :3]
+    alpha = 0.8 * np.sqrt(large)[..., None]
     axes.imshow(grey * (1 - alpha) + colour * alpha, interpolation="nearest")
     if large.max() > 0.5:
         axes.contour(large, levels=[0.5], colors=["white"], linewidths=0.8)
@@ -315,152 +316,3 @@ def _mark_field(axes: Axes, side: int, field: int) -> None:
     if field < side:
         corner = (side // 2 - field / 2, side // 2 - field / 2)
         axes.add_patch(Rectangle(corner, field, field, fill=False, ec=VERMILLION, lw=0.9))
-
-
-def write_explanation(
-    model_path: str | Path,
-    corpus: Corpus,
-    video_id: str,
-    out: str | Path,
-    *,
-    emotion: str | None = None,
-    layer: str | None = None,
-) -> list[Path]:
-    """Draw why a model names a video of a corpus as it does.
-
-    Parameters
-    ----------
-    model_path : path
-        See `microx.modelfiles.find_model`.
-    corpus : Corpus
-        Made by the recipe of the model's.
-    video_id : str
-        Of the corpus.
-    out : path
-        Folder for the pictures, made if need be. Files of the same names are replaced.
-    emotion : str, optional
-        What to explain; by default what the video is named: the largest mean of its clips.
-    layer : str, optional
-        A layer whose filters to draw, see `microx.anatomy.Stream.map_layers`; by default the
-        first and the last of the stream that counts most.
-
-    Returns
-    -------
-    list of Path
-        ``<video>.cam.png`` and ``.occlusion.png``, of the clip that says so most clearly;
-        ``.maps.png``, what the layers of one stream make of its middle frame;
-        ``.filters.<layer>.png``, their best places in up to `MOST_CLIPS` clips of the corpus;
-        of a model that weighs its streams ``.weights.csv`` and ``.weights.png``.
-
-    Raises
-    ------
-    ModelError
-        If model and corpus do not fit, or the model knows no such layer.
-    InputError
-        If there is no such video or emotion, the video has no whole clip, or `out` is no folder.
-
-    Examples
-    --------
-    >>> write_explanation("RUN", corpus, "S05_sad_1", "why")  # doctest: +SKIP
-    [PosixPath('why/S05_sad_1.cam.png'), …]
-    """
-    model, facts = load_model(model_path)
-    dataset = open_for_model(model, facts, corpus, video_id=video_id)
-    label, place, prob = _choose(model, dataset, facts["classes"], emotion)
-    folder, clip = _make_folder(out), _take_clip(dataset, place)
-    frames = list_frames(dataset, len(corpus.read_frames_found(video_id)))[place]
-    times = corpus.read_ledger(video_id)["time_s"].to_numpy(float)[frames]
-    crops = {
-        region: corpus.read_crops(video_id, region, frames)
-        for region in facts["regions"]
-        if region in corpus.regions
-    }
-    title = f"{video_id}, {times[0]:.2f} s: {facts['classes'][label]} {100 * prob:.0f} %"
-    if video_id in facts["trained_on"]["videos"]:
-        title += ", learned from this video"
-    cam = grad_cam(model, clip, label)
-    drops = {name: maps[0] for name, maps in occlusion_sensitivity(model, clip, label).items()}
-    figures = {
-        "cam": draw_cam(crops, {name: maps[0] for name, maps in cam.items()}, times, title=title),
-        "occlusion": draw_occlusion(_middle(crops), drops, title=title),
-    }
-    table = None
-    if needs_present(model):
-        table = region_weights(model, facts, corpus, video_id)
-        figures["weights"] = draw_weights(table, title=f"{video_id}: what each stream counted for")
-    stream = _main_stream(model, table, layer)
-    figures |= _draw_layers(model, facts, corpus, clip, crops, stream, layer)
-    written = [
-        write_figure(figure, folder / f"{video_id}.{name}.png") for name, figure in figures.items()
-    ]
-    if table is not None:
-        with whole_file(folder / f"{video_id}.weights.csv") as partial:
-            table.to_csv(partial, index=False, float_format="%.4f")
-        written.append(folder / f"{video_id}.weights.csv")
-    return written
-
-
-def _choose(
-    model: Any, dataset: ClipDataset, classes: Sequence[str], emotion: str | None
-) -> tuple[int, int, float]:
-    """Choose the emotion and the clip to explain; and how probable the one is in the other."""
-    if emotion is not None and emotion not in classes:
-        raise InputError(f"emotion must be one of {', '.join(classes)}; found {emotion!r}")
-    prob = np.concatenate(
-        [model.predict_on_batch(dataset[index][0]) for index in range(len(dataset))]
-    )
-    label = int(prob.mean(axis=0).argmax()) if emotion is None else classes.index(emotion)
-    place = int(prob[:, label].argmax())
-    return label, place, float(prob[place, label])
-
-
-def _take_clip(dataset: ClipDataset, place: int) -> dict[str, npt.NDArray[np.float32]]:
-    """Take one clip of a dataset, as a batch of one."""
-    index, row = divmod(place, dataset.batch_size)
-    return {name: x[row : row + 1] for name, x in dataset[index][0].items()}
-
-
-def _middle(crops: Mapping[str, npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray[np.uint8]]:
-    return {region: each[len(each) // 2] for region, each in crops.items()}
-
-
-def _main_stream(model: Any, table: pd.DataFrame | None, layer: str | None) -> Stream:
-    """The stream of a layer, or else the one that counts most."""
-    if layer is not None:
-        return find_stream_of(model, layer)
-    streams = {stream.name: stream for stream in find_streams(model)}
-    if table is None:
-        return next(iter(streams.values()))
-    return streams[str(table.drop(columns="time_s").mean().idxmax())]
-
-
-def _draw_layers(
-    model: Any,
-    facts: Mapping[str, Any],
-    corpus: Corpus,
-    clip: Mapping[str, npt.NDArray[np.float32]],
-    crops: Mapping[str, npt.NDArray[np.uint8]],
-    stream: Stream,
-    layer: str | None,
-) -> dict[str, Figure]:
-    """Draw what a stream's layers make of a clip's middle frame, and what excites filters."""
-    shown = [name for name in stream.map_layers if "relu" in name or "conv_lstm" in name]
-    shown = [shown[at] for at in np.unique(np.linspace(0, len(shown) - 1, 6).round().astype(int))]
-    each = {name: feature_maps(model, clip, name)[0] for name in shown}
-    maps = {name: one[len(one) // 2] for name, one in each.items()}
-    picture = np.concatenate([_middle(crops)[r] for r in stream.regions if r in crops], axis=1)
-    figures = {"maps": draw_feature_maps(picture, maps, title=f"What {stream.name} makes of it")}
-    searched = open_for_model(model, facts, corpus, most=MOST_CLIPS)
-    for name in [layer] if layer else dict.fromkeys([shown[0], stream.last_map]):
-        batches = (searched[index][0] for index in range(len(searched)))
-        found = find_filter_responses(model, batches, name)
-        figures[f"filters.{name}"] = draw_filters(found, title=f"What excites {name}")
-    return figures
-
-
-def _make_folder(out: str | Path) -> Path:
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: expected a folder to write to; {error.strerror}") from None
-    return Path(out)

@@ -191,7 +191,12 @@ def _describe_run(
 
 def _tabulate(run: Run, name: str) -> dict[str, Any]:
     """The tables of one run, for the page and for the files beside it."""
-    others = {other: (rows, run.rows[name]) for other, rows in run.rows.items() if other != name}
+    # A control's labels are other ones, so that there is nothing to compare.
+    others = {
+        other: (rows, run.rows[name])
+        for other, rows in run.rows.items()
+        if other != name and not is_shuffled(rows[0])
+    }
     comparison = tables.comparison_rows(others)
     plain = [("Scores", tables.shown_table(run))]
     if comparison:

@@ -15,7 +15,7 @@ import pandas as pd
 from microx.cautions import NONE, is_leaky, is_shuffled, main_row, percent
 from microx.class_tables import next_emotion_table, per_class_scores, two_by_two
 from microx.grid import Run
-from microx.results import EvaluationResult
+from microx.results import GUESSES, EvaluationResult
 from microx.scores import SCORES, compare_rows, measure_gap
 from microx.uncertainty import holm
 
@@ -27,6 +27,8 @@ MORE_SCORES = {
     "ece": "calibration error",
 }
 """Columns of `microx.scores.results_table` that a page folds away, and what it calls them."""
+
+_TITLES = ("accuracy", "UAR", "UF1")
 
 ALONE = ", trained alone"
 """What the names of rows end with whose region was trained by itself."""
@@ -74,10 +76,13 @@ def score_rows(run: Run) -> list[dict[str, Any]]:
     -------
     list of dict
         ``name``, ``note`` (its regions), ``kind`` (``""``, ``"shuffled"`` or ``"guess"``),
-        ``leaky``, ``main``; ``clips``, a cell for each of `SCORES` with ``text``, ``interval`` and
-        ``spread`` over seeds; ``videos`` and ``more``, texts.
+        ``leaky``, ``main``; ``clips``, a cell for each of `SCORES` with ``text`` and ``interval``;
+        ``spread`` of the accuracy over seeds, in points; ``videos`` and ``more``, texts.
     """
     main = main_row(run.rows)
+    notes = {name: _note(results[0]) for name, results in run.rows.items()}
+    if len(set(notes.values())) == 1:  # they say nothing then
+        notes = {}
     rows = []
     for _, row in run.table.iterrows():
         results = run.rows.get(str(row["name"]))
@@ -86,13 +91,14 @@ def score_rows(run: Run) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": row["name"],
-                "note": "" if first is None else _note(first),
+                "note": notes.get(row["name"], ""),
                 "kind": "guess" if first is None else "shuffled" if is_shuffled(first) else "",
                 "leaky": first is not None and is_leaky(first),
                 "main": row["name"] == main,
                 "n_train": f"{row['n_train']:,}",
                 "n_test": f"{row['n_test']:,}",
                 "clips": [_cell(row, score) for score in SCORES],
+                "spread": _spread(row),
                 "videos": [percent(row[f"video_{score}"], n_videos) for score in SCORES],
                 "more": [percent(row[score], row["n_test"]) for score in MORE_SCORES],
                 "n_parameters": f"{row['n_parameters']:,}" if row["n_parameters"] else NONE,
@@ -109,12 +115,17 @@ def _note(result: EvaluationResult) -> str:
 
 def _cell(row: pd.Series, score: str) -> dict[str, str]:
     n = int(row["n_test"])
-    low, high, spread = (float(row[f"{score}_{end}"]) for end in ("low", "high", "sd"))
+    interval = interval_in_words(row[f"{score}_low"], row[f"{score}_high"], n)
     return {
         "text": percent(row[score], n),
-        "interval": interval_in_words(low, high, n),
-        "spread": "" if math.isnan(spread) else f"± {100 * spread:.1f}",
+        "interval": "" if row["name"] in GUESSES else interval,
     }
+
+
+def _spread(row: pd.Series) -> str:
+    """The accuracy's standard deviation over seeds, in points."""
+    sd = float(row["accuracy_sd"])
+    return "" if math.isnan(sd) or row["name"] in GUESSES else f"± {100 * sd:.1f}"
 
 
 def interval_in_words(low: float, high: float, n: int = 0) -> str:
@@ -209,8 +220,7 @@ def _untested(
     if n_shared < 2:
         people = "nobody" if n_shared == 0 else "one person only"
         return nothing | {"why_not": f"both tested {people}: no comparison"}
-    alike = np.array_equal(np.sort(results[0].clip_id), np.sort(reference[0].clip_id))
-    what = "another number of seeds" if alike else "other clips"
+    what = "other clips" if len(results) == len(reference) else "another number of seeds"
     return nothing | {
         "difference": points(gap),
         "interval": _interval_of_points(low, high),
@@ -245,7 +255,8 @@ def oracle_rows(run: Run) -> list[dict[str, Any]]:
             gap, low, high, _ = measure_gap(oracles, run.rows[name])
             leaky = is_leaky(run.rows[name][0])
             interval = _interval_of_points(low, high)
-            rows.append({"name": name, "gap": points(gap), "interval": interval, "leaky": leaky})
+            told = {"gap": points(gap), "interval": interval if gap else ""}
+            rows.append({"name": name, "leaky": leaky} | told)
     return rows
 
 
@@ -319,22 +330,15 @@ def shown_table(run: Run) -> pd.DataFrame:
     """Give the table of scores as text for Markdown and LaTeX; intervals in brackets."""
     rows = []
     for row in score_rows(run):
-        cells = {
-            score: " ".join(
-                part
-                for part in (
-                    cell["text"],
-                    cell["spread"],
-                    f"[{cell['interval']}]" if cell["interval"] else "",
-                )
-                if part
-            )
-            for score, cell in zip(("accuracy", "UAR", "UF1"), row["clips"], strict=True)
-        }
-        by_video = dict(zip(("acc.", "UAR", "UF1"), row["videos"], strict=True))
+        cells = [
+            f"{cell['text']} ({cell['interval']})" if cell["interval"] else cell["text"]
+            for cell in row["clips"]
+        ]
         rows.append(
-            {"row": marked(row["name"], row["leaky"]), **cells}
-            | {f"{score} by video": text for score, text in by_video.items()}
+            {"row": marked(row["name"], row["leaky"])}
+            | dict(zip(_TITLES, cells, strict=True))
+            | {"seeds": row["spread"] or NONE}
+            | {f"{title} by video": n for title, n in zip(_TITLES, row["videos"], strict=True)}
             | {"clips tested": row["n_test"]}
         )
     return pd.DataFrame(rows)
@@ -342,7 +346,7 @@ def shown_table(run: Run) -> pd.DataFrame:
 
 def shown_comparison(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Give `comparison_rows` as text for Markdown and LaTeX."""
-    return pd.DataFrame(
+    table = pd.DataFrame(
         [
             {
                 "row": marked(line["name"], line["leaky"]),
@@ -356,6 +360,7 @@ def shown_comparison(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             for line in lines
         ]
     )
+    return table if any(line["why_not"] for line in lines) else table.drop(columns="remark")
 
 
 def marked(name: str, leaky: bool) -> str:

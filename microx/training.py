@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import resource
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ _OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": keras.optimizers.SGD,
 }
 
+_WATCHED = "val_answer_loss"
+"""What the best epoch is chosen by: the loss of the answer, without its streams'."""
+
 _PLATEAU_FACTOR = 0.2
 """What the rate is multiplied with on a plateau (our choice)."""
 
@@ -54,8 +57,7 @@ def fit_model(
     settings: FitSettings,
     *,
     seed: int = 0,
-    keep: Callable[[], None] | None = None,
-    after_epoch: Callable[[], None] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Train a model; the weights of the epoch with the lowest validation loss stay.
@@ -71,10 +73,8 @@ def fit_model(
         ("weights") and patience count here; the rest made the model and the datasets.
     seed : int
         For Keras's global generators.
-    keep : callable, optional
-        Called whenever the model is the best so far, to store it should training be cut off.
-    after_epoch : callable, optional
-        Called after each epoch.
+    callbacks : sequence of keras.callbacks.Callback
+        Called beside those that stop the training.
     progress : callable, optional
         Called with epochs done, epochs in all, and a few words.
 
@@ -108,23 +108,17 @@ def fit_model(
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     clock = _Clock(settings.epochs, progress)
-    watched = f"val_{answer_loss.name}"
-    callbacks = [
+    own = [
         clock,
         keras.callbacks.EarlyStopping(
-            monitor=watched, mode="min", patience=settings.patience, restore_best_weights=True
+            monitor=_WATCHED, mode="min", patience=settings.patience, restore_best_weights=True
         ),
         keras.callbacks.TerminateOnNaN(),
     ]
-    if keep is not None:
-        callbacks.append(_Keeper(watched, keep))
-    if after_epoch is not None:
-        call = after_epoch
-        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: call()))
     if settings.schedule == "plateau":
-        callbacks.append(
+        own.append(
             keras.callbacks.ReduceLROnPlateau(
-                monitor=watched,
+                monitor=_WATCHED,
                 mode="min",
                 factor=_PLATEAU_FACTOR,
                 patience=max(1, settings.patience // 2),
@@ -138,7 +132,7 @@ def fit_model(
             validation_data=validation,
             epochs=settings.epochs,
             class_weight=_balanced(train) if settings.balance == "weights" else None,
-            callbacks=callbacks,
+            callbacks=[*own, *callbacks],
             verbose=0,
         )
     columns = {
@@ -170,6 +164,7 @@ def fit_split(
     start: str | Path | None = None,
     path: str | Path | None = None,
     after_epoch: Callable[[keras.Model], None] | None = None,
+    log_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[keras.Model, pd.DataFrame, dict[str, Any]]:
     """Build a model and train it on one split; the test part is not looked at.
@@ -196,6 +191,8 @@ def fit_split(
         far lies beside it as ``.<name>.best.keras``.
     after_epoch : callable, optional
         Called with the model after each epoch.
+    log_dir : path, optional
+        Folder for what TensorBoard shows.
     progress : callable, optional
         As for `fit_model`.
 
@@ -243,8 +240,7 @@ def fit_split(
             ClipDataset(corpus, validation, **shared, part="validation", seed=seed),
             settings,
             seed=seed,
-            keep=checkpoint.write,
-            after_epoch=None if after_epoch is None else partial(after_epoch, model),
+            callbacks=_list_callbacks(model, checkpoint, after_epoch, log_dir),
             progress=progress,
         )  # fmt: skip
     best = int(history["val_loss"].argmin())
@@ -265,6 +261,7 @@ def train(
     preset: str = "compact",
     seed: int = 0,
     start: str | Path | None = None,
+    tensorboard: bool = False,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Path:
@@ -279,6 +276,8 @@ def train(
         Streams of the model; None means one for every region the corpus holds.
     preset, seed, start, progress
         See `fit_split`.
+    tensorboard : bool
+        Whether to write what TensorBoard shows, into the folder ``tensorboard``.
     **settings
         Of `microx.settings.FitSettings`, where they differ from the preset's.
 
@@ -312,6 +311,7 @@ def train(
         seed=seed,
         start=start,
         path=path,
+        log_dir=path.with_name("tensorboard") if tensorboard else None,
         progress=progress,
     )
     with whole_file(path.with_name("history.csv")) as partial:
@@ -535,15 +535,37 @@ class _Checkpoint:
             self._hidden.unlink(missing_ok=True)
 
 
-class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
-    """Calls back whenever a loss is lower than ever."""
+def _list_callbacks(
+    model: keras.Model,
+    checkpoint: _Checkpoint,
+    after_epoch: Callable[[keras.Model], None] | None,
+    log_dir: str | Path | None,
+) -> list[keras.callbacks.Callback]:
+    callbacks = [_Keeper(checkpoint.write)]
+    if after_epoch is not None:
+        call = after_epoch
+        callbacks.append(
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: call(model))
+        )
+    if log_dir is not None:
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ModelError(
+                f"{log_dir}: expected the package tensorboard; run: "
+                "pip install 'microx[tensorboard]'"
+            )
+        callbacks.append(keras.callbacks.TensorBoard(str(log_dir), write_graph=False))
+    return callbacks
 
-    def __init__(self, watched: str, keep: Callable[[], None]) -> None:
+
+class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Calls back whenever the model is the best so far, to store it should it be cut off."""
+
+    def __init__(self, keep: Callable[[], None]) -> None:
         super().__init__()
-        self._watched, self._keep, self._lowest = watched, keep, float("inf")
+        self._keep, self._lowest = keep, float("inf")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        loss = (logs or {}).get(self._watched, float("nan"))
+        loss = (logs or {}).get(_WATCHED, float("nan"))
         if loss < self._lowest:
             self._lowest = loss
             self._keep()

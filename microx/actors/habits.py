@@ -160,7 +160,7 @@ def paint_blind(rng: np.random.Generator) -> Painting:
     wave = np.sin(2 * np.pi * (y * np.cos(angle) + x * np.sin(angle)) / pitch)
     bars = np.clip(0.5 + 1.5 * wave, 0, 1)
     oval = np.clip((1 - (x / 0.85) ** 2 - ((y - 0.2) / 1.2) ** 2) * 2, 0, 1)
-    cover = np.asarray(0.42 * bars * oval, np.float32)
+    cover = np.asarray(0.3 * bars * oval, np.float32)
     return Painting(sheet.finish(np.zeros((*cover.shape, 3)), cover, shadow=0), sheet.box)
 
 

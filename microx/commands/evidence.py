@@ -30,6 +30,7 @@ from microx.commands.options import (
     SeedsOption,
     SetOption,
     SplitOption,
+    TensorBoardOption,
     TrainersOption,
     join_options,
 )
@@ -63,6 +64,7 @@ def ablate(
     augment: AugmentOption = None,
     occlude: OccludeOption = "",
     settings: SetOption = None,
+    tensorboard: TensorBoardOption = False,
     workers: TrainersOption = 1,
     dask: DaskOption = None,
 ) -> None:
@@ -85,6 +87,7 @@ def ablate(
             n_seeds=seeds,
             shuffle_labels=shuffle_labels,
             oracle=oracle,
+            tensorboard=tensorboard,
             n_workers=workers,
             dask=dask,
             progress=advance,
@@ -106,6 +109,7 @@ def experiment(
     seeds: SeedsOption = 1,
     oracle: OracleOption = False,
     settings: SetOption = None,
+    tensorboard: TensorBoardOption = False,
     workers: TrainersOption = 1,
     dask: DaskOption = None,
 ) -> None:
@@ -127,6 +131,7 @@ def experiment(
             seed=seed,
             n_seeds=seeds,
             oracle=oracle,
+            tensorboard=tensorboard,
             n_workers=workers,
             dask=dask,
             progress=advance,

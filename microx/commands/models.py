@@ -26,6 +26,7 @@ from microx.commands.options import (
     PresetOption,
     SeedOption,
     SetOption,
+    TensorBoardOption,
     WithoutOption,
     join_options,
     split_names,
@@ -60,6 +61,7 @@ def train(
             help="Go on from a model or its .weights.h5; give the same options as for that one.",
         ),
     ] = None,
+    tensorboard: TensorBoardOption = False,
 ) -> None:
     """Train one model, leaving the test people untouched for `microx evaluate`."""
     from microx.corpus import load_corpus
@@ -76,6 +78,7 @@ def train(
             preset=model.value,
             seed=seed,
             start=start,
+            tensorboard=tensorboard,
             progress=advance,
             **join_options(settings, epochs, inputs, balance, augment, occlude),
         )

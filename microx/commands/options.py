@@ -180,6 +180,10 @@ OracleOption = Annotated[
         "--oracle", help="Tell what choosing the epoch on the test would have given: no result."
     ),
 ]
+TensorBoardOption = Annotated[
+    bool,
+    typer.Option("--tensorboard", help="Write logs: tensorboard --logdir FOLDER follows them."),
+]
 TrainersOption = Annotated[
     int, typer.Option("--workers", help="Processes that train; -1: one per core.")
 ]

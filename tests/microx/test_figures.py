@@ -7,14 +7,10 @@ from xml.etree import ElementTree
 import cv2
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
 
+from microx.charts import draw_confusion, draw_recall
 from microx.figures import (
-    draw_confusion,
-    draw_curves,
-    draw_ranking,
-    draw_recall,
     draw_timeline,
     embed_figure,
     embed_image,
@@ -49,40 +45,6 @@ def test_an_emotion_keeps_its_colour_whatever_its_company_or_spelling():
     assert emotion_colours(["Happiness"]) == emotion_colours(["sad", "happy"])[1:]
     anger, angry = emotion_colours(["anger", "angry"])
     assert anger != angry
-
-
-def test_ranking_puts_the_best_row_on_top():
-    figure = draw_ranking(["nose", "face", "mouth"], [0.2, 0.9, 0.5], baseline=0.3, chance=0.25)
-    (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["nose", "mouth", "face"]
-    assert "90 %" in _texts(figure)
-    assert "most frequent class 30 %" in _texts(figure)
-
-
-def test_confusion_prints_counts_and_colours_shares_of_the_row():
-    counts = np.array([[30, 10], [0, 0]])
-    figure = draw_confusion(counts, ["happy", "sad"])
-    assert {"30", "10", "0"} <= set(_texts(figure))
-    (mesh,) = figure.axes[0].collections
-    np.testing.assert_allclose(np.asarray(mesh.get_array()).ravel(), [0.75, 0.25, 0, 0])
-
-
-def test_recall_says_what_was_not_tested():
-    texts = _texts(draw_recall([0.75, float("nan")], [8, 0], ["happy", "sad"], chance=0.5))
-    assert "6 of 8" in texts
-    assert "not tested" in texts
-
-
-def test_curves_mark_the_chosen_epoch_of_each_fold():
-    history = pd.DataFrame(
-        {"fold": [0, 0, 1, 1], "epoch": [1, 2, 1, 2]}
-        | {name: [4.0, 3.0, 2.0, 1.0] for name in ("loss", "val_loss")}
-        | {name: [0.1, 0.2, 0.3, 0.4] for name in ("accuracy", "val_accuracy")}
-    )
-    upper, lower = draw_curves(history, best_epochs=[2, 1], title="mouth").axes
-    for axes, expected in ((upper, [(2, 3.0), (1, 2.0)]), (lower, [(2, 0.2), (1, 0.3)])):
-        dots = [line for line in axes.lines if line.get_marker() == "o"]
-        assert [tuple(np.ravel(dot.get_xydata())) for dot in dots] == expected
 
 
 def test_timeline_leaves_gaps_and_names_them():

@@ -34,7 +34,7 @@ def test_table_has_a_row_per_region_set_and_the_guesses(run):
     assert baseline["accuracy"] == baseline["uar"] == pytest.approx(1 / 3)
     assert sorted(baseline[["recall_neutral", "recall_happy", "recall_sad"]]) == [0, 0, 1]
     assert (table["n_test"] == 6).all()
-    assert (table["accuracy_low"] <= table["accuracy"]).all()
+    assert table["accuracy_low"].isna().all()  # one person says nothing of the next
     stored = pd.read_csv(folder / "results.csv").fillna({"regions": ""})
     pd.testing.assert_frame_equal(stored, table, check_dtype=False)
 

@@ -1,6 +1,7 @@
 """The page is self-contained, complete, honest, and says what the results say."""
 
 import dataclasses
+import itertools
 import json
 import re
 import shlex
@@ -13,18 +14,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microx import report
+from microx.accounts import commands, count_missing
 from microx.cautions import find_cautions, is_leaky, main_row, percent
 from microx.corpus import load_corpus
 from microx.errors import CorpusError, InputError
-from microx.evaluation import EvaluationResult, write_result
-from microx.experiments import read_run, row_folder, run_ablation
+from microx.evaluation import ORACLE
+from microx.experiments import run_ablation
+from microx.grid import Run, cell_folder, read_run
 from microx.report import write_report
+from microx.results import EvaluationResult, write_result
 from microx.settings import join_settings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SECTIONS = ("protocol", "counts", "results", "ranking", "confusion", "curves", "examples")
-SECTIONS += ("cautions", "reproduce", "meaning")
+SECTIONS = ("protocol", "counts", "results", "comparable", "ranking", "confusion", "curves")
+SECTIONS += ("examples", "reproduce", "meaning")
 
 
 class Page(HTMLParser):
@@ -74,7 +77,7 @@ class Page(HTMLParser):
         return next(row for table in self.tables for row in table if row and row[0] == name)
 
 
-def _result(corpus, name, *, right=0.8, regions=("mouth", "face"), folds=1, seed=0, **facts):
+def _result(corpus, name, *, right=0.8, regions=("mouth", "face"), folds=1, seed=7, **facts):
     """Answers to the clips of the last two subjects, a known share of them right."""
     clips = corpus.clips()
     clips = clips[clips["subject"].isin(["s3", "s4", ""])].reset_index(drop=True)
@@ -83,9 +86,9 @@ def _result(corpus, name, *, right=0.8, regions=("mouth", "face"), folds=1, seed
     wrong = np.arange(n_clips) >= round(right * n_clips)
     y_prob = np.full((n_clips, n_classes), 0.1 / (n_classes - 1), np.float32)
     y_prob[np.arange(n_clips), (y_true + wrong) % n_classes] = 0.9
-    epochs = np.tile([1, 2, 3], folds)
+    epochs = np.tile(np.arange(1, 9), folds)
     history = pd.DataFrame(
-        {"fold": np.repeat(np.arange(folds), 3), "epoch": epochs}
+        {"fold": np.repeat(np.arange(folds), 8), "epoch": epochs}
         | dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), 1 / epochs)
         | {"seconds": 0.1}
     )
@@ -103,21 +106,29 @@ def _result(corpus, name, *, right=0.8, regions=("mouth", "face"), folds=1, seed
         history=history,
         facts={
             "protocol": "holdout" if folds == 1 else "kfold",
+            "leaky": False,
             "group": "subject",
-            "seed": 7,
+            "classes": list(corpus.classes),
+            "regions": list(regions),
+            "streams": list(regions),
+            "without": [],
+            "seed": seed,
             "n_train": [12] * folds,
             "n_validation": [6] * folds,
             "n_test": [n_clips] * folds,
             "train_class_counts": [[6, 3, 3]] * folds,
             "best_epoch": [2] * folds,
             "trained_on": [known] * folds,
+            "seconds_to_best": [1.0] * folds,
+            "peak_memory_mib": [100] * folds,
+            "seconds": 1.0,
             "n_frames": 10,
             "n_parameters": 1234,
             "preset": "compact",
             "recipe": corpus.recipe,
             "recipe_hash": corpus.recipe_hash,
             "versions": {"microx": "0.1.0", "numpy": "2.4"},
-            "arguments": {"epochs": 3},
+            "arguments": {"epochs": 8, "schedule": "constant"},
             "warnings": [],
             "shuffled_labels": False,
         }
@@ -125,11 +136,26 @@ def _result(corpus, name, *, right=0.8, regions=("mouth", "face"), folds=1, seed
     )
 
 
-def _write_run(folder, corpus, results):
-    for result in results:
-        write_result(result, row_folder(folder, result.name))
+def _write_run(folder, corpus, rows, *, experiment="ablate", oracles=(), told=None):
+    """Store rows as `run_grid` does: a result, or a list of one a seed, by fold."""
+    rows = {row.name: [row] for row in rows} if isinstance(rows, list) else rows
+    about = {}
+    for name, results in rows.items():
+        for seed, result in enumerate(results, start=7):
+            n_folds = len(result.facts["n_train"])
+            for fold in range(n_folds):
+                cell = cell_folder(folder, name, seed, fold)
+                write_result(_one_fold(result, fold), cell)
+                if name in oracles:
+                    peek = dataclasses.replace(result, name=f"{name}, {ORACLE}", **oracles[name])
+                    write_result(_one_fold(peek, fold), cell / "oracle")
+        about[name] = {"fit": {"regions": name}, "condition": {}, "n_folds": n_folds}
+        about[name] |= (told or {}).get(name, {})
     run = {
-        "rows": [result.name for result in results],
+        "microx": "0.1.0",
+        "experiment": experiment,
+        "rows": about,
+        "seeds": list(range(7, 7 + max(map(len, rows.values())))),
         "classes": list(corpus.classes),
         "corpus": {"folder": corpus.folder.name},
         "arguments": {"regions": "paper", "protocol": "holdout", "preset": "compact"}
@@ -138,6 +164,23 @@ def _write_run(folder, corpus, results):
     }
     (folder / "run.json").write_text(json.dumps(run))
     return folder
+
+
+def _one_fold(result, fold):
+    rows = result.fold == fold
+    per_fold = ("n_train", "n_validation", "n_test", "train_class_counts", "best_epoch")
+    per_fold += ("trained_on", "seconds_to_best", "peak_memory_mib")
+    fields = ("y_true", "y_prob", "clip_id", "video_id", "subject", "fold")
+    return dataclasses.replace(
+        result,
+        **{field: getattr(result, field)[rows] for field in fields},
+        history=result.history[result.history["fold"] == fold],
+        facts=result.facts | {key: result.facts[key][fold : fold + 1] for key in per_fold},
+    )
+
+
+def _cautions(*results, manifest=None):
+    return find_cautions({result.name: (result,) for result in results}, manifest)
 
 
 @pytest.fixture
@@ -173,21 +216,22 @@ def test_page_has_every_section_and_every_picture_its_words(page):
 
 def test_answer_comes_first_with_n_baseline_and_chance(page):
     answer = page.sections["header"]
+    assert answer.index("cautions before you quote this") < answer.index("named the right one")
     assert "“regions+face” named the right one of 3 emotions in 75\xa0% of 12 clips" in answer
     assert "of 2 people it never saw" in answer
     assert "most frequent emotion would be right in 33\xa0%; chance is 33\xa0%" in answer
 
 
 def test_tables_say_what_the_results_say(page, tmp_path):
-    _, _, table = read_run(tmp_path / "RUN")
+    table = read_run(tmp_path / "RUN").table
     for _, row in table.iterrows():
         cells = page.row(row["name"])
         expected = [row[column] for column in ("accuracy", "uar", "uf1")]
         expected += [row[f"video_{column}"] for column in ("accuracy", "uar", "uf1")]
         assert cells[1:7] == [percent(value) for value in expected]
         assert cells[7:9] == [str(row["n_train"]), str(row["n_test"])]
-    assert page.row("chance (1 of 3)")[1] == "33\xa0%"
     assert page.row("majority class")[1] == "33\xa0%"
+    assert {"drawn by frequency", "drawn evenly"} <= {row[0] for t in page.tables for row in t}
     # s3: both subjects have two clips of each of three emotions
     assert page.row("s3") == ["s3", "2", "2", "2", "6"]
     assert ["1", "12", "6", "s0, s1, s2", "12", "s3, s4", "2"] in page.tables[0]
@@ -207,6 +251,10 @@ def test_protocol_control_and_reproduction_are_in_words(page, tmp_path, small_co
     assert "numpy 2.4" in reproduce
 
 
+def _told(arguments, experiment="ablate"):
+    return Run(Path("RUN"), {"experiment": experiment, "arguments": arguments}, {}, {})
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
@@ -215,15 +263,22 @@ def test_protocol_control_and_reproduction_are_in_words(page, tmp_path, small_co
     ],
 )
 def test_arguments_of_the_builder_are_read_as_they_were(build, words):
-    run = {"arguments": {"preset": "cnn6", "build": build, "stride": None, "n_frames": 1}}
-    commands = report._commands(run, Path("RUN"), "CORPUS")
-    assert commands["shell"] == (
-        f"microx ablate CORPUS --out RUN --model cnn6 {words} --set=n_frames=1"
+    arguments = {"preset": "cnn6", "build": build, "stride": None, "n_frames": 1}
+    told = commands(_told(arguments), "CORPUS")
+    assert told["shell"] == f"microx ablate CORPUS --out RUN --model cnn6 {words} --set=n_frames=1"
+    words = shlex.split(told["shell"])
+    given = [word.removeprefix("--set=") for word in words if word.startswith("--set=build")]
+    assert join_settings(given) == {"build": build}
+    assert f"build={build!r}, n_frames=1)" in told["python"]
+
+
+def test_an_experiment_is_repeated_by_its_own_command():
+    arguments = {"protocol": "loso", "n_seeds": 3, "oracle": True, "epochs": 4}
+    told = commands(_told(arguments, "experiment subsets"), "CORPUS")
+    assert told["shell"] == (
+        "microx experiment subsets CORPUS --out RUN --protocol loso --seeds 3 --oracle --epochs 4"
     )
-    words = shlex.split(commands["shell"])
-    told = [word.removeprefix("--set=") for word in words if word.startswith("--set=build")]
-    assert join_settings(told) == {"build": build}
-    assert f"build={build!r}, n_frames=1)" in commands["python"]
+    assert told["python"].startswith("run_experiment('subsets', load_corpus('CORPUS'), 'RUN', pro")
 
 
 @pytest.mark.parametrize(
@@ -231,15 +286,10 @@ def test_arguments_of_the_builder_are_read_as_they_were(build, words):
     [(None, "", ""), ("balanced", " --balance weights", ", balance='weights'")],
 )
 def test_a_run_of_before_is_repeated_by_the_names_of_today(class_weight, option, argument):
-    run = {
-        "arguments": {
-            **{"regions": "paper", "epochs": None, "seed": 0, "class_weight": class_weight},
-            "shuffle_labels": False,
-        }
-    }
-    commands = report._commands(run, Path("RUN"), "CORPUS")
-    assert commands["shell"] == f"microx ablate CORPUS --out RUN --regions paper --seed 0{option}"
-    assert commands["python"] == (
+    arguments = {"regions": "paper", "epochs": None, "seed": 0, "class_weight": class_weight}
+    told = commands(_told(arguments | {"shuffle_labels": False}), "CORPUS")
+    assert told["shell"] == f"microx ablate CORPUS --out RUN --regions paper --seed 0{option}"
+    assert told["python"] == (
         "run_ablation(load_corpus('CORPUS'), 'RUN', regions='paper', seed=0, "
         f"shuffle_labels=False{argument})"
     )
@@ -257,7 +307,7 @@ def test_ledger_counts_videos_frames_and_clips(tmp_path, write_corpus):
     assert "14 of 15 used" in page.sections["counts"]
     assert "found in 265 of 280; 15 had none" in page.sections["counts"]
     assert page.row("no face found in any frame")[1:] == ["1", "s0_neutral.mp4"]
-    assert "1 of 15 videos were left out" in page.sections["cautions"]
+    assert "1 of 15 videos were left out" in page.sections["header"]
 
 
 def test_examples_show_right_and_wrong_clips(page):
@@ -314,7 +364,7 @@ def test_leaky_and_unnamed_subjects_are_loud(tmp_path, write_corpus):
     run = _write_run(tmp_path / "RUN", corpus, [result])
     page = Page(write_report(run, corpus))
     assert "people it may have seen" in page.sections["header"]
-    assert "corpus names no subjects" in page.sections["cautions"]
+    assert "corpus names no subjects" in page.sections["header"]
     assert not is_leaky(result)
     leaky = _result(corpus, "regions+face", group="clip")
     page = Page(write_report(_write_run(tmp_path / "LEAKY", corpus, [leaky]), corpus))
@@ -331,7 +381,7 @@ def test_folds_have_a_row_each(tmp_path, small_corpus):
 
 def test_unfinished_run_is_reported_as_such(tmp_path, small_corpus, results):
     run = _write_run(tmp_path / "RUN", small_corpus, results)
-    (row_folder(run, "mouth") / "result.json").unlink()
+    (cell_folder(run, "mouth", 7, 0) / "result.json").unlink()
     page = Page(write_report(run, small_corpus))
     assert "unfinished" in page.sections["header"]
     assert "Still missing: mouth" in page.sections["header"]
@@ -342,7 +392,8 @@ def test_same_run_same_page_and_no_half_page(tmp_path, small_corpus, results):
     first = write_report(run, small_corpus).read_bytes()
     elsewhere = write_report(run, small_corpus, tmp_path / "new" / "page.html")
     assert elsewhere.read_bytes() == first
-    assert [path.name for path in elsewhere.parent.iterdir()] == ["page.html"]
+    beside = [f"page.{ending}" for ending in ("csv", "html", "md", "tex")]
+    assert sorted(path.name for path in elsewhere.parent.iterdir()) == beside
 
 
 def test_what_cannot_be_reported_or_written_says_so(tmp_path, small_corpus, results):
@@ -351,7 +402,11 @@ def test_what_cannot_be_reported_or_written_says_so(tmp_path, small_corpus, resu
     run = _write_run(tmp_path / "RUN", small_corpus, results)
     with pytest.raises(InputError, match="expected a place for the page"):
         write_report(run, small_corpus, run / "run.json" / "page.html")
-    (row_folder(run, "mouth") / "predictions.csv").write_text("nonsense\n")
+    with pytest.raises(InputError, match=r"expected a name that ends in \.html"):
+        write_report(run, small_corpus, run / "page.md")
+    with pytest.raises(InputError, match="received none"):
+        write_report([])
+    (cell_folder(run, "mouth", 7, 0) / "predictions.csv").write_text("nonsense\n")
     with pytest.raises(InputError, match="damaged"):
         write_report(run, small_corpus)
 
@@ -360,35 +415,228 @@ def test_what_cannot_be_reported_or_written_says_so(tmp_path, small_corpus, resu
     ("changes", "said"),
     [
         ({}, "Only 2 subjects were tested (fewer than 10)"),
-        ({"right": 0.2}, "No better than always naming the most frequent class"),
-        ({"best_epoch": [3]}, "Still improving when the epochs ran out: regions+face"),
+        ({}, "One training of each row"),
+        ({"right": 0.2}, "No better than always naming the most frequent class: regions+face"),
+        ({"best_epoch": [8]}, "Still learning when the epochs ran out"),
+        ({"arguments": {"epochs": 1}}, "Trained for 1 epoch at most (fewer than 5): a trial"),
         ({"warnings": ["fold 1: no test clips of fear"]}, "fold 1: no test clips of fear"),
+        ({"leaky": True, "group": "clip"}, "LEAKY: clips of the same subject"),
     ],
 )
 def test_cautions(small_corpus, changes, said):
-    found = find_cautions([_result(small_corpus, "regions+face", **changes)], 0.33)
+    found = _cautions(_result(small_corpus, "regions+face", **changes))
     assert any(said in caution for caution in found)
+
+
+def test_the_last_epoch_is_no_caution_where_it_is_the_best_by_design(small_corpus):
+    cosine = {"epochs": 8, "schedule": "cosine"}
+    by_design = _result(small_corpus, "face", best_epoch=[8], arguments=cosine)
+    level = _result(small_corpus, "mouth", best_epoch=[8])
+    level = dataclasses.replace(level, history=level.history.assign(val_loss=1.0))
+    assert not any("Still learning" in text for text in _cautions(by_design, level))
 
 
 def test_cautions_of_classes_and_control(small_corpus):
     result = _result(small_corpus, "regions+face", right=1.0)
     happy = result.y_true == 1
     answers = np.where(happy[:, None], np.eye(3, dtype=np.float32)[0], result.y_prob)
-    found = find_cautions([dataclasses.replace(result, y_prob=answers)], 0.33)
+    found = _cautions(dataclasses.replace(result, y_prob=answers))
     assert "“regions+face” never answered happy." in found
-    found = find_cautions(
-        [dataclasses.replace(result, y_true=np.where(happy, 0, result.y_true))], 0
-    )
+    found = _cautions(dataclasses.replace(result, y_true=np.where(happy, 0, result.y_true)))
     assert "No test clip shows happy: nothing is known about it." in found
     shuffled = _result(small_corpus, "shuffled", right=1.0, shuffled_labels=True)
-    assert any("shuffled labels scored 100" in text for text in find_cautions([shuffled], 0.33))
+    assert any("shuffled labels scored 100" in text for text in _cautions(shuffled))
     by_luck = _result(small_corpus, "shuffled", right=0.4, shuffled_labels=True)
-    assert not any("shuffled" in text for text in find_cautions([by_luck], 0.33))
+    assert not any("shuffled" in text for text in _cautions(by_luck))
 
 
-def test_main_row_is_chosen_by_its_inputs(results):
-    assert main_row(results).name == "regions+face"
-    assert main_row(results[::-1]).name == "regions+face"
+def test_main_row_is_chosen_by_its_inputs(small_corpus, results):
+    rows = {result.name: [result] for result in results}
+    assert main_row(rows) == "regions+face"
+    assert main_row(dict(reversed(rows.items()))) == "regions+face"
+    leaky = _result(small_corpus, "by clip (LEAKY)", leaky=True, regions=("mouth", "face", "nose"))
+    hidden = _result(small_corpus, "mouth only", without=["face"])
+    rows = {result.name: [result] for result in (leaky, hidden, results[1])}
+    assert main_row(rows) == "regions+face"
+
+
+def test_rows_are_tested_against_the_main_one(page, tmp_path):
+    row = next(row for t in page.tables for row in t if row[0] == "mouth" and len(row) == 5)
+    # Of both people the same: 100 % against 75 %, and two people show nothing.
+    assert row[1].startswith("+25")
+    assert row[2] == row[3] == "1.000"
+    assert "With 2 subjects no p can fall below 0.5" in page.sections["results"]
+    assert not any(row[0].endswith("labels shuffled") and len(row) == 5 for t in page.tables
+                   for row in t)  # fmt: skip
+
+
+def test_two_by_two_next_emotion_and_calibration_are_there(page):
+    counts = next(row for t in page.tables for row in t if row[0] == "neutral" and len(row) == 8)
+    assert sum(map(int, counts[1:5])) == 12
+    assert "named \\ second" in page.sections["confusion"]
+    assert "Calibration error" in page.sections["confusion"]
+
+
+def test_seeds_are_told_by_mean_and_spread(tmp_path, small_corpus):
+    seeds = [_result(small_corpus, "face", right=share) for share in (0.5, 1.0)]
+    run = _write_run(tmp_path / "RUN", small_corpus, {"face": seeds})
+    page = Page(write_report(run, small_corpus))
+    assert page.row("face")[1].startswith("75\xa0%")
+    assert "± 35.4" in page.row("face")
+    assert "mean of 2 trainings" in page.sections["header"]
+    assert "One training of each row" not in page.text
+
+
+def test_leaky_rows_are_marked_wherever_they_stand(tmp_path, small_corpus):
+    leaky = _result(small_corpus, "by clip (LEAKY)", leaky=True, group="clip", right=1.0)
+    rows = [leaky, _result(small_corpus, "by subject")]
+    run = _write_run(tmp_path / "RUN", small_corpus, rows, experiment="experiment inflation")
+    path = write_report(run, small_corpus)
+    page = Page(path)
+    assert "“by subject” named" in page.sections["header"]
+    assert "LEAKY (rows by clip): clips of the same" in page.sections["header"]
+    named = [row[0] for table in page.tables for row in table if "by clip" in row[0]]
+    assert len(named) == 4  # scores, more scores, comparison, recall
+    assert all(name.endswith("LEAKY") for name in named)
+    assert "by clip (LEAKY)" in path.with_suffix(".md").read_text()
+    assert pd.read_csv(path.with_suffix(".csv")).set_index("name")["leaky"]["by clip (LEAKY)"]
+
+
+def test_an_oracle_is_a_gap_and_no_score(tmp_path, small_corpus):
+    honest = _result(small_corpus, "face", right=0.5)
+    better = {"y_prob": _result(small_corpus, "face", right=11 / 12).y_prob}
+    run = _write_run(tmp_path / "RUN", small_corpus, [honest], oracles={"face": better})
+    path = write_report(run, small_corpus)
+    assert "gap in points (not a result)" in Page(path).sections["results"]
+    gaps = [row for table in Page(path).tables for row in table if len(row) == 2]
+    assert [row[1][:3] for row in gaps if row[0] == "face"] == ["+42"]
+    for ending in (".html", ".md", ".csv", ".tex"):
+        assert "92\xa0%" not in path.with_suffix(ending).read_text()
+        assert "0.91" not in path.with_suffix(ending).read_text()
+
+
+def test_hidden_faces_are_drawn_as_curves(tmp_path, small_corpus):
+    shares, rows, told = (0.5, 1), [], {}
+    for words, fit in (("bare", {}), ("occluded", {"occlude": "mask:0.2"})):
+        rows.append(_result(small_corpus, f"trained {words}, tested bare"))
+        told[rows[-1].name] = {"fit": fit}
+        for kind, share in itertools.product(("mask", "erase"), shares):
+            rows.append(_result(small_corpus, f"trained {words}, {kind} {share}", right=1 - share))
+            seen = "augment" if kind == "erase" else "occlude"
+            told[rows[-1].name] = {"fit": fit, "condition": {seen: f"{kind}:{share}"}}
+    run = _write_run(
+        tmp_path / "RUN", small_corpus, rows, told=told, experiment="experiment occlusion"
+    )
+    page = Page(write_report(run, small_corpus))
+    (curves,) = [image["alt"] for image in page.images if "faces hidden" in image["alt"]]
+    assert "mask, trained on bare faces: 83\xa0% 50\xa0% 0\xa0%" in curves
+    assert "erase, trained on hidden faces, too: 83\xa0% 50\xa0% 0\xa0%" in curves
+    assert len([image for image in page.images if "Loss and accuracy" in image["alt"]]) == 2
+
+
+def test_region_values_stand_beside_models_trained_alone(tmp_path, small_corpus):
+    both = ("mouth", "face")
+    rows = [
+        _result(small_corpus, "mouth+face", right=1.0),
+        _result(small_corpus, "mouth", right=1.0, without=["face"]),
+        _result(small_corpus, "face", right=4 / 12, without=["mouth"]),
+        _result(small_corpus, "mouth, trained alone", right=0.75, regions=("mouth",)),
+    ]
+    assert rows[0].regions == both
+    run = _write_run(tmp_path / "RUN", small_corpus, rows, experiment="experiment subsets")
+    page = Page(write_report(run, small_corpus))
+    (values,) = [image["alt"] for image in page.images if "each region adds" in image["alt"]]
+    assert values.endswith("mouth +67, face 0.")  # 1 is 1/3 above the 1/3 of chance, twice
+    cells = [row for table in page.tables for row in table]
+    assert ["mouth", "100\xa0%", "75\xa0%"] in cells
+
+
+def test_pictures_are_counted_as_pictures(tmp_path, write_corpus):
+    corpus = write_corpus(n_frames=1)
+    clips = corpus.clips(1)
+    result = _result(corpus, "face", n_frames=1, arguments={"epochs": 8, "frames": "all"})
+    keep = clips[clips["subject"].isin(["s3", "s4"])]
+    result = dataclasses.replace(
+        result,
+        y_true=keep["label"].to_numpy(),
+        y_prob=np.eye(3, dtype=np.float32)[keep["label"]],
+        **{name: keep[name].to_numpy(str) for name in ("clip_id", "video_id", "subject")},
+        fold=np.zeros(len(keep), int),
+    )
+    page = Page(write_report(_write_run(tmp_path / "RUN", corpus, [result]), corpus))
+    assert "15 single pictures" in page.sections["counts"]
+    assert "1 frames" not in page.text
+
+
+def test_missing_faces_are_counted_wrong_too(tmp_path, write_corpus):
+    corpus = write_corpus(n_frames=20)
+    every = corpus.clips(incomplete=True)
+    every.loc[every["clip_id"] == "s3_sad:10", "n_found"] = 5
+    result = _result(corpus, "face", right=1.0)
+    kept = result.clip_id != "s3_sad:10"
+    fields = ("y_true", "y_prob", "clip_id", "video_id", "subject", "fold")
+    result = dataclasses.replace(result, **{f: getattr(result, f)[kept] for f in fields})
+    rows = count_missing([result], corpus, every)["coverage"]
+    assert [row["n"] for row in rows] == ["11", "12"]
+    assert [row["scores"][0] for row in rows] == ["100\xa0%", "92\xa0%"]
+
+
+def test_tables_for_a_paper_lie_beside_the_page(page, tmp_path):
+    texts = {e: (tmp_path / "RUN" / f"report.{e}").read_text() for e in ("md", "tex", "csv")}
+    assert texts["md"].index("Cautions") < texts["md"].index("75\xa0%")
+    assert "| regions+face | 75\xa0%" in texts["md"]
+    assert r"regions+face & 75~\%" in texts["tex"]
+    assert texts["tex"].count(r"\toprule") == texts["tex"].count(r"\bottomrule") == 2
+    table = pd.read_csv(tmp_path / "RUN" / "report.csv")
+    assert list(table["kind"]) == ["result", "result", "shuffled", "guess", "guess", "guess"]
+    assert table["accuracy"][1] == 0.75
+
+
+def test_what_may_be_compared_is_said(page, tmp_path, small_corpus, results):
+    said = page.sections["comparable"]
+    assert "With other runs on the same corpus that tested the same people" in said
+    assert "nobody else has measured on this corpus" in said
+
+
+def _shares(small_corpus, *shares, **facts):
+    return [_result(small_corpus, "face", right=share, **facts) for share in shares]
+
+
+def test_runs_are_compared_by_subject(tmp_path, small_corpus):
+    one = _write_run(tmp_path / "A", small_corpus, _shares(small_corpus, 0.5))
+    other = _write_run(tmp_path / "B", small_corpus, _shares(small_corpus, 1.0))
+    path = write_report([one, other])
+    assert path == tmp_path / "comparison.html"
+    page = Page(path)
+    row = page.row("face: B against A")
+    assert row[1].startswith("+50")
+    assert row[2] == "1.000"  # all of it is one person's
+    assert "for every row both runs tested the same clips" in page.sections["header"]
+    assert "Nothing: arguments, recipe" in page.sections["differing"]
+    assert all(page.html.count(f">{name}</th>") for name in "AB")
+    table = pd.read_csv(path.with_suffix(".csv"))
+    assert list(table["run"]) == ["A"] * 4 + ["B"] * 4
+    assert "face: B against A" in path.with_suffix(".md").read_text()
+
+
+def test_runs_that_cannot_be_compared_say_why(tmp_path, small_corpus, write_corpus):
+    one = _write_run(tmp_path / "A", small_corpus, _shares(small_corpus, 0.5))
+    seeds = {"face": _shares(small_corpus, 1.0, 0.5)}
+    more = _write_run(tmp_path / "B", small_corpus, seeds)
+    fewer = _result(small_corpus, "face", right=1.0)
+    keep = np.arange(len(fewer.y_true)) % 2 == 0
+    fields = ("y_true", "y_prob", "clip_id", "video_id", "subject", "fold")
+    fewer = dataclasses.replace(fewer, **{f: getattr(fewer, f)[keep] for f in fields})
+    less = _write_run(tmp_path / "C", small_corpus, [fewer])
+    corpus = write_corpus("upright", policy="paper", classes=("a", "b", "c"))
+    other = _write_run(tmp_path / "D", corpus, [_result(corpus, "face")])
+    page = Page(write_report([one, more, less, other], out=tmp_path / "page.html"))
+    said = page.sections["comparison"]
+    assert "another number of seeds; an interval over the 2 people" in said
+    assert "other clips; an interval over the 2 people" in said
+    assert "other emotions: no comparison" in said
+    assert page.row("recipe: policy") == ["recipe: policy", *["aligned"] * 3, "paper"]
+    assert "The crops are not cut alike" in page.sections["differing"]
 
 
 def test_percent_is_no_finer_than_its_n():
@@ -398,17 +646,21 @@ def test_percent_is_no_finer_than_its_n():
 
 def test_a_real_run_becomes_a_page(tmp_path, write_corpus):
     corpus = write_corpus("corpus", n_subjects=3, regions=("mouth",), size=24, n_frames=10)
-    run_ablation(corpus, tmp_path / "RUN", regions="all", epochs=1)
+    run_ablation(corpus, tmp_path / "RUN", regions="all", epochs=1, n_seeds=2, oracle=True)
     page = Page(write_report(tmp_path / "RUN"))
     assert set(SECTIONS) <= set(page.sections)
     assert "run_ablation(load_corpus(" in page.sections["reproduce"]
-    assert "Still improving" in page.sections["cautions"]
+    assert "a trial" in page.sections["header"]
+    assert "means of 2 seeds" in page.sections["results"]
+    assert "Not a result" in page.sections["results"]
 
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_page_fits_a_phone(tmp_path, small_corpus, results):
-    path = write_report(_write_run(tmp_path / "RUN", small_corpus, results), small_corpus)
+@pytest.mark.parametrize("kind", ["run", "runs"])
+def test_page_fits_a_phone(tmp_path, small_corpus, results, kind):
+    run = _write_run(tmp_path / "RUN", small_corpus, results)
+    path = write_report(run if kind == "run" else [run, run], out=tmp_path / "page.html")
     # headless Chromium makes no window narrower than 500 px, but a frame may be
     probe = path.with_name("probe.html")
     probe.write_text(
