@@ -20,8 +20,8 @@ def main(videos: Path, labels_file: Path, out: Path) -> None:
     for video in skipped.itertuples():
         print(f"skipped {video.path}: {video.reason}")
 
-    results = run_ablation(corpus, out / "run", regions="paper")
-    print(results[["name", "n_test", "accuracy", "uar", "uf1"]].to_string(index=False))
+    run = run_ablation(corpus, out / "run", regions="paper")
+    print(run.table[["name", "n_test", "accuracy", "uar", "uf1"]].to_string(index=False))
     print(write_report(out / "run"))
 
     first = corpus.manifest[corpus.manifest["status"] == "done"]["path"].iloc[0]

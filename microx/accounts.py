@@ -217,7 +217,7 @@ def count_missing(
     if lost.empty:
         return {"coverage": []}
     index = {name: label for label, name in enumerate(main.classes)}
-    missing = lost["emotion"].map(index).dropna().to_numpy(np.int64)
+    missing = np.asarray(lost["emotion"].map(index).dropna(), np.int64)
     each = [
         coverage_scores(result.y_true, result.y_pred, missing, len(main.classes))
         for result in results

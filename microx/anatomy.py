@@ -21,6 +21,9 @@ from microx.models.streams import parse_streams
 Clips = Mapping[str, npt.NDArray[np.float32]]
 Maps = dict[str, npt.NDArray[np.float32]]
 
+RUN_EAGERLY = keras.backend.backend() != "jax"
+"""What runs once is not worth compiling; only JAX is slower without."""
+
 # Layers of this ending put pixels in their places; what a stream learns comes after them.
 _LAYING_OUT = ("frames_last", "picture", "border", "shown", "standardise")
 
@@ -175,19 +178,10 @@ def complete_clips(model: keras.Model, clips: Clips) -> dict[str, npt.NDArray[np
     return given
 
 
-def runs_eagerly(model: keras.Model) -> bool:
-    """Whether to run a model once without compiling it first, which takes longer.
-
-    JAX is slower without; TensorFlow then refuses layers of joined streams, for the + in a name.
-    """
-    is_joined = any("+" in layer.name for layer in model.layers)
-    return bool(keras.backend.backend() != "jax" and not is_joined)
-
-
 def stop_at(model: keras.Model, layers: Sequence[str]) -> keras.Model:
     """A model of the same weights that gives what some layers make of clips, as a list."""
     below = keras.Model(model.inputs, [model.get_layer(name).output for name in layers])
-    below.run_eagerly = runs_eagerly(model)
+    below.run_eagerly = RUN_EAGERLY
     return below
 
 

@@ -117,7 +117,14 @@ def _add_spread(
             drawn += [low, high]
     for scores in seeds:
         if len(scores) > 1:
-            dots = {"ls": "", "marker": "o", "ms": 3.5, "mfc": "white", "mec": INK, "mew": 0.8}
+            dots: dict[str, Any] = {
+                "ls": "",
+                "marker": "o",
+                "ms": 3.5,
+                "mfc": "white",
+                "mec": INK,
+                "mew": 0.8,
+            }
             axes.plot(scores, [height] * len(scores), **dots)
             drawn += scores
     return drawn
@@ -257,7 +264,7 @@ def draw_curves(
                         "clip_on": False,
                     }
                     axes.plot(best["epoch"], best[f"val_{what}"], **dot)
-        upper.set_title(textwrap.fill(title, 32), fontweight="bold", loc="left", fontsize=9)
+        upper.set_title(textwrap.fill(title, 27), fontweight="bold", loc="left", fontsize=9)
         upper.set_ylabel("loss", fontsize=9)
         upper.set_ylim(0, max_loss)
         _percent_axis(lower, "y")
@@ -388,7 +395,7 @@ def draw_region_values(values: pd.DataFrame) -> Figure:
         )
         for row, column in np.ndindex(shown.shape):
             value = shown[row, column]
-            text = "\u2013" if math.isnan(value) else f"{100 * value:+.0f}".replace("-", "\u2212")
+            text = _in_points(float(value))
             colour = "white" if abs(value) > 0.6 * reach else INK
             weight = "bold" if column == 0 else "normal"
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour,
@@ -403,6 +410,13 @@ def draw_region_values(values: pd.DataFrame) -> Figure:
         for spine in axes.spines.values():
             spine.set_visible(False)
     return figure
+
+
+def _in_points(value: float) -> str:
+    if math.isnan(value):
+        return "\u2013"
+    points = round(100 * value)
+    return f"{points:+d}".replace("-", "\u2212") if points else "0"
 
 
 def _percent_axis(axes: Axes, which: str) -> None:

@@ -83,7 +83,7 @@ def _name_runs(runs: Sequence[Run]) -> list[str]:
 
 
 def _shown(row: dict[str, Any]) -> bool:
-    return row["kind"] != "guess" or row["name"] == "majority class"
+    return bool(row["kind"] != "guess" or row["name"] == "majority class")
 
 
 def _pair_rows(runs: dict[str, Run]) -> dict[str, tables.Pair]:

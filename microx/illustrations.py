@@ -84,7 +84,7 @@ def _draw_ranking(run: Run, main: str) -> dict[str, Any]:
     figure = charts.draw_ranking(
         names,
         ranked["accuracy"].tolist(),
-        baseline=float(table.loc["majority class", "accuracy"]),
+        baseline=float(table["accuracy"]["majority class"]),
         chance=1 / len(run.rows[main][0].classes),
         intervals=list(zip(ranked["accuracy_low"], ranked["accuracy_high"], strict=True)),
         seeds=[[accuracy_score(r.y_true, r.y_pred) for r in run.rows[name]] for name in names],

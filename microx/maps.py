@@ -61,17 +61,16 @@ def draw_cam(
     Returns
     -------
     Figure
-        Of more than `MOST_FRAMES` frames so many, evenly chosen. The values are blurred a
-        little, for the eye; the line is half of their largest.
+        Of more than `MOST_FRAMES` frames so many, evenly chosen. The line is half the largest
+        value.
     """
     n_frames = len(times_s)
     shown = np.unique(np.linspace(0, n_frames - 1, min(n_frames, MOST_FRAMES)).round().astype(int))
-    soft = _soften(cam)
     with _style():
         figure, axes = _grid(len(crops), len(shown))
         for row, region in enumerate(crops):
             for column, frame in enumerate(shown.tolist()):
-                _lay_over(axes[row, column], crops[region][frame], soft[region][frame])
+                _lay_over(axes[row, column], crops[region][frame], cam[region][frame])
                 if row == 0:
                     axes[row, column].set_title(f"{times_s[frame]:.2f} s", fontsize=8)
             _name_row(axes[row, 0], region)
@@ -278,16 +277,6 @@ def _grey(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     size = (crop.shape[1] * grow, crop.shape[0] * grow)
     large = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_CUBIC)
     return np.repeat(large[..., None] / 255.0, 3, axis=-1)
-
-
-def _soften(cam: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
-    """Blur maps by a sixteenth of their side, and let the largest of all be 1 again."""
-    soft = {
-        region: np.stack([cv2.GaussianBlur(one, (0, 0), len(one) / 16) for one in maps])
-        for region, maps in cam.items()
-    }
-    most = max(float(maps.max()) for maps in soft.values())
-    return {region: (maps / (most or 1)).astype(np.float32) for region, maps in soft.items()}
 
 
 def _lay_over(axes: Axes, crop: npt.NDArray[np.uint8], cam: npt.NDArray[np.float32]) -> None:

@@ -219,7 +219,7 @@ def _tabulate(run: Run, name: str) -> dict[str, Any]:
 def _answer(run: Run, name: str) -> str:
     main = run.rows[name][0]
     table = run.table.set_index("name")
-    row, guessed = table.loc[name], table.loc["majority class"]
+    scores, low, high = (table[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
     n_clips, n_subjects = len(main.y_true), len(set(main.subject.tolist()) - {""})
     people = "1 person" if n_subjects == 1 else f"{n_subjects} people"
     if is_leaky(main):
@@ -229,12 +229,12 @@ def _answer(run: Run, name: str) -> str:
     else:
         whom = f"clips of {people} it never saw"
     seeds = "" if len(run.rows[name]) == 1 else f", mean of {len(run.rows[name])} trainings"
-    between = tables.interval_in_words(row["accuracy_low"], row["accuracy_high"], n_clips)
+    between = tables.interval_in_words(low[name], high[name], n_clips)
     certainty = f" (95 % interval over subjects {between}{seeds})" if between else seeds
     return (
         f"“{name}” named the right one of {len(main.classes)} emotions in "
-        f"{percent(row['accuracy'], n_clips)} of {n_clips:,} {whom}{certainty}. Always naming the "
-        f"most frequent emotion would be right in {percent(guessed['accuracy'], n_clips)}; "
+        f"{percent(scores[name], n_clips)} of {n_clips:,} {whom}{certainty}. Always naming the "
+        f"most frequent emotion would be right in {percent(scores['majority class'], n_clips)}; "
         f"chance is {percent(1 / len(main.classes))}."
     )
 
@@ -243,10 +243,11 @@ def _shuffled_sentence(run: Run) -> str:
     control = next((name for name, rows in run.rows.items() if is_shuffled(rows[0])), None)
     if control is None:
         return ""
-    row = run.table.set_index("name").loc[control]
+    score = float(run.table.set_index("name")["accuracy"][control])
+    n_clips = len(run.rows[control][0].y_true)
     return (
         f"Trained and tested in the same way on labels dealt out at random among the videos, the "
-        f"model scored {percent(row['accuracy'], row['n_test'])} of {row['n_test']:,} clips; with "
+        f"model scored {percent(score, n_clips)} of {n_clips:,} clips; with "
         f"nothing to learn it should score about {percent(1 / len(run.about['classes']))}, and a "
         f"score clearly above would mean that the test can be passed without seeing the emotion."
     )

@@ -200,8 +200,9 @@ def render_reproduction(run: Run) -> str:
     mark = QUICK_MARK if run.about["arguments"]["quick"] else ""
     parts = [f"# {how.title}, done again{mark}", *describe_reproduction(run)]
     for name, rows in reproduction_table(run).groupby("table", sort=False):
-        parts += [f"## {str(name).capitalize()}", to_markdown(_as_text(rows))]
-        table = str(name).removesuffix(QUICK_MARK)
+        name = str(name)
+        parts += [f"## {name[0].upper()}{name[1:]}", to_markdown(_as_text(rows))]
+        table = name.removesuffix(QUICK_MARK)
         sources = dict.fromkeys(
             one.source for one in PUBLISHED if one.paper == paper and one.table == table
         )

@@ -282,15 +282,15 @@ def emotion_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
     """Give each emotion against all others: counts, precision, recall and F1, all seeds pooled."""
     y_true, y_prob = pooled(results)
     y_pred, classes = np.argmax(y_prob, axis=1), results[0].classes
-    counts = two_by_two(y_true, y_pred, classes)
-    scores = per_class_scores(y_true, y_pred, classes)
+    counts = two_by_two(y_true, y_pred, classes)[["TP", "FP", "FN", "TN"]].to_numpy(int)
+    scores = per_class_scores(y_true, y_pred, classes)[["precision", "recall", "f1"]]
     return [
         {
             "name": name,
-            "counts": [f"{n:,}" for n in counts.loc[name, ["TP", "FP", "FN", "TN"]]],
-            "scores": [percent(value) for value in scores.loc[name, ["precision", "recall", "f1"]]],
+            "counts": [f"{n:,}" for n in of_class],
+            "scores": [percent(value) for value in how_well],
         }
-        for name in classes
+        for name, of_class, how_well in zip(classes, counts, scores.to_numpy(float), strict=True)
     ]
 
 

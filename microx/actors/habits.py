@@ -156,7 +156,7 @@ def paint_blind(rng: np.random.Generator) -> Painting:
     """Paint the shadow of a blind on the face; arguments as `paint_glasses`."""
     sheet = Sheet((-1.2, -1.2, 1.2, 1.7), rng)
     x, y = sheet.x, sheet.y
-    angle, pitch = np.deg2rad(rng.uniform(-40, 40)), rng.uniform(0.26, 0.34)
+    angle, pitch = np.deg2rad(rng.uniform(-40, 40)), rng.uniform(0.38, 0.48)
     wave = np.sin(2 * np.pi * (y * np.cos(angle) + x * np.sin(angle)) / pitch)
     bars = np.clip(0.5 + 1.5 * wave, 0, 1)
     oval = np.clip((1 - (x / 0.85) ** 2 - ((y - 0.2) / 1.2) ** 2) * 2, 0, 1)

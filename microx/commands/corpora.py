@@ -39,6 +39,12 @@ def synth(
         str, typer.Option(help="Only these regions carry the emotion: mouth,left_eye,…")
     ] = "",
     mask: Annotated[bool, typer.Option("--mask", help="Everyone wears a mask.")] = False,
+    habits: Annotated[
+        bool,
+        typer.Option(
+            "--habits", help="Actors have looks that tell the emotion, another one for each actor."
+        ),
+    ] = False,
     workers: WorkersOption = -1,
 ) -> None:
     """Draw videos of acted faces whose landmarks and emotions are known."""
@@ -53,6 +59,7 @@ def synth(
             intensity=intensity.value,
             moving_regions=split_names(moving_regions) or None,
             mask=mask,
+            habits=habits,
             n_workers=workers,
             progress=advance,
         )

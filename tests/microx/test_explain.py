@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from microx.anatomy import find_streams, read_layers, stop_at
+from microx.anatomy import RUN_EAGERLY, find_streams, read_layers, stop_at
 from microx.corpus import load_corpus
 from microx.errors import InputError, ModelError
 from microx.explain import (
@@ -55,6 +55,7 @@ def test_gradients_are_those_of_small_steps(joined):
     outputs, gradients = measure_gradients(model, clips, layers, label=1)
     tensors = [model.get_layer(name).output for name in layers]
     above = keras.Model([*tensors, *model.inputs], model.output)
+    above.run_eagerly = RUN_EAGERLY
     clips["present"] = np.ones((2, 2), np.float32)
     fixed = [clips[tensor.name] for tensor in model.inputs]
     for _ in range(3):

@@ -183,7 +183,7 @@ def _cautions(*results, manifest=None):
     return find_cautions({result.name: (result,) for result in results}, manifest)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def results(small_corpus):
     return [
         _result(small_corpus, "mouth", right=1.0, regions=("mouth",)),
@@ -192,9 +192,15 @@ def results(small_corpus):
     ]
 
 
-@pytest.fixture
-def page(tmp_path, small_corpus, results):
-    return Page(write_report(_write_run(tmp_path / "RUN", small_corpus, results), small_corpus))
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory, small_corpus, results):
+    """A run of two rows and a control, only to be read."""
+    return _write_run(tmp_path_factory.mktemp("runs") / "RUN", small_corpus, results)
+
+
+@pytest.fixture(scope="module")
+def page(run_folder, small_corpus):
+    return Page(write_report(run_folder, small_corpus))
 
 
 def test_page_needs_nothing_but_itself(page):
@@ -222,8 +228,8 @@ def test_answer_comes_first_with_n_baseline_and_chance(page):
     assert "most frequent emotion would be right in 33\xa0%; chance is 33\xa0%" in answer
 
 
-def test_tables_say_what_the_results_say(page, tmp_path):
-    table = read_run(tmp_path / "RUN").table
+def test_tables_say_what_the_results_say(page, run_folder):
+    table = read_run(run_folder).table
     for _, row in table.iterrows():
         cells = page.row(row["name"])
         expected = [row[column] for column in ("accuracy", "uar", "uf1")]
@@ -237,13 +243,13 @@ def test_tables_say_what_the_results_say(page, tmp_path):
     assert ["1", "12", "6", "s0, s1, s2", "12", "s3, s4", "2"] in page.tables[0]
 
 
-def test_protocol_control_and_reproduction_are_in_words(page, tmp_path, small_corpus):
+def test_protocol_control_and_reproduction_are_in_words(page, run_folder, small_corpus):
     assert "No person is shared" in page.sections["protocol"]
     assert "Subjects tested (2): s3, s4." in page.sections["protocol"]
     assert "predicted once" in page.sections["protocol"]
     assert "dealt out at random among the videos" in page.sections["results"]
     reproduce = page.sections["reproduce"]
-    command = f"microx ablate {small_corpus.folder} --out {tmp_path / 'RUN'} --regions paper"
+    command = f"microx ablate {small_corpus.folder} --out {run_folder} --regions paper"
     command += " --protocol holdout --model compact --seed 7 --shuffle-labels --folds 5"
     command += " --augment '' --balance weights --set=learning_rate=0.01 --set=build.dropout=0.5"
     assert command in reproduce
@@ -320,9 +326,9 @@ def test_examples_show_right_and_wrong_clips(page):
     assert "of 4 right" in shown
 
 
-def test_faces_stay_out_on_request(tmp_path, small_corpus, results):
-    run = _write_run(tmp_path / "RUN", small_corpus, results)
-    page = Page(write_report(run, small_corpus, example_crops=False))
+def test_faces_stay_out_on_request(tmp_path, small_corpus, run_folder):
+    path = write_report(run_folder, small_corpus, tmp_path / "page.html", example_crops=False)
+    page = Page(path)
     assert "examples" not in page.sections
     assert not any(image["src"].startswith("data:image/png") for image in page.images)
 
@@ -338,12 +344,11 @@ def test_corpus_is_found_beside_the_run_or_missed_aloud(tmp_path, write_corpus):
     assert page.row("s3") == ["s3", "2", "2", "2", "6"]
 
 
-def test_another_corpus_is_refused(tmp_path, small_corpus, write_corpus, results):
-    run = _write_run(tmp_path / "RUN", small_corpus, results)
+def test_another_corpus_is_refused(run_folder, write_corpus):
     with pytest.raises(CorpusError, match="expected the corpus this run was made from"):
-        write_report(run, write_corpus("other", size=12))
+        write_report(run_folder, write_corpus("other", size=12))
     with pytest.raises(CorpusError, match="with its test clips"):
-        write_report(run, write_corpus("fewer", n_subjects=4))
+        write_report(run_folder, write_corpus("fewer", n_subjects=4))
 
 
 def test_labels_subjects_and_paths_are_text_not_markup(tmp_path, write_corpus):
@@ -460,7 +465,7 @@ def test_main_row_is_chosen_by_its_inputs(small_corpus, results):
     assert main_row(rows) == "regions+face"
 
 
-def test_rows_are_tested_against_the_main_one(page, tmp_path):
+def test_rows_are_tested_against_the_main_one(page):
     row = next(row for t in page.tables for row in t if row[0] == "mouth" and len(row) == 5)
     # Of both people the same: 100 % against 75 %, and two people show nothing.
     assert row[1].startswith("+25")
@@ -581,18 +586,19 @@ def test_missing_faces_are_counted_wrong_too(tmp_path, write_corpus):
     assert [row["scores"][0] for row in rows] == ["100\xa0%", "92\xa0%"]
 
 
-def test_tables_for_a_paper_lie_beside_the_page(page, tmp_path):
-    texts = {e: (tmp_path / "RUN" / f"report.{e}").read_text() for e in ("md", "tex", "csv")}
+def test_tables_for_a_paper_lie_beside_the_page(page, run_folder):
+    assert page.text
+    texts = {e: (run_folder / f"report.{e}").read_text() for e in ("md", "tex", "csv")}
     assert texts["md"].index("Cautions") < texts["md"].index("75\xa0%")
     assert "| regions+face | 75\xa0%" in texts["md"]
     assert r"regions+face & 75~\%" in texts["tex"]
     assert texts["tex"].count(r"\toprule") == texts["tex"].count(r"\bottomrule") == 2
-    table = pd.read_csv(tmp_path / "RUN" / "report.csv")
+    table = pd.read_csv(run_folder / "report.csv")
     assert list(table["kind"]) == ["result", "result", "shuffled", "guess", "guess", "guess"]
     assert table["accuracy"][1] == 0.75
 
 
-def test_what_may_be_compared_is_said(page, tmp_path, small_corpus, results):
+def test_what_may_be_compared_is_said(page):
     said = page.sections["comparable"]
     assert "With other runs on the same corpus that tested the same people" in said
     assert "nobody else has measured on this corpus" in said
@@ -611,7 +617,7 @@ def test_runs_are_compared_by_subject(tmp_path, small_corpus):
     row = page.row("face: B against A")
     assert row[1].startswith("+50")
     assert row[2] == "1.000"  # all of it is one person's
-    assert "for every row both runs tested the same clips" in page.sections["header"]
+    assert "In all comparisons both tested the same clips" in page.sections["header"]
     assert "Nothing: arguments, recipe" in page.sections["differing"]
     assert all(page.html.count(f">{name}</th>") for name in "AB")
     table = pd.read_csv(path.with_suffix(".csv"))
@@ -658,9 +664,9 @@ def test_a_real_run_becomes_a_page(tmp_path, write_corpus):
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.parametrize("kind", ["run", "runs"])
-def test_page_fits_a_phone(tmp_path, small_corpus, results, kind):
-    run = _write_run(tmp_path / "RUN", small_corpus, results)
-    path = write_report(run if kind == "run" else [run, run], out=tmp_path / "page.html")
+def test_page_fits_a_phone(tmp_path, run_folder, kind):
+    runs = run_folder if kind == "run" else [run_folder, run_folder]
+    path = write_report(runs, out=tmp_path / "page.html")
     # headless Chromium makes no window narrower than 500 px, but a frame may be
     probe = path.with_name("probe.html")
     probe.write_text(

@@ -1,0 +1,26 @@
+"""What each region is worth: Shapley values from one model that can do without any of them.
+
+    python examples/region_values.py CORPUS RUN
+
+The model is trained once a seed and tested with every subset of its regions. A region's value is
+what it adds, fairly shared; the values add up to what all regions score above chance. The rows
+"trained alone" tell what the shared model gives away against one trained on that region only.
+"""
+
+import sys
+
+from microx import load_corpus, run_experiment
+from microx.scores import region_values
+
+
+def main(corpus: str, out: str) -> None:
+    """Test every subset and print the value of each region, over all and per emotion."""
+    run = run_experiment("subsets", load_corpus(corpus), out, n_seeds=3)
+    print(region_values(run.rows).round(3).to_string())
+    print(run.table[["name", "accuracy", "accuracy_sd"]].to_string(index=False))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python examples/region_values.py CORPUS RUN")
+    main(*sys.argv[1:])
