@@ -26,7 +26,7 @@ from microx.splits import clip_groups
 N_NAMES = 40
 """Subjects named in a cell or a sentence; the rest are counted (our choice)."""
 
-WHAT_WAS_RUN = {
+_WHAT_WAS_RUN = {
     "ablate": "One model for each set of regions; it never saw the others.",
     "experiment regions": "One model for each set of regions; it never saw the others.",
     "experiment subsets": "One model that can do without regions, tested with every subset of "
@@ -42,7 +42,7 @@ WHAT_WAS_RUN = {
     "experiment inflation": "The same model under a leaky and an honest protocol: what the leak "
     "is worth.",
 }
-"""What the rows of an experiment are, by its name in run.json."""
+_OF_A_PAPER = "What a paper did, divided as it was published (LEAKY) and by people, side by side."
 
 # Argument of run_ablation and run_experiment → option of the command line.
 _OPTION_OF = {
@@ -59,7 +59,20 @@ _OPTION_OF = {
     "augment": "--augment",
     "occlude": "--occlude",
 }
-_FLAG_OF = {"shuffle_labels": "--shuffle-labels", "oracle": "--oracle"}
+_FLAG_OF = {"shuffle_labels": "--shuffle-labels", "oracle": "--oracle", "quick": "--quick"}
+
+
+def what_was_run(experiment: str) -> str:
+    """Say what the rows of an experiment are; ``""`` for one that is not known.
+
+    Examples
+    --------
+    >>> what_was_run("ablate")
+    'One model for each set of regions; it never saw the others.'
+    """
+    if experiment.startswith("reproduce "):
+        return _OF_A_PAPER
+    return _WHAT_WAS_RUN.get(experiment, "")
 
 
 def protocol_in_words(main: EvaluationResult) -> list[str]:
@@ -296,9 +309,13 @@ def commands(run: Run, corpus: str) -> dict[str, str]:
     dict
         ``shell``, ``python`` and ``imports``.
     """
-    arguments = _known_arguments(run.about.get("arguments", {}))
-    out = str(run.folder)
     verb, _, name = str(run.about.get("experiment", "ablate")).partition(" ")
+    arguments = _known_arguments(run.about.get("arguments", {}))
+    if verb == "reproduce":  # the paper says all else
+        seeds = run.about["seeds"]
+        arguments = {"quick": arguments.get("quick", False), "seed": seeds[0]}
+        arguments |= {"n_seeds": len(seeds)}
+    out = str(run.folder)
     words = ["microx", verb, *([name] if name else []), corpus, "--out", out]
     for key, value in arguments.items():
         if key in _FLAG_OF:
@@ -310,12 +327,13 @@ def commands(run: Run, corpus: str) -> dict[str, str]:
         else:
             words.append(f"--set={key}={value}")
     given = "".join(f", {key}={value!r}" for key, value in arguments.items())
-    function = {"ablate": "run_ablation", "reproduce": "reproduce"}.get(verb, "run_experiment")
+    functions = {"ablate": "run_ablation", "reproduce": "reproduction.reproduce"}
+    function = functions.get(verb, "run_experiment")
     before = f"{name!r}, " if name else ""
     return {
         "shell": shlex.join(words),
         "python": f"{function}({before}load_corpus({corpus!r}), {out!r}{given})",
-        "function": function,
+        "imports": f"from microx import load_corpus, {function.partition('.')[0]}",
     }
 
 
@@ -325,7 +343,6 @@ def _known_arguments(recorded: Mapping[str, Any]) -> dict[str, Any]:
     if arguments.pop("class_weight", None) == "balanced":
         arguments.setdefault("balance", "weights")
     known = {*_FLAG_OF, *_OPTION_OF, *(setting.name for setting in fields(FitSettings))}
-    known.add("quick")
     return {name: value for name, value in arguments.items() if name in known}
 
 

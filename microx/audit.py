@@ -29,8 +29,8 @@ KINDS = ("subject", "video", "file", "picture", "mirrored picture", "person")
 PICTURE_LIMIT = 0.05
 """Distance up to which two videos show the same pictures, in [0, 1] where strangers are near
 0.5 (our choice). Of 20 drawn videos re-encoded in four ways and tracked anew, all lay within
-0.036, mirrored ones within 0.040; of 1,008 drawn videos no two of different people lay nearer
-than 0.073."""
+0.036, mirrored ones within 0.040; of 1,008 and 336 drawn videos no two of different people lay
+nearer than 0.070."""
 
 STRANGERS_SHARE = 0.15
 """Two names of one person are at most this share as far apart as two subjects usually are (our

@@ -270,6 +270,7 @@ def draw_curves(
         _percent_axis(lower, "y")
         lower.set_ylabel("accuracy", fontsize=9)
         lower.set_xlabel("epoch", fontsize=9)
+        lower.set_xlim(0.5, float(history["epoch"].max()) + 0.5)
         lower.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
         for axes in (upper, lower):
             axes.tick_params(labelsize=8)

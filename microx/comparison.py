@@ -32,27 +32,11 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
     names = _name_runs(runs)
     named = dict(zip(names, runs, strict=True))
     lines = tables.comparison_rows(_pair_rows(named))
-    rows = {
-        name: [row for row in tables.score_rows(run) if _shown(row)] for name, run in named.items()
-    }
     differing = list_differences(named)
-    scores = [
-        tables.shown_table(run).assign(run=name)[lambda t: ["run", *t.columns[:-1]]]
-        for name, run in named.items()
-    ]
-    plain = [("Scores", pd.concat(scores)), ("Runs compared", tables.shown_comparison(lines))]
-    if differing:
-        what = [
-            {"what": line["what"], **dict(zip(names, line["values"], strict=True))}
-            for line in differing
-        ]
-        plain.append(("What else differs", pd.DataFrame(what)))
-    numbers = [tables.number_table(run).assign(run=name) for name, run in named.items()]
-    joined = pd.concat(numbers)
+    numbers = pd.concat([tables.number_table(run).assign(run=name) for name, run in named.items()])
     return {
         "title": " against ".join(names) if len(names) == 2 else f"{len(names)} runs compared",
         "names": names,
-        "first": names[0],
         "answer": _in_a_sentence(named, lines),
         "cautions": [
             f"{name}: {text}" for name, run in named.items() for text in find_cautions(run.rows)
@@ -60,16 +44,33 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
         "unfinished": {name: run.unfinished for name, run in named.items() if run.unfinished},
         "protocol": [],
         "seeds": any(len(results) > 1 for run in runs for results in run.rows.values()),
-        "scores": rows,
+        "scores": {
+            name: list(filter(_is_shown, tables.score_rows(run))) for name, run in named.items()
+        },
         "comparison": lines,
         "differing": differing,
         "crop_policy": any(line["what"] == CROP_POLICY for line in differing),
         "comparable": None,
-        "none_sign": NONE,
-        "plain": plain,
-        "numbers": joined[["run", *joined.columns.drop("run")]],
+        "plain": _tabulate(named, lines, differing),
+        "numbers": numbers[["run", *numbers.columns.drop("run")]],
         "version": runs[0].about.get("microx", ""),
     }
+
+
+def _tabulate(
+    runs: dict[str, Run], lines: Sequence[dict[str, Any]], differing: Sequence[dict[str, Any]]
+) -> list[tuple[str, pd.DataFrame]]:
+    """The tables for Markdown and LaTeX, each with its title."""
+    scores = []
+    for name, run in runs.items():
+        table = tables.shown_table(run)
+        table.insert(0, "run", name)
+        scores.append(table)
+    found = [("Scores", pd.concat(scores)), ("Runs compared", tables.shown_comparison(lines))]
+    if differing:
+        rows = [[line["what"], *line["values"]] for line in differing]
+        found.append(("What else differs", pd.DataFrame(rows, columns=["what", *runs])))
+    return found
 
 
 def _name_runs(runs: Sequence[Run]) -> list[str]:
@@ -82,7 +83,7 @@ def _name_runs(runs: Sequence[Run]) -> list[str]:
     return [f"{name} ({k + 1})" if again[name] > 1 else name for k, name in enumerate(names)]
 
 
-def _shown(row: dict[str, Any]) -> bool:
+def _is_shown(row: dict[str, Any]) -> bool:
     return bool(row["kind"] != "guess" or row["name"] == "majority class")
 
 

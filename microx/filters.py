@@ -173,8 +173,10 @@ def _cut_patch(
     """Cut a square about a pixel, as colours in [0, 1]; grey beyond the frame."""
     colours = np.repeat(frame, 3, axis=-1) if frame.shape[-1] == 1 else frame
     if frame.min() < 0:  # compared with another frame
-        colours = (colours + 1) / 2
-    around = np.pad(colours, ((side, side), (side, side), (0, 0)), constant_values=0.5)
+        colours = np.asarray((colours + 1) / 2, np.float32)
+    around: npt.NDArray[Any] = np.pad(
+        colours, ((side, side), (side, side), (0, 0)), constant_values=0.5
+    )
     top, left = y + side - side // 2, x + side - side // 2
     top, left = (min(max(at, 0), len(around) - side) for at in (top, left))
     patch: npt.NDArray[np.float32] = around[top : top + side, left : left + side].clip(0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -185,8 +186,12 @@ def print_gap(gap: float, low: float, high: float, n_subjects: int) -> None:
 
 def print_leaks(leaks: Sequence[Leak]) -> None:
     """Print what stands on both sides of a split, or that nothing was found."""
-    for leak in leaks:
-        console.print(f"LEAK: {escape(str(leak))}", soft_wrap=True)
+    for kind, n in Counter(leak.kind for leak in leaks).items():
+        console.print(f"LEAK: {kind}: {n}")
+        for leak in [leak for leak in leaks if leak.kind == kind][:N_WORST]:
+            console.print(f"  {escape(str(leak))}", soft_wrap=True)
+        if n > N_WORST:
+            console.print(f"  and {n - N_WORST} more")
     console.print(f"leaks: {len(leaks) or 'none found'}")
 
 

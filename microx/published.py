@@ -289,7 +289,7 @@ def _quote(anchors: Sequence[Anchor]) -> list[str]:
     return [
         f"Its {_OUR_NAME.get(metric, metric)} with the {metric} of "
         + ", ".join(f"{anchor.method} {anchor.value:.3f}" for anchor in group)
-        + f" ({task}; {mark})."
+        + f" ({task}; {mark}{'' if group[0].protocol else '; how they divided it we do not know'})."
         for (task, metric, mark), group in groups.items()
     ]
 

@@ -162,9 +162,9 @@ def _describe_run(
         "title": run.folder.resolve().name,
         "main": name,
         "leaky": is_leaky(main),
-        "what": accounts.WHAT_WAS_RUN.get(str(run.about.get("experiment")), ""),
+        "what": accounts.what_was_run(str(run.about.get("experiment"))),
         "answer": _answer(run, name),
-        "cautions": find_cautions(run.rows, manifest),
+        "cautions": _quick(run) + find_cautions(run.rows, manifest),
         "unfinished": run.unfinished,
         "protocol": accounts.protocol_in_words(main),
         "folds": accounts.fold_rows(main),
@@ -187,6 +187,12 @@ def _describe_run(
         "comparable": None if manifest is None else _comparable(main, manifest),
         **_tabulate(run, name),
     }
+
+
+def _quick(run: Run) -> list[str]:
+    if not run.about.get("arguments", {}).get("quick"):
+        return []
+    return ["Quick: trained far less than the paper did; nothing here is worth quoting."]
 
 
 def _tabulate(run: Run, name: str) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def test_key_clips(write_corpus):
     assert asked["n_guessed"].tolist() == [0, 0, 1, 0]
     for clips in (apex, triple, asked):
         assert clips["clip_id"].is_unique
-        assert list(clips)[:8] == list(corpus.clips())
+        assert list(clips)[:9] == list(corpus.clips())
 
 
 def test_key_clips_keep_to_the_frames_with_a_face(write_corpus):

@@ -83,7 +83,7 @@ def test_explaining_changes_nothing(learned, clips):
     assert [layer.trainable for layer in model.layers] == trainable
 
 
-def test_maps_are_strong_where_the_emotion_shows(learned, clips):
+def test_covering_costs_most_where_the_emotion_shows(learned, clips):
     model = learned[0]
     batch, labels = clips
     assert (model.predict_on_batch(batch).argmax(axis=1) == labels).mean() > 0.8
@@ -101,8 +101,6 @@ def test_maps_are_strong_where_the_emotion_shows(learned, clips):
         near = np.abs(heights - middle) < 4
         lost = drops[labels == label].mean(axis=(0, 2))
         assert lost[near].max() > 2 * lost[~near].max()
-        spoke = cam["mouth"][labels == label].mean(axis=(0, 1, 3)).reshape(8, 3).mean(axis=1)
-        assert spoke[near].mean() > spoke[~near].mean()
 
 
 def test_a_stream_that_counts_for_little_speaks_little(learned, clips):

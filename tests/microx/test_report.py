@@ -258,7 +258,9 @@ def test_protocol_control_and_reproduction_are_in_words(page, run_folder, small_
 
 
 def _told(arguments, experiment="ablate"):
-    return Run(Path("RUN"), {"experiment": experiment, "arguments": arguments}, {}, {})
+    return Run(
+        Path("RUN"), {"experiment": experiment, "arguments": arguments} | {"seeds": [7]}, {}, {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -285,6 +287,14 @@ def test_an_experiment_is_repeated_by_its_own_command():
         "microx experiment subsets CORPUS --out RUN --protocol loso --seeds 3 --oracle --epochs 4"
     )
     assert told["python"].startswith("run_experiment('subsets', load_corpus('CORPUS'), 'RUN', pro")
+    assert told["imports"] == "from microx import load_corpus, run_experiment"
+
+
+def test_a_paper_is_repeated_by_its_name():
+    run = _told({"paper": "microx", "quick": True, "preset": "compact"}, "reproduce microx")
+    told = commands(run, "CORPUS")
+    assert told["shell"] == ("microx reproduce microx CORPUS --out RUN --quick --seed 7 --seeds 1")
+    assert told["imports"] == "from microx import load_corpus, reproduction"
 
 
 @pytest.mark.parametrize(

@@ -439,3 +439,8 @@ def test_what_cannot_be_trained_is_refused(small_corpus, tmp_path, arguments, me
     with pytest.raises(ModelError, match=message) as error:
         train(small_corpus, tmp_path, **{"epochs": 1} | arguments)
     assert "\n" not in str(error.value)
+
+
+def test_tensorboard_can_follow_a_training(mouths, tmp_path):
+    path = train(mouths, tmp_path / "run", epochs=1, n_frames=2, stride=10, tensorboard=True)
+    assert list((path.parent / "tensorboard" / "validation").glob("events.out.tfevents.*"))

@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from microx.results import EvaluationResult
+from microx.scores import compare_rows, count_by_subject, measure_gap, region_values, results_table
+
+N_SUBJECTS, N_CLIPS = 12, 8
+
+
+def _result(share_right, *, seed=0, name="row", **facts):
+    """Twelve subjects, eight clips each of two classes; so many of them named right."""
+    rng = np.random.default_rng(seed)
+    n = N_SUBJECTS * N_CLIPS
+    y_true = np.tile([0, 1], n // 2)
+    right = rng.random(n) < share_right
+    y_pred = np.where(right, y_true, 1 - y_true)
+    subject = np.repeat([f"S{k:02d}" for k in range(N_SUBJECTS)], N_CLIPS)
+    return EvaluationResult(
+        name=name,
+        regions=("mouth",),
+        classes=("sad", "happy"),
+        y_true=y_true,
+        y_prob=np.eye(2, dtype=np.float32)[y_pred],
+        clip_id=np.array([f"c{k}" for k in range(n)]),
+        video_id=np.array([f"v{k // 2}" for k in range(n)]),
+        subject=subject,
+        fold=np.zeros(n, np.int64),
+        history=pd.DataFrame(),
+        facts={"train_class_counts": [[10, 10]], "n_train": [20], "protocol": "kfold"}
+        | {"n_parameters": 5, "streams": ["mouth"], "without": []}
+        | facts,
+    )
+
+
+def test_table_means_over_seeds_and_spreads():
+    seeds = [_result(0.8, seed=seed) for seed in range(3)]
+    table = results_table({"row": seeds}).set_index("name")
+    each = [float((r.y_pred == r.y_true).mean()) for r in seeds]
+    row = table.loc["row"]
+    assert row["accuracy"] == pytest.approx(np.mean(each))
+    assert row["accuracy_sd"] == pytest.approx(np.std(each, ddof=1))
+    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+    assert (row["n_seeds"], row["n_test"]) == (3, 96)
+    assert list(table.index) == ["row", "majority class", "drawn by frequency", "drawn evenly"]
+    assert table.loc["majority class", "accuracy"] == 0.5
+    assert table.loc["drawn evenly", "accuracy"] == pytest.approx(0.5, abs=0.05)
+    assert results_table({}).empty
+
+
+def test_a_better_row_is_found_and_an_equal_one_is_not():
+    rows = {"main": [_result(0.6)], "better": [_result(0.95, seed=1)], "like": [_result(0.6)]}
+    table = compare_rows(rows, "main").set_index("name")
+    assert table.loc["better", "difference"] > 0.2
+    assert table.loc["better", "p_holm"] < 0.05
+    assert table.loc["better", "low"] > 0
+    assert table.loc["like", "difference"] == 0
+    assert table.loc["like", "p_holm"] == 1
+    assert (table["n_subjects"] == N_SUBJECTS).all()
+
+
+def test_a_row_of_other_clips_is_not_compared():
+    other = _result(0.9)
+    other = replace(other, subject=np.char.add(other.subject, "b"))
+    assert compare_rows({"main": [_result(0.6)], "other": [other]}, "main").empty
+
+
+def test_gap_is_measured_on_the_subjects_of_both():
+    leaky, honest = _result(0.95, seed=1), _result(0.6)
+    keep = leaky.subject != "S00"
+    fields = ("y_true", "y_prob", "clip_id", "video_id", "subject", "fold")
+    leaky = replace(leaky, **{field: getattr(leaky, field)[keep] for field in fields})
+    gap, low, high, n_subjects = measure_gap([leaky], [honest])
+    assert n_subjects == N_SUBJECTS - 1
+    assert 0 < low < gap < high
+    alone = replace(leaky, subject=np.full(len(leaky.subject), "S01"))
+    assert np.isnan(measure_gap([alone], [honest])[0])
+
+
+def test_counts_are_of_seeds_and_subjects():
+    subjects, counts = count_by_subject([_result(0.6), _result(0.7, seed=1)])
+    assert len(subjects) == N_SUBJECTS
+    assert counts.shape == (2, N_SUBJECTS, 2, 2)
+    assert counts.sum() == 2 * N_SUBJECTS * N_CLIPS
+
+
+def test_region_values_of_too_few_subsets_are_none():
+    two = {"streams": ["mouth", "face"]}
+    rows = {"both": [_result(0.9, **two)], "mouth": [_result(0.8, **two, without=["face"])]}
+    assert region_values(rows).empty
+    rows["face"] = [_result(0.5, seed=3, **two, without=["mouth"])]
+    values = region_values(rows)
+    accuracy = float((rows["both"][0].y_pred == rows["both"][0].y_true).mean())
+    assert values["all"].sum() == pytest.approx(accuracy - 0.5)
+    assert values.loc["mouth", "all"] > values.loc["face", "all"]
+    assert region_values({}).empty
