@@ -35,7 +35,7 @@ class Stream:
     Attributes
     ----------
     name : str
-        What its layers' names begin with.
+        Its regions joined by ``+``, or a name of `microx.schema.JOINED`.
     regions : tuple of str
         Seen side by side, in this order.
     layers : tuple of keras.layers.Layer
@@ -123,7 +123,7 @@ def find_streams(model: keras.Model) -> list[Stream]:
     stems = [name.removesuffix("_softmax") for name in names if name.endswith("_softmax")]
     if "fusion" in stems:
         stems.remove("fusion")
-        regions = parse_streams(stems)
+        regions = parse_streams([stem.replace("_and_", "+") for stem in stems])
     else:  # one picture of all regions, named after them in their order
         regions = {stem: tuple(sorted(inputs, key=stem.find)) for stem in stems}
     if sorted(region for read in regions.values() for region in read) != sorted(inputs):
@@ -132,11 +132,12 @@ def find_streams(model: keras.Model) -> list[Stream]:
             f"found {model.name}"
         )
     streams = []
-    for stem, read in regions.items():
+    for stream, read in regions.items():
+        stem = stream.replace("+", "_and_")  # as `microx.models.multistream` names layers
         before = {f"{region}_{end}" for region in read for end in _LAYING_OUT}
         before |= {f"{stem}_join", f"{stem}_side_by_side"}
         own = (one for one in model.layers if one.name.startswith(f"{stem}_"))
-        streams.append(Stream(stem, read, tuple(one for one in own if one.name not in before)))
+        streams.append(Stream(stream, read, tuple(one for one in own if one.name not in before)))
     return streams
 
 

@@ -424,7 +424,7 @@ def _percent_axis(axes: Axes, which: str) -> None:
     ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
     labels = ["0", "25", "50", "75", "100 %"]
     if which == "x":
-        axes.set_xlim(0, 1.12)
+        axes.set_xlim(0, 1.16)
         axes.set_xticks(ticks, labels)
         axes.spines["bottom"].set_bounds(0, 1)
     else:

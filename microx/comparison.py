@@ -38,9 +38,7 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
         "title": " against ".join(names) if len(names) == 2 else f"{len(names)} runs compared",
         "names": names,
         "answer": _in_a_sentence(named, lines),
-        "cautions": [
-            f"{name}: {text}" for name, run in named.items() for text in find_cautions(run.rows)
-        ],
+        "cautions": _join_cautions(named),
         "unfinished": {name: run.unfinished for name, run in named.items() if run.unfinished},
         "protocol": [],
         "seeds": any(len(results) > 1 for run in runs for results in run.rows.values()),
@@ -55,6 +53,15 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
         "numbers": numbers[["run", *numbers.columns.drop("run")]],
         "version": runs[0].about.get("microx", ""),
     }
+
+
+def _join_cautions(runs: dict[str, Run]) -> list[str]:
+    """The cautions of all runs, each said once with the runs it is about."""
+    about: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        for text in find_cautions(run.rows):
+            about.setdefault(text, []).append(name)
+    return [f"{', '.join(names)}: {text}" for text, names in about.items()]
 
 
 def _tabulate(
@@ -111,8 +118,8 @@ def _in_a_sentence(runs: dict[str, Run], lines: Sequence[dict[str, Any]]) -> str
     which = "all" if n_tested == len(lines) else f"{n_tested} of {len(lines)}"
     return (
         f"{len(runs)} runs, compared by subject with {next(iter(runs))}: rows of the same name, or "
-        f"the main rows where there are none. In {which} comparisons both tested the same clips of "
-        f"the same people, so that a paired test is possible."
+        f"the main rows where there are none. A paired test was possible in {which} comparisons: "
+        f"it needs the same clips of the same people, and as many seeds."
     )
 
 

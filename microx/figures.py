@@ -177,7 +177,7 @@ def embed_figure(figure: Figure, *, vector: bool = True) -> tuple[str, int]:
 
     Examples
     --------
-    >>> uri, width = embed_figure(draw_ranking(["a"], [0.5], baseline=0.2, chance=0.1))
+    >>> uri, width = embed_figure(Figure())
     >>> uri[:26]
     'data:image/svg+xml;base64,'
     """
@@ -211,8 +211,7 @@ def write_figure(figure: Figure, path: Path) -> Path:
     --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
-    >>> figure = draw_ranking(["a"], [0.5], baseline=0.2, chance=0.1)
-    >>> write_figure(figure, folder / "a.png").name
+    >>> write_figure(Figure(), folder / "a.png").name
     'a.png'
     """
     with _style(), whole_file(path) as partial:

@@ -16,7 +16,7 @@ from microx.figures import embed_figure
 from microx.grid import Run
 from microx.metrics import accuracy_score, calibration_error, confusion_matrix, per_class_recall
 from microx.preprocessing.occlusion import OCCLUSIONS
-from microx.results import EvaluationResult
+from microx.results import EvaluationResult, guess
 from microx.tables import points, pooled
 
 VECTOR_LINES = 200
@@ -79,13 +79,15 @@ def draw_run(run: Run, values: pd.DataFrame) -> dict[str, Any]:
 
 def _draw_ranking(run: Run, main: str) -> dict[str, Any]:
     table = run.table.set_index("name")
+    first = run.rows[main][0]
+    guessed = guess(first, "majority class")
     names = [name for name, results in run.rows.items() if not is_shuffled(results[0])]
     ranked = table.loc[names]
     figure = charts.draw_ranking(
         names,
         ranked["accuracy"].tolist(),
-        baseline=float(table["accuracy"]["majority class"]),
-        chance=1 / len(run.rows[main][0].classes),
+        baseline=accuracy_score(guessed.y_true, guessed.y_pred),
+        chance=1 / len(first.classes),
         intervals=list(zip(ranked["accuracy_low"], ranked["accuracy_high"], strict=True)),
         seeds=[[accuracy_score(r.y_true, r.y_pred) for r in run.rows[name]] for name in names],
         leaky=[name for name in names if is_leaky(run.rows[name][0])],

@@ -265,15 +265,13 @@ def tell_comparable(facts: Mapping[str, Any], corpora: Iterable[str]) -> Compari
         and anchor.protocol in ("", facts["protocol"])
         and (anchor.protocol != "" or not facts.get("leaky"))
     ]
-    others = [anchor for anchor in known if anchor not in fitting]
-    honest = [anchor for anchor in fitting if anchor.is_epoch_honest]
-    doubtful = [anchor for anchor in fitting if not anchor.is_epoch_honest]
-    clear = doubtful if facts["protocol"] in ("list", *LEAKY) else []
-    may = _quote(honest + clear)
+    # A fixed list has a validation part; who leaks already does not become worse by the epoch.
+    settled = [a for a in fitting if a.is_epoch_honest or a.protocol in ("list", *LEAKY)]
+    may = _quote(settled)
     may.append("With other runs on the same corpus that tested the same people in the same way.")
     may_not = _about_corpus(names, known) + _about_split(facts)
-    may_not += _about_doubtful([anchor for anchor in doubtful if anchor not in clear])
-    may_not += _about_others(others)
+    may_not += _about_doubtful([anchor for anchor in fitting if anchor not in settled])
+    may_not += _about_others([anchor for anchor in known if anchor not in fitting])
     if known:
         may_not.append(
             "Its accuracy with anybody's UF1, F1 or UAR: each number with its own kind only."

@@ -24,7 +24,8 @@ from microx.grid import Run, read_run
 from microx.illustrations import draw_run
 from microx.pages import render_page
 from microx.published import tell_comparable
-from microx.results import EvaluationResult
+from microx.metrics import accuracy_score
+from microx.results import EvaluationResult, guess
 from microx.scores import region_values
 from microx.writing import escape_markdown, to_latex, to_markdown
 
@@ -214,6 +215,7 @@ def _tabulate(run: Run, name: str) -> dict[str, Any]:
         "comparison": comparison,
         "note_on_tests": tables.note_on_tests(run.rows[name]),
         "oracles": tables.oracle_rows(run),
+        "reproduction": tables.reproduction_rows(run),
         "trained_alone": tables.alone_rows(run),
         "by_emotion": tables.emotion_rows(run.rows[name]),
         "next_emotions": tables.next_rows(run.rows[name]),
@@ -237,10 +239,12 @@ def _answer(run: Run, name: str) -> str:
     seeds = "" if len(run.rows[name]) == 1 else f", mean of {len(run.rows[name])} trainings"
     between = tables.interval_in_words(low[name], high[name], n_clips)
     certainty = f" (95 % interval over subjects {between}{seeds})" if between else seeds
+    guessed = guess(main, "majority class")
+    majority = percent(accuracy_score(guessed.y_true, guessed.y_pred), n_clips)
     return (
         f"“{name}” named the right one of {len(main.classes)} emotions in "
         f"{percent(scores[name], n_clips)} of {n_clips:,} {whom}{certainty}. Always naming the "
-        f"most frequent emotion would be right in {percent(scores['majority class'], n_clips)}; "
+        f"most frequent emotion would be right in {majority}; "
         f"chance is {percent(1 / len(main.classes))}."
     )
 

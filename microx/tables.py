@@ -15,6 +15,7 @@ import pandas as pd
 from microx.cautions import NONE, is_leaky, is_shuffled, main_row, percent
 from microx.class_tables import next_emotion_table, per_class_scores, two_by_two
 from microx.grid import Run
+from microx.reproduction import reproduction_table
 from microx.results import GUESSES, EvaluationResult
 from microx.scores import SCORES, compare_rows, measure_gap
 from microx.uncertainty import holm
@@ -110,7 +111,7 @@ def score_rows(run: Run) -> list[dict[str, Any]]:
 def _note(result: EvaluationResult) -> str:
     """The regions that a row sees, where its name does not say them."""
     seen = [name for name in result.regions if name not in result.facts.get("without", ())]
-    return "" if "+".join(seen) == result.name else " + ".join(seen)
+    return "" if "+".join(seen) == result.name.removesuffix(" (LEAKY)") else " + ".join(seen)
 
 
 def _cell(row: pd.Series, score: str) -> dict[str, str]:
@@ -308,6 +309,30 @@ def next_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
         }
         for name, row in zip(table.index, table.to_numpy(float), strict=True)
     ]
+
+
+def reproduction_rows(run: Run) -> list[dict[str, str]]:
+    """Set a paper's numbers beside ours; empty of a run that is no whole `reproduce`."""
+    if not str(run.about.get("experiment")).startswith("reproduce ") or run.unfinished:
+        return []
+    table = reproduction_table(run)
+    shares = table[["published", "leaky", "honest"]].to_numpy(float)
+    return [
+        {
+            "table": table_name,
+            "name": f"{row}, {metric}",
+            **dict(zip(("published", "as_published", "honest"), map(_decimal, line), strict=True)),
+            "interval": "" if math.isnan(low) else f"{_decimal(low)} to {_decimal(high)}",
+        }
+        for table_name, row, metric, line, low, high in zip(
+            table["table"], table["row"], table["metric"], shares,
+            table["honest_low"], table["honest_high"], strict=True,
+        )
+    ]  # fmt: skip
+
+
+def _decimal(value: float) -> str:
+    return NONE if math.isnan(value) else f"{value:.3f}"
 
 
 def number_table(run: Run) -> pd.DataFrame:

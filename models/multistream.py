@@ -132,8 +132,8 @@ def _build_paper(
     clips: dict[str, Any], streams: dict[str, tuple[str, ...]], block: Block, n_classes: int
 ) -> keras.Model:
     answers = [
-        block(_side_by_side(clips, regions, stream), stream, n_classes)
-        for stream, regions in streams.items()
+        block(_side_by_side(clips, regions, name), name, n_classes)
+        for name, regions in _name_layers(streams).items()
     ]
     # A single stream is still followed by the dense softmax, so that rows differ in input only.
     x = layers.Concatenate(name="fusion_concatenate")(answers) if len(answers) > 1 else answers[0]
@@ -165,14 +165,19 @@ def _build_compact(
         name=STREAMS,
     )(
         [
-            block(_side_by_side(shown, regions, stream), stream, n_classes)
-            for stream, regions in streams.items()
+            block(_side_by_side(shown, regions, name), name, n_classes)
+            for name, regions in _name_layers(streams).items()
         ],
         present,
     )
     weights = RegionWeights(dtype="float32", name=WEIGHTS)(answers, is_there)
     y = Fusion(dtype="float32", name="fusion_softmax")(answers, weights)
     return keras.Model(clips | {PRESENT: told}, y, name="microx_compact")
+
+
+def _name_layers(streams: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Give each stream the name its layers begin with: TensorFlow's graphs allow no ``+``."""
+    return {stream.replace("+", "_and_"): regions for stream, regions in streams.items()}
 
 
 def _side_by_side(clips: dict[str, Any], regions: Sequence[str], stream: str) -> Any:

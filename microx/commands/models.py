@@ -183,3 +183,32 @@ def export(
     from microx.export import export_model
 
     say("exported", export_model(model, to.value, out))
+
+
+def explain(
+    model: Annotated[
+        Path, typer.Argument(help="A .keras file, or the folder that holds it, such as a run.")
+    ],
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
+    video: Annotated[str, typer.Option(help="Id of a video of the corpus: see manifest.csv.")],
+    out: OutOption,
+    emotion: Annotated[
+        str | None, typer.Option(help="Why this one; default: what the model names.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer whose filters are shown; default: the first.")
+    ] = None,
+) -> None:
+    """Draw why a model names a video as it does: where it looks, and what hiding costs."""
+    from microx.corpus import load_corpus
+    from microx.modelfiles import find_model
+
+    opened = load_corpus(corpus)
+    path, note = find_model(model)
+    if note:
+        say("note", note)
+    load_keras()
+    from microx.why import write_explanation
+
+    for picture in write_explanation(path, opened, video, out, emotion=emotion, layer=layer):
+        say("written", picture)

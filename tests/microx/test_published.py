@@ -142,6 +142,15 @@ def test_leaky_numbers_are_compared_with_leaky_numbers_only():
     assert "MicroX" not in tell_comparable(LEAKY | {"protocol": "naive"}, ["BAUM-1"]).may[0]
 
 
+def test_a_division_not_known_to_us_is_called_so():
+    five = HONEST | {"classes": list("abcde")}
+    told = tell_comparable(five, ["CASME II", "SAMM"]).may[0]
+    assert told.startswith("Its UF1 with the F1 of SSSNet on optical flow 0.698, R(2+1)D on RGB")
+    assert told.endswith("how they divided it we do not know).")
+    baum = tell_comparable(HONEST, ["BAUM-1"])
+    assert "Zhalehpour 0.450, Pan 0.465 (BAUM-1): how they divided the clips" in baum.may_not[0]
+
+
 def test_what_weakens_a_comparison_is_said():
     pictures = {**HONEST, "protocol": "list", "group": "video", "classes": list("abcdefg")}
     told = tell_comparable(pictures, ["fer2013"])

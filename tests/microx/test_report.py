@@ -627,7 +627,8 @@ def test_runs_are_compared_by_subject(tmp_path, small_corpus):
     row = page.row("face: B against A")
     assert row[1].startswith("+50")
     assert row[2] == "1.000"  # all of it is one person's
-    assert "In all comparisons both tested the same clips" in page.sections["header"]
+    assert "A paired test was possible in all comparisons" in page.sections["header"]
+    assert "A, B: Only 2 subjects were tested" in page.sections["header"]
     assert "Nothing: arguments, recipe" in page.sections["differing"]
     assert all(page.html.count(f">{name}</th>") for name in "AB")
     table = pd.read_csv(path.with_suffix(".csv"))

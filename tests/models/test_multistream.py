@@ -158,3 +158,11 @@ def test_classic_hard_sigmoid(x, y):
 def test_unusable_arguments_are_refused(regions, arguments, message):
     with pytest.raises(ModelError, match=message):
         build_microx(regions, **arguments)
+
+
+@pytest.mark.parametrize("preset", ["compact", "paper"])
+def test_joined_streams_answer_in_batches_too(preset):
+    """TensorFlow's graphs refuse some names of layers that other calls take."""
+    model = build_microx(("mouth+nose", "face"), preset=preset, n_frames=2, size=17, seed=0)
+    clips = {tensor.name: np.ones((1, *tensor.shape[1:]), "float32") for tensor in model.inputs}
+    np.testing.assert_allclose(model.predict_on_batch(clips).sum(axis=1), 1, atol=1e-5)
