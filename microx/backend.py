@@ -25,6 +25,7 @@ def load_keras(n_threads: int | None = None) -> None:
     if n_threads is not None:
         for name in _THREADS:
             os.environ[name] = str(n_threads)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # or it tells of its memory later on
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     stderr = os.dup(2)

@@ -22,9 +22,10 @@ from microx.examples import pick_examples
 from microx.files import whole_file
 from microx.grid import Run, read_run
 from microx.illustrations import draw_run
+from microx.metrics import accuracy_score
 from microx.pages import render_page
 from microx.published import tell_comparable
-from microx.metrics import accuracy_score
+from microx.reproduction import describe_reproduction
 from microx.results import EvaluationResult, guess
 from microx.scores import region_values
 from microx.writing import escape_markdown, to_latex, to_markdown
@@ -175,6 +176,7 @@ def _describe_run(
         else accounts.account_for(corpus, every) | accounts.count_missing(results, corpus, every),
         "clip_counts": accounts.clip_counts(main, clips),
         "n_seeds": len(results),
+        "other_clips": len({len(rows[0].y_true) for rows in run.rows.values()}) > 1,
         "n_test": f"{len(main.y_true):,}",
         "n_test_videos": f"{len(main.by_video().y_true):,}",
         "classes": main.classes,
@@ -215,7 +217,8 @@ def _tabulate(run: Run, name: str) -> dict[str, Any]:
         "comparison": comparison,
         "note_on_tests": tables.note_on_tests(run.rows[name]),
         "oracles": tables.oracle_rows(run),
-        "reproduction": tables.reproduction_rows(run),
+        "reproduction": (numbers := tables.reproduction_rows(run)),
+        "said_of_paper": describe_reproduction(run) if numbers else [],
         "trained_alone": tables.alone_rows(run),
         "by_emotion": tables.emotion_rows(run.rows[name]),
         "next_emotions": tables.next_rows(run.rows[name]),

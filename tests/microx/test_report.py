@@ -136,7 +136,7 @@ def _result(corpus, name, *, right=0.8, regions=("mouth", "face"), folds=1, seed
     )
 
 
-def _write_run(folder, corpus, rows, *, experiment="ablate", oracles=(), told=None):
+def _write_run(folder, corpus, rows, *, experiment="ablate", oracles=(), told=None, **changes):
     """Store rows as `run_grid` does: a result, or a list of one a seed, by fold."""
     rows = {row.name: [row] for row in rows} if isinstance(rows, list) else rows
     about = {}
@@ -157,12 +157,12 @@ def _write_run(folder, corpus, rows, *, experiment="ablate", oracles=(), told=No
         "rows": about,
         "seeds": list(range(7, 7 + max(map(len, rows.values())))),
         "classes": list(corpus.classes),
-        "corpus": {"folder": corpus.folder.name},
+        "corpus": {"folder": corpus.folder.name, "n_videos": 15, "n_clips": 30},
         "arguments": {"regions": "paper", "protocol": "holdout", "preset": "compact"}
         | {"seed": 7, "shuffle_labels": True, "n_folds": 5, "augment": "", "balance": "weights"}
         | {"learning_rate": 0.01, "build": {"dropout": 0.5}},
     }
-    (folder / "run.json").write_text(json.dumps(run))
+    (folder / "run.json").write_text(json.dumps(run | changes))
     return folder
 
 
@@ -612,6 +612,27 @@ def test_what_may_be_compared_is_said(page):
     said = page.sections["comparable"]
     assert "With other runs on the same corpus that tested the same people" in said
     assert "nobody else has measured on this corpus" in said
+
+
+def test_a_papers_numbers_stand_beside_ours(tmp_path, small_corpus):
+    known = {"n_subjects": 5, "size": 24}
+    rows = [
+        _result(small_corpus, "fer_cnn (LEAKY)", right=1.0, leaky=True, group="clip", **known),
+        _result(small_corpus, "fer_cnn", right=0.75, folds=5, **known),
+    ]
+    run = _write_run(
+        tmp_path / "RUN",
+        small_corpus,
+        rows,
+        experiment="reproduce meeting",
+        arguments={"paper": "meeting", "quick": True, "corpora": [""]},
+    )
+    page = Page(write_report(run, small_corpus))
+    assert page.row("all emotions, accuracy")[1:3] == ["0.660", "1.000"]
+    assert page.row("all emotions, accuracy")[3].startswith("0.750")
+    assert "28,710 pictures of FER2013" in page.sections["comparable"]
+    assert "Quick: trained far less" in page.sections["header"]
+    assert "microx reproduce meeting" in page.sections["reproduce"]
 
 
 def _shares(small_corpus, *shares, **facts):
