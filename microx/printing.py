@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +153,7 @@ def print_run(run: Run, corpus: Corpus) -> None:
 
     page = write_report([run.folder], corpus)
     print_results(run.table)
-    print_cautions(run.firsts, run.table)
+    print_cautions(run.rows)
     say("table", (run.folder / "results.csv").resolve())
     say("report", page.resolve())
 
@@ -212,13 +212,11 @@ def print_reproduction(run: Run) -> None:
     _print_table(titles, rows, n_texts=3)
 
 
-def print_cautions(results: Sequence[EvaluationResult], table: pd.DataFrame) -> None:
+def print_cautions(rows: Mapping[str, Sequence[EvaluationResult]]) -> None:
     """Print what a reader must know before quoting the scores; the report says it, too."""
     from microx.cautions import find_cautions
-    from microx.results import GUESSES
 
-    majority = table.loc[table["name"] == GUESSES[0], "accuracy"]
-    for caution in find_cautions(results, float(majority.iloc[0])):
+    for caution in find_cautions(rows):
         warn(caution)
 
 

@@ -99,7 +99,7 @@ def reproduce(
         for row in how.list_rows(corpus)
         for mark, protocol in ((LEAKY_MARK, how.leaky), ("", "kfold"))
     ]
-    shared = {"preset": how.preset} | (dict(how.quick) if quick else {})
+    shared = {"preset": how.preset, "n_folds": N_FOLDS, **(how.quick if quick else {})}
     run = run_grid(
         corpus,
         out,
@@ -108,7 +108,6 @@ def reproduce(
         arguments={"paper": paper, "quick": quick, "corpora": _list_corpora(corpus)} | shared,
         seed=seed,
         n_seeds=n_seeds,
-        n_folds=N_FOLDS,
         n_workers=n_workers,
         dask=dask,
         progress=progress,
@@ -206,7 +205,7 @@ def render_reproduction(run: Run) -> str:
         sources = dict.fromkeys(
             one.source for one in PUBLISHED if one.paper == paper and one.table == table
         )
-        parts += [f"Published: {'. '.join(sources)}."] if sources else []
+        parts += [f"Published: {'; '.join(sources)}."] if sources else []
     for side, words in zip(_SIDES, ("as published (LEAKY)", "honest"), strict=True):
         for kind, table_of_kind in _class_tables(run, how.main, side).items():
             parts += [f"## {_KINDS[kind]} of “{how.main}”, {words}{mark}"]
@@ -237,9 +236,9 @@ def describe_reproduction(run: Run) -> list[str]:
     parts = [
         f"Published: measured on {PAPERS[paper]}.",
         f"Ours: measured on the corpus “{about['folder']}”{named}: {about['n_videos']} videos of "
-        f"{people}, crops of {facts['size']} pixels. As published: {how.divided}; LEAKY, for one "
-        f"{whom} is on both sides. Honest: {N_FOLDS} folds that share no {whom}. Seeds: "
-        f"{len(run.about['seeds'])}.",
+        f"{people}, crops of {facts['size']} pixels. As published: {how.divided}; LEAKY, for no "
+        f"{whom} is kept apart. Honest: {run.about['arguments']['n_folds']} folds that share no "
+        f"{whom}. Seeds: {len(run.about['seeds'])}.",
         *([f"Quick, not to be quoted: {how.quick_words}"] if quick else []),
         f"What may be concluded: {_conclude(run)}",
     ]

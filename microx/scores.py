@@ -51,7 +51,8 @@ def results_table(rows: Mapping[str, Sequence[EvaluationResult]]) -> pd.DataFram
     """
     lines = [_line(name, results) for name, results in rows.items()]
     if rows:
-        first = next(iter(rows.values()))[0]
+        # As the honest rows are tested: a leaky one tests other clips.
+        first = min((r[0] for r in rows.values()), key=lambda r: bool(r.facts.get("leaky")))
         for how in GUESSES:
             drawn = [guess(first, how, seed=seed) for seed in range(_N_DRAWS)]
             lines.append(_line(how, drawn[:1] if how == GUESSES[0] else drawn))

@@ -33,9 +33,10 @@ FLOW = (
     *("augmentation", "settings", "dataset", "splits", "modelfiles", "training"),
     *("metrics", "class_tables", "uncertainty", "shapley", "results", "evaluation", "scores"),
     *("grid", "experiments"),
-    *("audit", "published", "reproduction"),
-    *("cautions", "tables", "figures", "sheets", "inspection", "report", "predict", "export"),
-    *("explain", "maps"),
+    *("audit", "published", "anchors", "papers", "reproduction", "writing"),
+    *("cautions", "accounts", "tables", "figures", "charts", "sheets", "inspection"),
+    *("illustrations", "examples", "comparison", "report", "predict", "export"),
+    *("anatomy", "filters", "explain", "maps", "why"),
     *("doctor", "printing", "commands.options", "commands.corpora", "commands.models"),
     *("commands.evidence", "cli", "__main__"),
 )

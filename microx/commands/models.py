@@ -106,9 +106,9 @@ def evaluate(
     result = evaluate_model(
         path, opened, occlude=occlude or None, without=split_regions(without), out=out
     )
-    results = results_table({result.name: [result]})
-    printing.print_results(results)
-    printing.print_cautions([result], results)
+    rows = {result.name: (result,)}
+    printing.print_results(results_table(rows))
+    printing.print_cautions(rows)
     if out is not None:
         say("predictions", out)
 

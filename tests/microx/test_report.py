@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import json
 import re
-import shlex
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -14,16 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microx.accounts import commands, count_missing
+from microx.accounts import count_missing
 from microx.cautions import find_cautions, is_leaky, main_row, percent
 from microx.corpus import load_corpus
 from microx.errors import CorpusError, InputError
 from microx.evaluation import ORACLE
 from microx.experiments import run_ablation
-from microx.grid import Run, cell_folder, read_run
+from microx.grid import cell_folder, read_run
 from microx.report import write_report
 from microx.results import EvaluationResult, write_result
-from microx.settings import join_settings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECTIONS = ("protocol", "counts", "results", "comparable", "ranking", "confusion", "curves")
@@ -255,60 +253,6 @@ def test_protocol_control_and_reproduction_are_in_words(page, run_folder, small_
     assert command in reproduce
     assert small_corpus.recipe_hash in reproduce
     assert "numpy 2.4" in reproduce
-
-
-def _told(arguments, experiment="ablate"):
-    return Run(
-        Path("RUN"), {"experiment": experiment, "arguments": arguments} | {"seeds": [7]}, {}, {}
-    )
-
-
-@pytest.mark.parametrize(
-    ("build", "words"),
-    [
-        ({"hog": False, "l2": 1e-4}, "--set=build.hog=false --set=build.l2=0.0001"),
-        ({"pad_to": None}, "--set=build.pad_to=null"),
-    ],
-)
-def test_arguments_of_the_builder_are_read_as_they_were(build, words):
-    arguments = {"preset": "cnn6", "build": build, "stride": None, "n_frames": 1}
-    told = commands(_told(arguments), "CORPUS")
-    assert told["shell"] == f"microx ablate CORPUS --out RUN --model cnn6 {words} --set=n_frames=1"
-    words = shlex.split(told["shell"])
-    given = [word.removeprefix("--set=") for word in words if word.startswith("--set=build")]
-    assert join_settings(given) == {"build": build}
-    assert f"build={build!r}, n_frames=1)" in told["python"]
-
-
-def test_an_experiment_is_repeated_by_its_own_command():
-    arguments = {"protocol": "loso", "n_seeds": 3, "oracle": True, "epochs": 4}
-    told = commands(_told(arguments, "experiment subsets"), "CORPUS")
-    assert told["shell"] == (
-        "microx experiment subsets CORPUS --out RUN --protocol loso --seeds 3 --oracle --epochs 4"
-    )
-    assert told["python"].startswith("run_experiment('subsets', load_corpus('CORPUS'), 'RUN', pro")
-    assert told["imports"] == "from microx import load_corpus, run_experiment"
-
-
-def test_a_paper_is_repeated_by_its_name():
-    run = _told({"paper": "microx", "quick": True, "preset": "compact"}, "reproduce microx")
-    told = commands(run, "CORPUS")
-    assert told["shell"] == ("microx reproduce microx CORPUS --out RUN --quick --seed 7 --seeds 1")
-    assert told["imports"] == "from microx import load_corpus, reproduction"
-
-
-@pytest.mark.parametrize(
-    ("class_weight", "option", "argument"),
-    [(None, "", ""), ("balanced", " --balance weights", ", balance='weights'")],
-)
-def test_a_run_of_before_is_repeated_by_the_names_of_today(class_weight, option, argument):
-    arguments = {"regions": "paper", "epochs": None, "seed": 0, "class_weight": class_weight}
-    told = commands(_told(arguments | {"shuffle_labels": False}), "CORPUS")
-    assert told["shell"] == f"microx ablate CORPUS --out RUN --regions paper --seed 0{option}"
-    assert told["python"] == (
-        "run_ablation(load_corpus('CORPUS'), 'RUN', regions='paper', seed=0, "
-        f"shuffle_labels=False{argument})"
-    )
 
 
 def test_ledger_counts_videos_frames_and_clips(tmp_path, write_corpus):

@@ -82,7 +82,7 @@ def draw_run(folder, paper, rows, *, quick=False, corpora=("",), n_seeds=1):
     }
     about = {
         "experiment": f"reproduce {paper}",
-        "arguments": {"paper": paper, "quick": quick, "corpora": list(corpora)},
+        "arguments": {"paper": paper, "quick": quick, "corpora": list(corpora), "n_folds": 2},
         "classes": list(EMOTIONS),
         "corpus": {"folder": "CORPUS", "n_videos": 28},
         "seeds": list(range(n_seeds)),
@@ -215,6 +215,7 @@ def test_page_says_first_what_may_be_concluded(tmp_path):
     assert page == render_reproduction(run)
     before, _, after = page.partition("## Pictures divided 8:2")
     assert "FER2013 and 1,000 own faces" in before
+    assert "LEAKY, for no person is kept apart. Honest: 2 folds that share no person" in before
     assert "“CORPUS”, drawn actors: 28 videos of 4 people, crops of 32 pixels" in before
     assert "+0.250 in accuracy for “fer_cnn”" in before
     assert "Not the level" in before
