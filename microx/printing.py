@@ -214,7 +214,7 @@ def print_reproduction(run: Run) -> None:
 
 def print_cautions(rows: Mapping[str, Sequence[EvaluationResult]]) -> None:
     """Print what a reader must know before quoting the scores; the report says it, too."""
-    from microx.cautions import find_cautions
+    from microx.reporting.cautions import find_cautions
 
     for caution in find_cautions(rows):
         warn(caution)

@@ -1,7 +1,7 @@
 """Runs as one self-contained HTML page, and as tables for a paper: Markdown, CSV and LaTeX.
 
-Scores come from `microx.scores` and `microx.metrics`, words and counts from `microx.accounts`
-and `microx.cautions`; this module puts them in order and writes the files.
+Scores come from `microx.scores` and `microx.metrics`, words and counts from `microx.reporting`;
+this module puts them in order and writes the files.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from microx import accounts, tables
-from microx.cautions import NONE, find_cautions, is_leaky, is_shuffled, main_row, percent
-from microx.comparison import compare_runs
 from microx.corpus import Corpus, load_corpus
 from microx.errors import CorpusError, InputError, MicroxError
-from microx.examples import pick_examples
 from microx.files import whole_file
 from microx.grid import Run, read_run
-from microx.illustrations import draw_run
 from microx.metrics import accuracy_score
 from microx.pages import render_page
 from microx.published import tell_comparable
+from microx.reporting import accounts, tables
+from microx.reporting.cautions import NONE, find_cautions, is_leaky, is_shuffled, main_row, percent
+from microx.reporting.comparison import compare_runs
+from microx.reporting.examples import pick_examples
+from microx.reporting.illustrations import draw_run
 from microx.reproduction import describe_reproduction
 from microx.results import EvaluationResult, guess
 from microx.scores import region_values

@@ -257,7 +257,7 @@ def join_folds(results: Sequence[EvaluationResult]) -> EvaluationResult:
     first = results[0]
     facts = [result.facts for result in results]
     listed = {key: [one for each in facts for one in each[key]] for key in FACTS_OF_FOLDS}
-    joined = {
+    joined: dict[str, Any] = {
         field: np.concatenate([getattr(result, field) for result in results])
         for field in ("y_true", "y_prob", "clip_id", "video_id", "subject", "fold")
     }

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.skipif(
     not (ROOT / "setup.cfg").is_file(), reason="needs the checkout, not an installed wheel"
 )
 
+ROOMS = ("preprocessing", "models", "actors", "reporting", "explanation", "commands")
+
 # Left to right: a module imports only from modules to its left.
 FLOW = (
     *("schema", "errors", "files", "progress", "pages", "backend"),
@@ -33,10 +35,13 @@ FLOW = (
     *("augmentation", "settings", "dataset", "splits", "modelfiles", "training"),
     *("metrics", "class_tables", "uncertainty", "shapley", "results", "evaluation", "scores"),
     *("grid", "experiments"),
-    *("audit", "published", "anchors", "papers", "reproduction", "writing"),
-    *("cautions", "accounts", "tables", "figures", "charts", "sheets", "inspection"),
-    *("illustrations", "examples", "comparison", "report", "predict", "export"),
-    *("anatomy", "filters", "explain", "maps", "why"),
+    *("audit", "writing", "anchors", "published", "papers", "reproduction"),
+    *("reporting.cautions", "reporting.accounts", "reporting.tables"),
+    *("figures", "reporting.charts", "sheets", "inspection"),
+    *("reporting.illustrations", "reporting.examples", "reporting.comparison", "report"),
+    *("predict", "export"),
+    *("explanation.anatomy", "explanation.filters", "explanation.attribution"),
+    *("explanation.maps", "explain"),
     *("doctor", "printing", "commands.options", "commands.corpora", "commands.models"),
     *("commands.evidence", "cli", "__main__"),
 )
@@ -44,7 +49,7 @@ FLOW = (
 
 def _sources() -> dict[str, Path]:
     found = {path.stem: path for path in (ROOT / "microx").glob("*.py")}
-    for room in ("preprocessing", "models", "actors", "commands"):
+    for room in ROOMS:
         found |= {f"{room}.{path.stem}": path for path in (ROOT / "microx" / room).glob("*.py")}
     return {name: path for name, path in found.items() if not name.endswith("__init__")}
 

@@ -208,7 +208,7 @@ def explain(
     if note:
         say("note", note)
     load_keras()
-    from microx.why import write_explanation
+    from microx.explain import write_explanation
 
     for picture in write_explanation(path, opened, video, out, emotion=emotion, layer=layer):
         say("written", picture)

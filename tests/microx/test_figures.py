@@ -9,7 +9,6 @@ import matplotlib
 import numpy as np
 import pytest
 
-from microx.charts import draw_confusion, draw_recall
 from microx.figures import (
     draw_timeline,
     embed_figure,
@@ -17,6 +16,7 @@ from microx.figures import (
     emotion_colours,
     write_figure,
 )
+from microx.reporting.charts import draw_confusion, draw_recall
 from microx.schema import EMOTIONS
 
 HOSTILE = ["<b>&", "$x^{", "高兴", "a_b$"]

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microx.accounts import count_missing
-from microx.cautions import find_cautions, is_leaky, main_row, percent
 from microx.corpus import load_corpus
 from microx.errors import CorpusError, InputError
 from microx.evaluation import ORACLE
 from microx.experiments import run_ablation
 from microx.grid import cell_folder, read_run
 from microx.report import write_report
+from microx.reporting.accounts import count_missing
+from microx.reporting.cautions import find_cautions, is_leaky, main_row, percent
 from microx.results import EvaluationResult, write_result
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

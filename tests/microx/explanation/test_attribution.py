@@ -4,17 +4,17 @@ import keras
 import numpy as np
 import pytest
 
-from microx.anatomy import RUN_EAGERLY, find_streams, read_layers, stop_at
 from microx.corpus import load_corpus
 from microx.errors import InputError, ModelError
-from microx.explain import (
+from microx.explanation.anatomy import RUN_EAGERLY, find_streams, read_layers, stop_at
+from microx.explanation.attribution import (
     grad_cam,
     measure_gradients,
     occlusion_sensitivity,
     open_for_model,
     region_weights,
 )
-from microx.filters import feature_maps, find_filter_responses
+from microx.explanation.filters import feature_maps, find_filter_responses
 from microx.modelfiles import load_model
 from microx.models import build_microx
 from microx.models.baselines import build_apex_dcnn, build_cnn6, build_resnet18

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from microx import charts
-from microx.cautions import is_leaky, is_shuffled, main_row, percent
 from microx.figures import embed_figure
 from microx.grid import Run
 from microx.metrics import accuracy_score, calibration_error, confusion_matrix, per_class_recall
 from microx.preprocessing.occlusion import OCCLUSIONS
+from microx.reporting import charts
+from microx.reporting.cautions import is_leaky, is_shuffled, main_row, percent
+from microx.reporting.tables import points, pooled
 from microx.results import EvaluationResult, guess
-from microx.tables import points, pooled
 
 VECTOR_LINES = 200
 """Learning curves on a page up to which they are drawn as vectors (our choice)."""

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from microx.anatomy import Clips, Stream, find_stream_of, read_layers, stop_at
 from microx.errors import InputError
+from microx.explanation.anatomy import Clips, Stream, find_stream_of, read_layers, stop_at
 
 
 def feature_maps(model: keras.Model, clips: Clips, layer: str) -> npt.NDArray[np.float32]:
@@ -24,9 +24,10 @@ def feature_maps(model: keras.Model, clips: Clips, layer: str) -> npt.NDArray[np
     Parameters
     ----------
     model, clips
-        As for `microx.explain.grad_cam`.
+        As for `microx.explanation.attribution.grad_cam`.
     layer : str
-        A layer of maps, such as ``"mouth_conv_1"``; see `microx.anatomy.Stream.map_layers`.
+        A layer of maps, such as ``"mouth_conv_1"``; see
+        `microx.explanation.anatomy.Stream.map_layers`.
 
     Returns
     -------

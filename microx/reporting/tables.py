@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from microx.cautions import NONE, is_leaky, is_shuffled, main_row, percent
 from microx.class_tables import next_emotion_table, per_class_scores, two_by_two
 from microx.grid import Run
+from microx.reporting.cautions import NONE, is_leaky, is_shuffled, main_row, percent
 from microx.reproduction import reproduction_table
 from microx.results import GUESSES, EvaluationResult
 from microx.scores import SCORES, compare_rows, measure_gap

@@ -6,10 +6,16 @@ import pandas as pd
 import pytest
 
 from microx.errors import InputError, ModelError
-from microx.filters import FilterResponses
-from microx.maps import draw_cam, draw_feature_maps, draw_filters, draw_occlusion, draw_weights
+from microx.explain import write_explanation
+from microx.explanation.filters import FilterResponses
+from microx.explanation.maps import (
+    draw_cam,
+    draw_feature_maps,
+    draw_filters,
+    draw_occlusion,
+    draw_weights,
+)
 from microx.training import train
-from microx.why import write_explanation
 
 RNG = np.random.default_rng(0)
 CROPS = {name: RNG.integers(0, 255, (12, 16, 16, 3), np.uint8) for name in ("mouth", "left_eye")}

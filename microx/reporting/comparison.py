@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from microx import tables
-from microx.cautions import NONE, find_cautions, is_shuffled, main_row
 from microx.grid import Run
+from microx.reporting import tables
+from microx.reporting.cautions import NONE, find_cautions, is_shuffled, main_row
 from microx.results import EvaluationResult
 
 CROP_POLICY = "recipe: policy"

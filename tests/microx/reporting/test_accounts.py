@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from microx.accounts import commands
 from microx.grid import Run
+from microx.reporting.accounts import commands
 from microx.settings import join_settings
 
 

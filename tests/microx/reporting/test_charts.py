@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microx.charts import (
+from microx.reporting.charts import (
     draw_calibration,
     draw_confusion,
     draw_curves,

@@ -1,6 +1,6 @@
 """How a run was tested, what went into it, and how to do it again: words and counts for a page.
 
-Nothing is scored here; `microx.tables` has the scores.
+Nothing is scored here; `microx.reporting.tables` has the scores.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from microx.cautions import is_leaky, is_shuffled, percent
 from microx.corpus import Corpus
 from microx.grid import Run
 from microx.ledger import first_few
 from microx.metrics import coverage_scores
+from microx.reporting.cautions import is_leaky, is_shuffled, percent
 from microx.results import EvaluationResult
 from microx.settings import FitSettings
 from microx.splits import clip_groups

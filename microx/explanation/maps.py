@@ -1,4 +1,4 @@
-"""Pictures of why a model answers as it does: of the arrays that `microx.explain` gives.
+"""Pictures of why a model answers as it does, of the arrays that this room gives.
 
 Like `microx.figures`, each function takes plain arrays and gives a figure. Crops are drawn
 grey, so that colour means one thing; maps go from dark to light, or from purple to orange,
@@ -21,8 +21,8 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from microx.explanation.filters import FilterResponses
 from microx.figures import GREY, VERMILLION, _style
-from microx.filters import FilterResponses
 
 MOST_FRAMES, MOST_CHANNELS, MOST_CLIPS = 10, 8, 200
 """Drawn of a clip and of a layer, and clips searched for what excites filters (our choice)."""
@@ -54,7 +54,7 @@ def draw_cam(
     crops : dict of str to (T, H, W, 3) uint8
         By region, a region or more.
     cam : dict of str to (T, H, W) in [0, 1]
-        Of the same regions; see `microx.explain.grad_cam`.
+        Of the same regions; see `microx.explanation.attribution.grad_cam`.
     times_s : (T,) float
     title : str
 
@@ -95,7 +95,7 @@ def draw_occlusion(
     crops : dict of str to (H, W, 3) uint8
         By region, a region or more.
     drops : dict of str to (h, w) in [-1, 1]
-        Of the same regions; see `microx.explain.occlusion_sensitivity`.
+        Of the same regions; see `microx.explanation.attribution.occlusion_sensitivity`.
     title : str
 
     Returns
@@ -131,7 +131,8 @@ def draw_filters(found: FilterResponses, *, title: str) -> Figure:
     Parameters
     ----------
     found : FilterResponses
-        See `microx.filters.find_filter_responses`. Of more than 32 filters, the first 32.
+        See `microx.explanation.filters.find_filter_responses`. Of more than 32 filters, the
+        first 32.
     title : str
 
     Returns
@@ -178,8 +179,9 @@ def draw_feature_maps(
     ----------
     crop : (H, W, 3) uint8
     maps : dict of str to (h, w, C) float32
-        By layer, one or more; see `microx.filters.feature_maps`. The `MOST_CHANNELS` channels
-        that are strongest on average are shown, each from its least (dark) to its most (light).
+        By layer, one or more; see `microx.explanation.filters.feature_maps`. The `MOST_CHANNELS`
+        channels that are strongest on average are shown, each from its least (dark) to its
+        most (light).
     title : str
 
     Returns
@@ -211,7 +213,7 @@ def draw_weights(table: pd.DataFrame, *, title: str) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        See `microx.explain.region_weights`; a row or more.
+        See `microx.explanation.attribution.region_weights`; a row or more.
     title : str
 
     Returns

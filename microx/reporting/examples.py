@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from microx.accounts import clips_of_run
-from microx.cautions import percent
 from microx.corpus import Corpus
 from microx.figures import embed_image
+from microx.reporting.accounts import clips_of_run
+from microx.reporting.cautions import percent
 from microx.results import EvaluationResult
 
 EXAMPLE_FRAMES = 3

@@ -1,0 +1,1 @@
+"""What a report is put together from; `microx.report` writes it."""
