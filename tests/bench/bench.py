@@ -169,6 +169,29 @@ def measure_workers(folder, take):
     tell("two workers against one", one / two, "times", ">= 1.7")
 
 
+def measure_grid(folder, take):
+    """An ablation of all 31 subsets of the five regions, in one process and in two."""
+    labels = draw_corpus(folder / "actors", n_subjects=6, n_takes=1, n_workers=-1)
+    corpus = build_corpus(
+        read_labels(labels.parent, labels, label_set="microx7"),
+        folder / "corpus",
+        landmarks="csv",
+        landmarks_dir=labels.parent / "landmarks",
+        n_workers=-1,
+    )
+
+    def ablate(n_workers):
+        with tempfile.TemporaryDirectory() as out:
+            process(
+                *("-m", "microx", "ablate", str(corpus.folder), "--out", f"{out}/run"),
+                *("--regions", "full", "--epochs", "3", "--workers", str(n_workers)),
+            )()
+
+    one, two = seconds(lambda: ablate(1), lambda: ablate(2), repeats=1)
+    tell("31 subsets, one worker", one, "s")
+    tell("31 subsets: two workers against one", one / two, "times", ">= 1.6")
+
+
 def measure_models(folder, take):
     import networks  # only here, for Keras takes seconds to import
 
@@ -177,7 +200,14 @@ def measure_models(folder, take):
     networks.measure_loader(tell, folder)
 
 
-PARTS = measure_agreement, measure_tracking, measure_memory, measure_workers, measure_models
+PARTS = (
+    measure_agreement,
+    measure_tracking,
+    measure_memory,
+    measure_workers,
+    measure_grid,
+    measure_models,
+)
 
 
 def main():

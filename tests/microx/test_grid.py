@@ -1,4 +1,7 @@
+import contextlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -8,6 +11,7 @@ from microx.errors import InputError, ModelError, SplitError
 from microx.evaluation import Condition
 from microx.experiments import run_ablation
 from microx.grid import Row, cell_folder, read_run, run_grid
+from microx.schema import DEFAULT_REGIONS
 
 ARGUMENTS = {"regions": "full", "epochs": 1, "n_frames": 2, "stride": 10, "augment": None}
 
@@ -180,3 +184,30 @@ def test_what_fails_is_told_and_the_rest_is_kept(small_corpus, tmp_path):
 def test_rows_of_one_name_are_refused(small_corpus, tmp_path):
     with pytest.raises(InputError, match="expected rows of different names"):
         run_grid(small_corpus, tmp_path, [Row("a"), Row("a")], experiment="test", arguments={})
+
+
+@pytest.mark.slow
+def test_a_grid_killed_ten_times_ends_with_the_same_table(tmp_path, write_corpus):
+    """Thirty-one subsets of five regions; each kill is a SIGKILL at a random time."""
+    folder = write_corpus(regions=DEFAULT_REGIONS, n_frames=10).folder
+    command = [sys.executable, "-m", "microx", "ablate", str(folder), "--regions", "full"]
+    command += ["--epochs", "1", "--out"]
+    subprocess.run([*command, str(tmp_path / "calm")], check=True, capture_output=True)
+    rng = np.random.default_rng(0)
+    n_killed = 0
+    while n_killed < 10:
+        with subprocess.Popen(
+            [*command, str(tmp_path / "killed")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(5, 30))
+            if process.poll() is not None:
+                break  # it came to its end before the tenth
+            process.kill()
+            n_killed += 1
+    subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True)
+    calm, killed = ((tmp_path / name / "results.csv").read_bytes() for name in ("calm", "killed"))
+    assert n_killed >= 5
+    assert calm == killed

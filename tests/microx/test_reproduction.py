@@ -232,7 +232,7 @@ def test_everything_of_a_quick_run_says_so(tmp_path):
     headings = [text for text in page.splitlines() if text.startswith("#")]
     assert len(headings) == 7
     assert all(text.endswith(" (quick)") for text in headings)
-    assert "Quick, not to be quoted: 15 epochs" in page
+    assert "Quick, not to be quoted: 40 epochs" in page
 
 
 def test_level_counts_on_the_corpus_of_the_paper_alone(tmp_path):
