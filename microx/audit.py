@@ -19,9 +19,12 @@ from scipy.spatial.distance import pdist
 from sklearn.covariance import ledoit_wolf
 
 from microx.corpus import FACE_MARK, Corpus
+from microx.errors import SplitError
+from microx.grid import read_run
+from microx.ledger import first_few
 from microx.progress import Progress
-from microx.results import is_finished, read_result
-from microx.splits import Split, make_splits, read_parts
+from microx.results import EvaluationResult, is_finished, read_result
+from microx.splits import Split, join_runs, make_splits, name_run, read_parts
 
 KINDS = ("subject", "video", "file", "picture", "mirrored picture", "person")
 """What can be found on two sides of a split, the surest first."""
@@ -164,8 +167,10 @@ def audit_file(
     ----------
     corpus : Corpus
     path : path
-        See `microx.splits.read_parts`. Of a predictions.csv beside its result.json it is known
-        whom each fold was trained on. Videos that the corpus skipped as copies count as well.
+        See `microx.splits.read_parts`. Of a predictions.csv that lies in its run, beside run.json
+        or result.json, it is known whom each fold was trained on, and each row and seed is
+        audited by itself; those that divide alike once. Videos that the corpus skipped as copies
+        count as well.
     progress : callable, optional
         See `find_leaks`.
 
@@ -178,17 +183,22 @@ def audit_file(
     Raises
     ------
     SplitError
-        If the file is no such list, or names nothing that the corpus holds.
+        If the file is no such list, names nothing that the corpus holds, or is of a run that
+        does not tell of each fold whom it was trained on.
+    InputError
+        If the run beside the file is damaged.
 
     Examples
     --------
     >>> leaks, notes = audit_file(corpus, "split.csv")  # doctest: +SKIP
     """
     path = Path(path)
-    parts, notes = _parts_of_run(path), list[str]()
-    if parts is None:
+    results, notes = _results_beside(path)
+    if results:
+        parts = join_runs(pd.concat(map(_parts_of_run, results, results.values())))
+    else:
         videos = corpus.manifest.assign(status="done")  # a copy that we skipped, others did not
-        parts, notes = read_parts(path, videos, corpus.clips())
+        parts, notes = read_parts(path, videos, _list_clips(corpus))
     return find_leaks(corpus, parts, progress=progress), notes + list_blind_spots(corpus, parts)
 
 
@@ -225,8 +235,7 @@ def audit_split(
     >>> audit_split(corpus)  # doctest: +SKIP
     ([], [])
     """
-    clips = corpus.clips()
-    clips = corpus.clips(1) if clips.empty else clips  # a corpus of pictures
+    clips = _list_clips(corpus)
     parts = name_parts(clips, make_splits(clips, protocol, seed=seed, n_folds=n_folds))
     leaks = find_leaks(corpus, parts, progress=progress)
     return leaks, list_blind_spots(corpus, parts)
@@ -274,6 +283,11 @@ def list_blind_spots(corpus: Corpus, parts: pd.DataFrame) -> list[str]:
     unseen = audited["status"] != "done"
     n_videos = audited.loc[~unnamed & ~unseen, "subject"].value_counts()
     notes = []
+    if strange := sorted(set(parts["video_id"]) - set(audited["video_id"])):
+        notes.append(
+            f"{len(strange)} videos are not in the corpus ({first_few(strange)}): neither whom "
+            "nor what they show is compared"
+        )
     if unnamed.any():
         notes.append(
             f"{unnamed.sum()} of {len(audited)} videos name no subject: names cannot tell whether "
@@ -289,24 +303,52 @@ def list_blind_spots(corpus: Corpus, parts: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _parts_of_run(path: Path) -> pd.DataFrame | None:
-    """Whom each fold of a run was trained on, validation included, and tested on.
+def _list_clips(corpus: Corpus) -> pd.DataFrame:
+    clips = corpus.clips()
+    return corpus.clips(1) if clips.empty else clips  # a corpus of pictures
 
-    None where the file is not one of a run that tells; its predictions name the tested only.
+
+def _results_beside(path: Path) -> tuple[dict[str, EvaluationResult], list[str]]:
+    """The results that a predictions.csv is of, by row and seed, and what of them is missing.
+
+    None where the file lies by itself, or does not tell whom it was trained on; its predictions
+    then name the tested only.
     """
-    if path.name != "predictions.csv" or not is_finished(path.parent):
-        return None
-    result = read_result(path.parent)
-    trained_on = result.facts.get("trained_on")
-    if not isinstance(trained_on, list):
-        return None
+    folder = path.parent
+    if path.name != "predictions.csv":
+        return {}, []
+    if is_finished(folder):
+        result = read_result(folder)
+        return ({result.name: result} if "trained_on" in result.facts else {}), []
+    if not (folder / "run.json").is_file():
+        return {}, []
+    run = read_run(folder)
+    seeds = run.about["seeds"]
+    results = {
+        name_run(row, seed, len(seeds)): result
+        for row, of_seeds in run.rows.items()
+        for seed, result in zip(seeds, of_seeds, strict=True)
+    }
+    missing = f"rows that are not finished are not audited: {first_few(run.unfinished)}"
+    return results, [missing] if run.unfinished else []
+
+
+def _parts_of_run(run: str, result: EvaluationResult) -> pd.DataFrame:
+    """Whom each fold was trained on, validation included, and tested on."""
+    folds = np.unique(result.fold)  # a cell of a run is its fold 1 alone
+    trained_on = result.facts["trained_on"]
+    if len(folds) != len(trained_on):
+        raise SplitError(
+            f"result '{run}': expected of each of its {len(folds)} folds whom it was trained on; "
+            f"found it of {len(trained_on)}; delete the folder and run again"
+        )
     tables = [pd.DataFrame({"video_id": result.video_id, "fold": result.fold, "part": "test"})]
     tables += [
         pd.DataFrame({"video_id": whom["videos"], "fold": fold, "part": "train"})
-        for fold, whom in enumerate(trained_on)
+        for fold, whom in zip(folds, trained_on, strict=True)
     ]
     parts = pd.concat(tables, ignore_index=True).drop_duplicates()
-    return parts.assign(fold=[f"fold {fold + 1}" for fold in parts["fold"]])
+    return parts.assign(run=run, fold=[f"fold {fold + 1}" for fold in parts["fold"]])
 
 
 def _fold_leaks(fold: str, rows: pd.DataFrame, alike: pd.DataFrame) -> Iterator[Leak]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import cv2
 import pandas as pd
@@ -30,7 +29,7 @@ from microx.corpus import (
 )
 from microx.crops import read_facts, write_crops
 from microx.errors import CorpusError, InputError, LandmarkError
-from microx.files import is_leftover, remove_leftovers, whole_file
+from microx.files import hold_folder, is_leftover, remove_leftovers, whole_file
 from microx.labels import Labels
 from microx.preprocessing.pipeline import stream_video
 from microx.preprocessing.recipe import PIPELINE_VERSION, Recipe, check_backend
@@ -251,12 +250,15 @@ def _check_ids(ids: pd.Series) -> None:
 @contextmanager
 def _claimed(out: Path, recipe: Recipe, labels: Labels) -> Iterator[None]:
     """Make the corpus folder this run's own, or refuse it."""
-    with _writing(out):
-        _check_is_ours(out)
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
-    with lock:
-        _take(lock, out)
+    with ExitStack() as stack:
+        with _writing(out):
+            _check_is_ours(out)
+            out.mkdir(parents=True, exist_ok=True)
+            is_held = stack.enter_context(hold_folder(out))
+        if not is_held:
+            raise CorpusError(
+                f"{out}: another microx preprocess is writing this corpus; wait for it to end"
+            )
         before = read_description(out)
         if before is not None:
             _check_same_recipe(out, before["recipe"], recipe.as_dict())
@@ -294,17 +296,6 @@ def _check_is_ours(out: Path) -> None:
             f"{out}: expected a new or empty folder, or a corpus to continue; found other files, "
             f"such as {foreign[0]!r}; name another --out"
         )
-
-
-def _take(lock: IO[str], out: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # falls with the process, however it ends
-    except BlockingIOError:
-        raise CorpusError(
-            f"{out}: another microx preprocess is writing this corpus; wait for it to end"
-        ) from None
-    except OSError:  # a file system without locks
-        pass
 
 
 @contextmanager

@@ -191,7 +191,8 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
             clip = self._leave_out_missing(row, clip, covered)
         bare = clip
         if self._changes:
-            rng = np.random.default_rng([self.seed, self._epoch, place])
+            epoch = self._epoch if self.shuffle else 0  # what tests show stays the same
+            rng = np.random.default_rng([self.seed, epoch, place])
             clip = augment_clip(clip, self._changes, rng)
         if self._reference is None:
             return clip

@@ -199,7 +199,7 @@ def evaluate_fold(
     test = plan.clips.iloc[split.test]
     # What cannot be tested is refused before training.
     datasets = [_show(plan, test, condition) for _, condition in conditions]
-    watcher = _Watcher(datasets[0]) if oracle else None
+    watcher = _Watcher(_show(plan, test, conditions[0][1])) if oracle else None
     model, history, fit = fit_split(
         plan.corpus,
         plan.clips,
@@ -225,6 +225,8 @@ def evaluate_fold(
             "seconds": round(time.perf_counter() - start, 2),
         }
         y_prob = _predict(model, dataset)
+        note = note_missing(fit, condition.without)
+        shown["warnings"] = [*facts["warnings"], *([note] if note else [])]
         results.append(_result(name, test, y_prob, fold, history, facts | shown))
     if watcher is not None:
         told = results[0].facts | {"oracle": True, "best_epoch": [watcher.epoch]}

@@ -16,6 +16,7 @@ from microx.evaluation import Condition
 from microx.grid import Row, Run, run_grid
 from microx.preprocessing.occlusion import OCCLUSIONS
 from microx.progress import Progress
+from microx.results import LEAKY_MARK
 from microx.schema import CLIP_FRAMES, DEFAULT_REGIONS
 
 # MicroX paper, tables of single regions and of face against regions; our names.
@@ -29,9 +30,10 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 
 _WORN_IN_TRAINING = ",".join(f"{kind}:0.2" for kind in OCCLUSIONS)  # the rest is bare (our choice)
 
-SEPARATE_CHECKS = 5
-"""Subsets that are trained by themselves, too: the single regions of the paper, of which there
-are five (our choice)."""
+ALONE = ", trained alone"
+"""What the names of rows end with that check a model of all regions by one of its own."""
+
+LEAKY_ROW, HONEST_ROW = f"by clip{LEAKY_MARK}", "by subject"
 
 
 def region_sets(kind: str, available: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -101,8 +103,7 @@ def list_subset_rows(corpus: Corpus) -> list[Row]:
     for name, chosen in sorted(region_sets("full", regions).items(), key=lambda one: -len(one[1])):
         missing = tuple(region for region in regions if region not in chosen)
         rows.append(Row(name, {"regions": list(regions)}, Condition(without=missing)))
-    alone = [Row(f"{one}, trained alone", {"regions": [one]}) for one in regions]
-    return rows + alone[:SEPARATE_CHECKS]
+    return rows + [Row(f"{one}{ALONE}", {"regions": [one]}) for one in regions]
 
 
 def list_mask_rows(corpus: Corpus) -> list[Row]:
@@ -155,8 +156,8 @@ def list_optimizer_rows(corpus: Corpus) -> list[Row]:
 def list_protocol_rows(corpus: Corpus) -> list[Row]:
     """The published ways to divide clips beside honest ones; each tests other clips."""
     return [
-        Row("clips 80/20 (LEAKY)", {"protocol": "clips"}),
-        Row("clips 70/30 (LEAKY)", {"protocol": "naive"}),
+        Row(f"clips 80/20{LEAKY_MARK}", {"protocol": "clips"}),
+        Row(f"clips 70/30{LEAKY_MARK}", {"protocol": "naive"}),
         Row("subjects, holdout", {"protocol": "holdout"}),
         Row("subjects, 5 folds", {"protocol": "kfold"}),
     ]
@@ -174,8 +175,6 @@ def list_network_rows(corpus: Corpus) -> list[Row]:
     """CNN1, CNN2 and ResNet18, on single pictures."""
     return list_setting_rows("preset", ("cnn1", "cnn2", "resnet18"))
 
-
-LEAKY_ROW, HONEST_ROW = "by clip (LEAKY)", "by subject"
 
 EXPERIMENTS: dict[str, Callable[[Corpus], list[Row]]] = {
     "regions": list_region_rows,

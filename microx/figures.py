@@ -63,7 +63,7 @@ _STYLE: Any = {  # Any: matplotlib types each name of a style by itself
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     """Hold microx's figure style, and no one else's, while a figure is made or written."""
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -135,7 +135,7 @@ def draw_timeline(
     """
     colours = emotion_colours(classes)
     known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(y_prob).all(axis=1))
-    with _style():
+    with style():
         figure = Figure(figsize=(9.0, 3.6), layout="constrained")
         axes = figure.add_subplot()
         for run in np.split(np.arange(len(known)), np.flatnonzero(np.diff(known)) + 1):
@@ -182,7 +182,7 @@ def embed_figure(figure: Figure, *, vector: bool = True) -> tuple[str, int]:
     'data:image/svg+xml;base64,'
     """
     buffer = io.BytesIO()
-    with _style():
+    with style():
         if vector:
             figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         else:
@@ -214,6 +214,6 @@ def write_figure(figure: Figure, path: Path) -> Path:
     >>> write_figure(Figure(), folder / "a.png").name
     'a.png'
     """
-    with _style(), whole_file(path) as partial:
+    with style(), whole_file(path) as partial:
         figure.savefig(partial, format="png", dpi=150)
     return path

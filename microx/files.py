@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
@@ -39,6 +40,23 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         with partial.open("rb") as written:
             os.fsync(written)  # some disks say only now that they are full
         partial.replace(path)
+
+
+@contextmanager
+def hold_folder(folder: str | Path) -> Iterator[bool]:
+    """Keep a folder for this process; give False where another one holds it.
+
+    The hold falls with the process, however it ends. A file system without locks gives True.
+    """
+    with (Path(folder) / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:
+            pass
+        yield True
 
 
 @contextmanager

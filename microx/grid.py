@@ -17,8 +17,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +34,8 @@ from microx.backend import load_keras
 from microx.corpus import Corpus
 from microx.errors import InputError, MicroxError, ModelError
 from microx.evaluation import Condition, Plan, evaluate_fold, plan_evaluation
-from microx.files import whole_file
+from microx.files import hold_folder, whole_file
+from microx.modelfiles import read_versions
 from microx.progress import Progress, part_of
 from microx.results import (
     EvaluationResult,
@@ -45,8 +48,14 @@ from microx.results import (
 from microx.scores import results_table
 from microx.workers import run_here, run_on_dask
 
+_OF_A_CORPUS = (*("video_id", "emotion", "subject", "corpus", "onset", "apex", "offset", "sha256"),)
+"""What makes a corpus the same, by whatever policy it was cropped."""
+
 _RUN, _RESULTS, _PREDICTIONS = "run.json", "results.csv", "predictions.csv"
 _ORACLE = "oracle"
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A worker of Dask has threads, but Keras one seed and one precision a process."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +107,6 @@ class Run:
     def table(self) -> pd.DataFrame:
         """Scores of the finished rows: `microx.scores.results_table`."""
         return results_table(self.rows)
-
-    @property
-    def firsts(self) -> list[EvaluationResult]:
-        """The first seed's result of every finished row."""
-        return [results[0] for results in self.rows.values()]
 
 
 def run_grid(
@@ -165,35 +169,42 @@ def run_grid(
     ModelError
         If some of it failed; the rest is finished and kept.
     """
-    out = Path(out)
+    out = Path(out).absolute()  # workers may run in another folder
+    corpus = replace(corpus, folder=corpus.folder.absolute())
     if n_seeds < 1:
         raise InputError(f"n_seeds must be at least 1; received {n_seeds}")
     if len({row_folder(out, row.name) for row in rows}) < len(rows) or not rows:
         raise InputError(f"{out}: expected rows of different names; found {[r.name for r in rows]}")
-    shared = {name: value for name, value in shared.items() if value is not None}
+    shared = {
+        name: str(Path(value).absolute()) if isinstance(value, Path) else value
+        for name, value in shared.items()
+        if value is not None
+    }
     # What cannot be is said before the folder is claimed.
     trainings = _share_trainings(corpus, rows, shared, seed)
     seeds = range(seed, seed + n_seeds)
-    _start_run(out, rows, trainings, seeds, experiment, arguments)
-    cells = [
-        _Cell(out, corpus, {**training.fit, "seed": one}, fold, training.rows, oracle, tensorboard)
-        for training in trainings
-        for one in seeds
-        for fold in range(len(training.plan.splits))
-    ]
-    cells = [cell for cell in cells if not cell.is_finished()]
-    outcomes = dict(_work(cells, n_workers, dask, progress))
-    failures = [f"{key}: {done['failed']}" for key, done in outcomes.items() if done]
+    with _held(out):
+        _start_run(out, rows, trainings, seeds, experiment, arguments)
+        cells = [
+            _Cell(out, corpus, {**one.fit, "seed": s}, fold, one.rows, oracle, tensorboard)
+            for one in trainings
+            for s in seeds
+            for fold in range(len(one.plan.splits))
+        ]
+        cells = [cell for cell in cells if not cell.is_finished()]
+        outcomes = dict(_work(cells, n_workers, dask, progress))
+        failures = [f"{key}: {done['failed']}" for key, done in outcomes.items() if done]
+        run = _read_finished(out)
+        if run.rows:
+            with whole_file(out / _RESULTS) as partial:
+                run.table.to_csv(partial, index=False)
+            with whole_file(out / _PREDICTIONS) as partial:
+                _join_predictions(run).to_csv(partial, index=False)
     if failures:
         raise ModelError(
             f"{out}: {len(failures)} of {len(cells)} trainings failed ({failures[0]}); "
             "the others are kept; mend it and run the same command again to go on"
         )
-    run = read_run(out)
-    with whole_file(out / _RESULTS) as partial:
-        run.table.to_csv(partial, index=False)
-    with whole_file(out / _PREDICTIONS) as partial:
-        _join_predictions(run).to_csv(partial, index=False)
     return run
 
 
@@ -214,7 +225,16 @@ def read_run(folder: str | Path) -> Run:
     InputError
         If the folder is not a run folder, holds no finished row, or is damaged.
     """
-    folder = Path(folder)
+    run = _read_finished(Path(folder))
+    if not run.rows:
+        raise InputError(
+            f"{folder}: none of the {len(run.about['rows'])} rows of this run is finished; "
+            f"start the same command again to go on"
+        )
+    return run
+
+
+def _read_finished(folder: Path) -> Run:
     about = _read_run_json(folder)
     rows, oracles = {}, {}
     for name in about["rows"]:
@@ -227,11 +247,6 @@ def read_run(folder: str | Path) -> Run:
         peeks = [[cell / _ORACLE for cell in cells] for cells in seeds]
         if all(is_finished(cell) for cells in peeks for cell in cells):
             oracles[name] = tuple(join_folds([read_result(c) for c in cells]) for cells in peeks)
-    if not rows:
-        raise InputError(
-            f"{folder}: none of the {len(about['rows'])} rows of this run is finished; "
-            f"start the same command again to go on"
-        )
     return Run(folder, about, rows, oracles)
 
 
@@ -301,7 +316,7 @@ class _Cell:
         return all(map(is_finished, self.folders()))
 
     def train(self, progress: Progress | None = None) -> tuple[str, dict[str, Any]]:
-        """Train, test and store; say what failed, if something that can be told in a line did."""
+        """Train, test and store; say what failed, if something did."""
         folders = self.folders()
         try:
             results = evaluate_fold(
@@ -315,14 +330,21 @@ class _Cell:
             )
         except MicroxError as error:
             return self.give_up(str(error))
+        except Exception as error:  # such as want of memory: the other cells go on
+            folders[0].mkdir(parents=True, exist_ok=True)
+            told = folders[0] / "traceback.txt"
+            told.write_text(traceback.format_exc(), encoding="utf-8")
+            first = (str(error).splitlines() or [""])[0]
+            return self.give_up(f"{type(error).__name__}: {first}; see {told}")
         for result, folder in zip(results, folders, strict=True):
             write_result(result, folder)
         return self.key, {}
 
     def run(self) -> tuple[str, dict[str, Any]]:
         """Do it in this process, which a pool has lent."""
-        load_keras(self.n_threads)
-        return self.train()
+        with _ONE_AT_A_TIME:
+            load_keras(self.n_threads)
+            return self.train()
 
     def give_up(self, reason: str) -> tuple[str, dict[str, Any]]:
         return self.key, {"failed": reason}
@@ -354,12 +376,13 @@ def _start_run(
 ) -> None:
     """Write run.json, or make sure that the one there says the same."""
     first = trainings[0].plan
-    manifest = first.corpus.manifest[["video_id", "emotion", "subject", "sha256", "n_found"]]
+    manifest = first.corpus.manifest[list(_OF_A_CORPUS)]
     about = {
         name: {
             "fit": {key: value for key, value in one.fit.items() if key != "split_seed"},
             "condition": asdict(condition),
             "n_folds": len(one.plan.splits),
+            "splits_hash": _hash_splits(one.plan),
         }
         for one in trainings
         for name, condition in one.rows
@@ -368,6 +391,7 @@ def _start_run(
         "microx": microx.__version__,
         "experiment": experiment,
         "arguments": dict(arguments),
+        "versions": read_versions(),
         "seeds": list(seeds),
         "rows": {row.name: about[row.name] for row in rows},
         "classes": list(first.corpus.classes),
@@ -375,13 +399,16 @@ def _start_run(
             "recipe_hash": first.corpus.recipe_hash,
             "n_videos": int(first.clips["video_id"].nunique()),
             "n_clips": len(first.clips),
-            "manifest_hash": hashlib.sha256(manifest.to_csv(index=False).encode()).hexdigest()[:16],
+            "manifest_hash": _hash(manifest),
         },
     }
     run = json.loads(json.dumps(run))  # as it will be read
     if (out / _RUN).exists():
         before = _read_run_json(out)
-        for part in ("microx", "experiment", "arguments", "corpus", "classes", "seeds", "rows"):
+        for part in (
+            *("microx", "versions", "experiment", "arguments", "corpus", "classes", "seeds"),
+            "rows",
+        ):
             _check_same(out, part, before.get(part), run[part])
         return
     # What the corpus holds must stay the same; where it lies, which the report reads, may change.
@@ -390,6 +417,36 @@ def _start_run(
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / _RUN) as partial:
         partial.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+
+
+def _hash_splits(plan: Plan) -> str:
+    """Who trains, validates and tests on which labels: what a list of others may change."""
+    rows = [
+        plan.clips.iloc[part][["clip_id", "emotion"]].assign(fold=fold, part=name)
+        for fold, split in enumerate(plan.splits)
+        for name, part in split.parts()
+    ]
+    return _hash(pd.concat(rows))
+
+
+def _hash(table: pd.DataFrame) -> str:
+    return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """Keep a run folder for this process, and make it, or refuse it."""
+    is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    with hold_folder(out) as is_held:
+        if not is_held:
+            raise InputError(f"{out}: another microx is working on this run; wait for it to end")
+        try:
+            yield
+        finally:
+            if is_new and not (out / _RUN).exists():
+                (out / ".lock").unlink()
+                out.rmdir()
 
 
 def _check_same(out: Path, part: str, before: Any, now: Any) -> None:
@@ -420,7 +477,9 @@ def _join_predictions(run: Run) -> pd.DataFrame:
     """Every row's and every seed's answer to every test clip."""
     return pd.concat(
         [
-            tabulate_predictions(result).assign(row=name, seed=seed)
+            tabulate_predictions(result).assign(
+                row=name, seed=seed, leaky=bool(result.facts.get("leaky"))
+            )
             for name, results in run.rows.items()
             for seed, result in zip(run.about["seeds"], results, strict=True)
         ]

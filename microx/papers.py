@@ -32,7 +32,7 @@ class Line:
     table, row, metric : str
         As in `microx.published.PUBLISHED`, or ours where nothing was published.
     of : str
-        A row of the run, without `microx.reproduction.LEAKY_MARK`.
+        A row of the run, without `microx.results.LEAKY_MARK`.
     measure : str or callable
         A column of `microx.scores.results_table`, or a function of the row's results.
     sides : tuple of str

@@ -160,13 +160,15 @@ def print_run(run: Run, corpus: Corpus) -> None:
 
 def print_results(results: pd.DataFrame) -> None:
     """Print the scores, a row each, with the interval of the accuracy over subjects."""
+    from microx.results import LEAKY_MARK
+
     titles = ("row", "test clips", "accuracy", "95 % of subjects", "UAR", "UF1", "by video")
     rows = [
         (
-            row["name"],
+            row["name"] + (LEAKY_MARK if row["leaky"] and LEAKY_MARK not in row["name"] else ""),
             str(row["n_test"]),
             f"{row['accuracy']:.3f}",
-            f"{row['accuracy_low']:.2f}\u2013{row['accuracy_high']:.2f}",
+            _interval(row["accuracy_low"], row["accuracy_high"]) if not row["leaky"] else "",
             *(f"{row[score]:.3f}" for score in ("uar", "uf1", "video_accuracy")),
         )
         for row in results.to_dict("records")
@@ -176,10 +178,11 @@ def print_results(results: pd.DataFrame) -> None:
 
 def print_gap(gap: float, low: float, high: float, n_subjects: int) -> None:
     """Print what a leaky split adds to the accuracy."""
-    verdict = "so the leak is seen" if low > 0 else "so no leak is seen" if high >= 0 else ""
+    interval = f"95 % interval {low:+.3f} to {high:+.3f}" if low == low else "no interval"
+    verdict = ": more than luck" if low > 0 else ": no more than luck may do" if high >= 0 else ""
     console.print(
-        f"the leaky split scores {gap:+.3f} above the honest one (95 % interval "
-        f"{low:+.3f} to {high:+.3f} over {n_subjects} subjects){', ' + verdict if verdict else ''}",
+        f"the leaky split scores {gap:+.3f} against the honest one ({interval} over {n_subjects} "
+        f"people){verdict}",
         soft_wrap=True,
     )
 
@@ -197,19 +200,23 @@ def print_leaks(leaks: Sequence[Leak]) -> None:
 
 def print_reproduction(run: Run) -> None:
     """Print a paper's numbers beside ours: under its own protocol and under an honest one."""
-    from microx.reproduction import reproduction_table
+    from microx.reproduction import describe_reproduction, reproduction_table
 
+    console.print()
+    for line in describe_reproduction(run):
+        console.print(escape(line))
     table = reproduction_table(run)
     titles = ("table", "row", "metric", "published", "ours, LEAKY", "ours, honest", "95 %")
     rows = [
         (
             *(str(row[column]) for column in ("table", "row", "metric")),
             *(_number(row[column]) for column in ("published", "leaky", "honest")),
-            f"{_number(row['honest_low'])}\u2013{_number(row['honest_high'])}",
+            _interval(row["honest_low"], row["honest_high"]),
         )
         for row in table.to_dict("records")
     ]
     _print_table(titles, rows, n_texts=3)
+    say("tables", (run.folder / "reproduction.md").resolve())
 
 
 def print_cautions(rows: Mapping[str, Sequence[EvaluationResult]]) -> None:
@@ -327,6 +334,10 @@ def _scan_cells(video: dict[Any, Any], faces: bool) -> list[str]:
         cells.append(video["faces"])
     unusable = [f"CANNOT BE USED: {video['problem']}"] if video["problem"] else []
     return [*cells, "; ".join(unusable + video["remarks"])]
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.2f}\u2013{high:.2f}" if low == low else ""
 
 
 def _number(value: float) -> str:

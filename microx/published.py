@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from microx.anchors import ANCHORS, Anchor
+from microx.labels import read_label_set
+from microx.schema import DRAWN
 from microx.splits import LEAKY
 
 PAPERS: dict[str, str] = {
@@ -210,9 +212,6 @@ _SPELLINGS = {
     "drawnactors": "drawn actors",
 }
 
-DRAWN = "drawn actors"
-"""The name of a corpus that `microx.synthetic` drew."""
-
 
 def name_corpus(name: str) -> str:
     """Write a corpus's name in one way, however it is spelled; others stay as they are.
@@ -233,7 +232,7 @@ class Comparison:
     may_not: tuple[str, ...]
 
 
-def tell_comparable(facts: Mapping[str, Any], corpora: Iterable[str]) -> Comparison:
+def tell_comparable(facts: Mapping[str, Any], corpora: Iterable[str], n_tested: int) -> Comparison:
     """Say what a result's numbers may be compared with.
 
     Parameters
@@ -243,35 +242,33 @@ def tell_comparable(facts: Mapping[str, Any], corpora: Iterable[str]) -> Compari
     corpora : iterable of str
         Names in the manifest's column ``corpus``; `DRAWN` for drawn actors. Empty, or a name of
         "", means a corpus of somebody's own.
+    n_tested : int
+        Videos or pictures tested.
 
     Returns
     -------
     Comparison
-        Neither part is empty. What weakens a comparison stands in ``may_not``.
+        Neither part is empty. A published number may be compared with only where corpora,
+        emotions, protocol and what was tested are known to be the same, and the epoch was chosen
+        without the tested people; else it stands in ``may_not``, with the reason.
 
     Examples
     --------
     >>> own = {"protocol": "loso", "leaky": False, "group": "subject", "classes": ["a", "b"]}
-    >>> tell_comparable(own, [""]).may_not[0]
+    >>> tell_comparable(own, [""], 120).may_not[0]
     'With any published number: nobody else has measured on this corpus.'
     """
     names = frozenset(name_corpus(name) for name in corpora) or frozenset([""])
     known = [anchor for anchor in ANCHORS if anchor.corpora == names]
-    n_classes = len(facts["classes"])
-    fitting = [
-        anchor
-        for anchor in known
-        if anchor.n_classes in (0, n_classes)
-        and anchor.protocol in ("", facts["protocol"])
-        and (anchor.protocol != "" or not facts.get("leaky"))
-    ]
-    # A fixed list has a validation part; who leaks already does not become worse by the epoch.
-    settled = [a for a in fitting if a.is_epoch_honest or a.protocol in ("list", *LEAKY)]
-    may = _quote(settled)
+    against: dict[str, list[Anchor]] = {}
+    for anchor in known:
+        against.setdefault(_reason_against(anchor, facts, n_tested), []).append(anchor)
+    may = [f"Its {told}." for told in _quote(against.pop("", []))]
     may.append("With other runs on the same corpus that tested the same people in the same way.")
     may_not = _about_corpus(names, known) + _about_split(facts)
-    may_not += _about_doubtful([anchor for anchor in fitting if anchor not in settled])
-    may_not += _about_others([anchor for anchor in known if anchor not in fitting])
+    may_not += [
+        f"Its {told}: {reason}." for reason, anchors in against.items() for told in _quote(anchors)
+    ]
     if known:
         may_not.append(
             "Its accuracy with anybody's UF1, F1 or UAR: each number with its own kind only."
@@ -279,15 +276,46 @@ def tell_comparable(facts: Mapping[str, Any], corpora: Iterable[str]) -> Compari
     return Comparison(tuple(may), tuple(may_not + _about_frames(facts)))
 
 
+def _reason_against(anchor: Anchor, facts: Mapping[str, Any], n_tested: int) -> str:
+    """Say why a number of the same corpora may not be compared with; "" where it may."""
+    ours = facts["protocol"]
+    if not anchor.protocol:
+        return "how they divided the clips is not known to us"
+    if anchor.protocol != ours:
+        return f"they have protocol {anchor.protocol}, this is {ours}"
+    if bool(facts.get("leaky")) != (anchor.protocol in LEAKY):
+        return "here clips of the same people were trained on and tested on (LEAKY)"
+    if not anchor.classes:
+        return "which emotions they told apart is not known to us"
+    if _plain_names(anchor.classes) != _plain_names(facts["classes"]):
+        return f"they told {', '.join(anchor.classes)} apart, this {', '.join(facts['classes'])}"
+    if anchor.protocol == "list" and not anchor.n_tested:
+        return "how much their list tests is not known to us"
+    if anchor.n_tested not in (0, n_tested):
+        return f"they tested {anchor.n_tested:,} videos or pictures, this {n_tested:,}"
+    # A fixed list has a validation part; who leaks already does not become worse by the epoch.
+    if not (anchor.is_epoch_honest or anchor.protocol in ("list", *LEAKY)):
+        return (
+            "they chose their epoch on the tested people, or are not known to have done otherwise"
+        )
+    return ""
+
+
+def _plain_names(classes: Iterable[str]) -> list[str]:
+    """Emotions in one spelling and one order."""
+    spellings = read_label_set("ekman7")
+    return sorted(spellings.get(name.casefold()) or name.casefold() for name in classes)
+
+
 def _quote(anchors: Sequence[Anchor]) -> list[str]:
-    """Name anchors, a sentence a task and metric."""
+    """Name anchors, a phrase a task and metric."""
     groups: dict[tuple[str, str, str], list[Anchor]] = {}
     for anchor in anchors:
         groups.setdefault((anchor.task, anchor.metric, anchor.mark), []).append(anchor)
     return [
-        f"Its {_OUR_NAME.get(metric, metric)} with the {metric} of "
+        f"{_OUR_NAME.get(metric, metric)} with the {metric} of "
         + ", ".join(f"{anchor.method} {anchor.value:.3f}" for anchor in group)
-        + f" ({task}; {mark}{'' if group[0].protocol else '; how they divided it we do not know'})."
+        + f" ({task}; {mark})"
         for (task, metric, mark), group in groups.items()
     ]
 
@@ -326,44 +354,6 @@ def _about_split(facts: Mapping[str, Any]) -> list[str]:
             "videos were kept apart."
         ]
     return []
-
-
-def _about_doubtful(anchors: Sequence[Anchor]) -> list[str]:
-    """Name anchors of which too little is known, a sentence a task."""
-    sentences = []
-    for task in dict.fromkeys(anchor.task for anchor in anchors):
-        mine = [anchor for anchor in anchors if anchor.task == task]
-        told = "; ".join(
-            f"{metric} of "
-            + ", ".join(f"{one.method} {one.value:.3f}" for one in mine if one.metric == metric)
-            for metric in dict.fromkeys(anchor.metric for anchor in mine)
-        )
-        reason = (
-            "they chose their epoch on the tested people, or are not known to have done otherwise"
-            if mine[0].protocol
-            else "how they divided the clips is not known to us"
-        )
-        sentences.append(f"With the {told} ({task}): {reason}.")
-    return sentences
-
-
-def _about_others(anchors: Sequence[Anchor]) -> list[str]:
-    """Say why the anchors of this very corpus do not fit."""
-    kinds = {(one.task, one.n_classes, one.protocol): None for one in anchors}
-    return [
-        f"With the published numbers on {task}: they have "
-        + " and ".join(
-            part
-            for part in (
-                f"{n_classes} classes" if n_classes else "",
-                f"protocol {protocol}" if protocol else "",
-            )
-            if part
-        )
-        + "."
-        for task, n_classes, protocol in kinds
-        if n_classes or protocol
-    ]
 
 
 def _about_frames(facts: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,15 @@ from microx.metrics import accuracy_score
 from microx.pages import render_page
 from microx.published import tell_comparable
 from microx.reporting import accounts, tables
-from microx.reporting.cautions import NONE, find_cautions, is_leaky, is_shuffled, main_row, percent
+from microx.reporting.cautions import (
+    NONE,
+    find_cautions,
+    group_of,
+    is_leaky,
+    is_shuffled,
+    main_row,
+    percent,
+)
 from microx.reporting.comparison import compare_runs
 from microx.reporting.examples import pick_examples
 from microx.reporting.illustrations import draw_run
@@ -168,7 +176,7 @@ def _describe_run(
         "answer": _answer(run, name),
         "cautions": _quick(run) + find_cautions(run.rows, manifest),
         "unfinished": run.unfinished,
-        "protocol": accounts.protocol_in_words(main),
+        "protocol": accounts.protocol_in_words(main, oracle=bool(run.oracles)),
         "folds": accounts.fold_rows(main),
         "corpus_trouble": trouble,
         "ledger": None
@@ -229,7 +237,7 @@ def _tabulate(run: Run, name: str) -> dict[str, Any]:
 
 def _answer(run: Run, name: str) -> str:
     main = run.rows[name][0]
-    table = run.table.set_index("name")
+    table = tables.honest_ends(run).set_index("name")
     scores, low, high = (table[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
     n_clips, n_subjects = len(main.y_true), len(set(main.subject.tolist()) - {""})
     people = "1 person" if n_subjects == 1 else f"{n_subjects} people"
@@ -241,7 +249,8 @@ def _answer(run: Run, name: str) -> str:
         whom = f"clips of {people} it never saw"
     seeds = "" if len(run.rows[name]) == 1 else f", mean of {len(run.rows[name])} trainings"
     between = tables.interval_in_words(low[name], high[name], n_clips)
-    certainty = f" (95 % interval over subjects {between}{seeds})" if between else seeds
+    over = f"95 % interval over {group_of(main)}s"
+    certainty = seeds if between == NONE else f" ({over} {between}{seeds})"
     guessed = guess(main, "majority class")
     majority = percent(accuracy_score(guessed.y_true, guessed.y_pred), n_clips)
     return (
@@ -268,7 +277,8 @@ def _shuffled_sentence(run: Run) -> str:
 
 def _comparable(main: EvaluationResult, manifest: pd.DataFrame) -> Any:
     done = manifest[manifest["status"] == "done"]
-    return tell_comparable(main.facts, sorted(set(done["corpus"])))
+    n_tested = len(np.unique(main.video_id))
+    return tell_comparable(main.facts, sorted(set(done["corpus"])), n_tested)
 
 
 def _in_short(context: dict[str, Any]) -> str:

@@ -9,16 +9,18 @@ Beside what the grid writes, a run folder then holds::
     reproduction.csv             published, ours as published, ours honest: a line a number
     reproduction.md              the same as the paper's tables, and what may be concluded
     confusion_<leaky|honest>.csv       of the main row
-    next_emotion_<leaky|honest>.csv    likewise, see `microx.metrics.next_emotion_table`
+    next_emotion_<leaky|honest>.csv    likewise, see `microx.class_tables.next_emotion_table`
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from microx.class_tables import next_emotion_table
@@ -29,7 +31,16 @@ from microx.grid import Run, run_grid
 from microx.metrics import confusion_matrix
 from microx.papers import RECIPES, Line, Paper
 from microx.progress import Progress
-from microx.published import DRAWN, PAPERS, PUBLISHED, name_corpus, tell_comparable
+from microx.published import (
+    CNN_CONFUSION,
+    CNN_SUPPORT,
+    PAPERS,
+    PUBLISHED,
+    name_corpus,
+    tell_comparable,
+)
+from microx.results import LEAKY_MARK, EvaluationResult
+from microx.schema import DRAWN
 from microx.scores import measure_gap
 from microx.writing import to_markdown
 
@@ -37,11 +48,11 @@ _SIDES = ("leaky", "honest")
 
 _KINDS = {
     "confusion": "Confusion (true emotions down, predicted across, clips)",
-    "next_emotion": "Next most likely emotion (true ones down, shares of their clips)",
+    "next_emotion": "Next most likely emotion (predicted ones down, the second most likely "
+    "across, shares of the clips predicted so)",
 }
 
-LEAKY_MARK = " (LEAKY)"
-"""What the name of a row ends with that was divided as published."""
+_NONE = "\u2013"  # an en dash, for a number that does not exist
 
 QUICK_MARK = " (quick)"
 """What the name of a table ends with that nobody should quote."""
@@ -210,7 +221,21 @@ def render_reproduction(run: Run) -> str:
         for kind, table_of_kind in _class_tables(run, how.main, side).items():
             parts += [f"## {_KINDS[kind]} of “{how.main}”, {words}{mark}"]
             parts += [to_markdown(table_of_kind.map(_number).rename_axis("").reset_index())]
+    if paper == "cnn-comparison":
+        parts += [
+            "## Published confusion (true emotions down, predicted across, pictures)",
+            to_markdown(_published_confusion()),
+            f"Published: the paper does not say of which network; {_NONE} is a cell that cannot be "
+            "read.",
+        ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _published_confusion() -> pd.DataFrame:
+    counts = [[_NONE if n is None else str(n) for n in row] for row in CNN_CONFUSION]
+    table = pd.DataFrame(counts, list(CNN_SUPPORT), list(CNN_SUPPORT))
+    table["tested"] = [str(n) for n in CNN_SUPPORT.values()]
+    return table.rename_axis("").reset_index()
 
 
 def describe_reproduction(run: Run) -> list[str]:
@@ -243,7 +268,8 @@ def describe_reproduction(run: Run) -> list[str]:
         f"What may be concluded: {_conclude(run)}",
     ]
     if how.main in run.rows:
-        told = tell_comparable(run.rows[how.main][0].facts, corpora)
+        honest = run.rows[how.main][0]
+        told = tell_comparable(honest.facts, corpora, len(np.unique(honest.video_id)))
         parts.append("The honest numbers may be compared: " + " ".join(told.may))
         parts.append("They may not be compared: " + " ".join(told.may_not))
     return [*parts, f"Note: {how.note}"] if how.note else parts
@@ -293,11 +319,34 @@ def _class_tables(run: Run, main: str, side: str) -> dict[str, pd.DataFrame]:
     if not results:
         return {}
     classes = results[0].classes
-    y_true = np.concatenate([result.y_true for result in results])
-    y_prob = np.concatenate([result.y_prob for result in results])
-    counts = confusion_matrix(y_true, y_prob.argmax(axis=1), len(classes))
+    y_true, y_prob = pool_seeds(results)
+    y_pred = y_prob.argmax(axis=1)
+    counts = confusion_matrix(y_true, y_pred, len(classes))
     confusion = pd.DataFrame(counts, pd.Index(classes, name="true"), list(classes))
-    return {"confusion": confusion, "next_emotion": next_emotion_table(y_true, y_prob, classes)}
+    return {"confusion": confusion, "next_emotion": next_emotion_table(y_pred, y_prob, classes)}
+
+
+def pool_seeds(
+    results: Sequence[EvaluationResult],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Put the answers of R seeds together.
+
+    Parameters
+    ----------
+    results : sequence of R EvaluationResult, at least one
+        Of n clips each.
+
+    Returns
+    -------
+    y_true : (R n,) int64
+    y_prob : (R n, K) float32
+
+    Examples
+    --------
+    >>> y_true, y_prob = pool_seeds(run.rows["regions+face"])  # doctest: +SKIP
+    """
+    y_true = np.concatenate([result.y_true for result in results])
+    return y_true, np.concatenate([result.y_prob for result in results])
 
 
 def _conclude(run: Run) -> str:
@@ -307,10 +356,11 @@ def _conclude(run: Run) -> str:
     rows = [run.rows.get(how.main + mark) for mark in (LEAKY_MARK, "")]
     if rows[0] and rows[1]:
         gap, low, high, n_groups = measure_gap(rows[0], rows[1])
-        told += (
-            f": {gap:+.3f} in accuracy for “{how.main}” (95 % interval {low:+.3f} to {high:+.3f} "
-            f"over the {n_groups} subjects that both tested)"
-        )
+        whom = f"the {n_groups} {rows[1][0].facts['group']}s that both tested"
+        between = f"95 % interval {low:+.3f} to {high:+.3f} over {whom}"
+        if np.isnan(low):
+            between = f"no interval: {whom} are too few or show no spread"
+        told += "" if np.isnan(gap) else f": {gap:+.3f} in accuracy for “{how.main}” ({between})"
     if set(corpora) == set(how.corpora) and not quick:
         return (
             f"{told}. By name the corpus is the paper's: where the counts agree, too, the column "
@@ -332,7 +382,7 @@ def _as_text(rows: pd.DataFrame) -> pd.DataFrame:
             "published": rows["published"].map(_number),
             "as published (LEAKY)": rows["leaky"].map(_number),
             "honest": rows["honest"].map(_number),
-            "honest, 95 %": (low + " to " + high).where(rows["honest_low"].notna(), ""),
+            "honest, 95 %": (low + " to " + high).where(rows["honest_low"].notna(), _NONE),
         }
     )
 
@@ -340,4 +390,4 @@ def _as_text(rows: pd.DataFrame) -> pd.DataFrame:
 def _number(value: float) -> str:
     if isinstance(value, int):
         return str(value)
-    return "" if np.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return _NONE if np.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

@@ -20,6 +20,9 @@ from microx.errors import InputError
 from microx.files import whole_file
 from microx.splits import clip_groups
 
+LEAKY_MARK = " (LEAKY)"
+"""What the name of a row ends with whose split shares people or videos."""
+
 HISTORY_COLUMNS = ("fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 
 GUESSES = ("majority class", "drawn by frequency", "drawn evenly")
@@ -53,7 +56,8 @@ class EvaluationResult:
     clip_id, video_id, subject : (n,) str
         `subject` is ``""`` where the corpus names none.
     fold : (n,) int64
-        Which split the clip was tested in; each clip is tested once.
+        Which split the clip was tested in; each clip is tested once, unless a list of others
+        tests it in several folds.
     history : DataFrame
         Columns fold, epoch, loss, accuracy, val_loss, val_accuracy, seconds.
     facts : dict
@@ -280,7 +284,8 @@ def guess(result: EvaluationResult, how: str, *, seed: int = 0) -> EvaluationRes
     Parameters
     ----------
     result : EvaluationResult
-        Its ``facts["train_class_counts"]`` (folds x K) tell what is frequent.
+        Its ``facts["train_class_counts"]`` (folds x K, in the order of the folds that are
+        there) tell what is frequent.
     how : {"majority class", "drawn by frequency", "drawn evenly"}
         Always the most frequent training class, of equals the first in the label list; a class
         drawn as often as it stands in training; or any class, each as likely as another.
@@ -302,11 +307,12 @@ def guess(result: EvaluationResult, how: str, *, seed: int = 0) -> EvaluationRes
         raise InputError(f"how must be one of {', '.join(GUESSES)}; received {how!r}")
     counts = np.asarray(result.facts["train_class_counts"], float)
     n_classes = len(result.classes)
+    _, fold = np.unique(result.fold, return_inverse=True)  # a cell of a run is its fold 1 alone
     if how == "majority class":
-        named = np.argmax(counts, axis=1)[result.fold]
+        named = np.argmax(counts, axis=1)[fold]
     else:
         odds = counts if how == "drawn by frequency" else np.ones_like(counts)
-        reach = np.cumsum(odds / odds.sum(axis=1, keepdims=True), axis=1)[result.fold]
+        reach = np.cumsum(odds / odds.sum(axis=1, keepdims=True), axis=1)[fold]
         drawn = np.random.default_rng(seed).random((len(reach), 1))
         named = np.minimum((drawn >= reach).sum(axis=1), n_classes - 1)
     return replace(

@@ -48,3 +48,6 @@ CROP_SIZE = 32
 
 INPUTS: dict[str, int] = {"rgb": 3, "grey": 1, "difference": 3, "flow": 3}
 """Kinds of pixels a model reads and their channels; see `microx.preprocessing.motion`."""
+
+DRAWN = "drawn actors"
+"""What the column ``corpus`` of the labels says of videos that microx drew."""

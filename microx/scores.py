@@ -13,6 +13,7 @@ from microx import metrics
 from microx.results import GUESSES, EvaluationResult, guess
 from microx.shapley import shapley_values
 from microx.uncertainty import (
+    METRICS,
     bootstrap_interval,
     difference_interval,
     holm,
@@ -22,8 +23,8 @@ from microx.uncertainty import (
     subject_counts,
 )
 
-SCORES = ("accuracy", "uar", "uf1")
-"""Scores that get an interval and a spread over seeds."""
+SCORES = METRICS
+"""Scores that get an interval and a spread over seeds: accuracy, UAR and UF1."""
 
 LEVEL = 0.95
 """Of the intervals (our choice, and everybody's)."""
@@ -43,8 +44,8 @@ def results_table(rows: Mapping[str, Sequence[EvaluationResult]]) -> pd.DataFram
     Returns
     -------
     DataFrame
-        Columns name, regions (joined by ``+``), protocol, n_seeds, n_train and n_test (clips; over
-        several folds the mean and the sum); of each of `SCORES` the mean over seeds, ``_sd`` over
+        Columns name, regions (joined by ``+``), protocol, leaky, n_seeds, n_train and n_test
+        (clips; over several folds the mean and the sum); of each of `SCORES` the mean over seeds, ``_sd`` over
         seeds (nan for one), ``_low`` and ``_high`` of the interval over subjects; macro_f1,
         weighted_f1, macro_precision, top2, ece; recall_<class> …; video_accuracy, video_uar,
         video_uf1; n_parameters. No times: the same seed gives the same table.
@@ -88,8 +89,10 @@ def compare_rows(
     subjects, counts = count_by_subject(rows[reference])
     lines = []
     for name, results in rows.items():
-        others, theirs = count_by_subject(results)
-        if name == reference or others != subjects or not _same_clips(theirs, counts):
+        if name == reference or not same_clips(results[0], rows[reference][0]):
+            continue
+        _, theirs = count_by_subject(results)
+        if theirs.shape != counts.shape:
             continue
         scores = [metric_of_counts(c.sum(axis=1), metric).mean() for c in (theirs, counts)]
         low, high = difference_interval(theirs, counts, metric, level=LEVEL, seed=seed)
@@ -191,8 +194,15 @@ def _accuracies(results: Sequence[EvaluationResult]) -> npt.NDArray[np.float64]:
     return np.asarray(np.mean(each, axis=0))
 
 
-def _same_clips(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> bool:
-    return one.shape == other.shape and np.array_equal(one.sum(axis=-1), other.sum(axis=-1))
+def same_clips(one: EvaluationResult, other: EvaluationResult) -> bool:
+    """Whether two results are about the same clips of the same people and classes."""
+    if one.classes != other.classes:
+        return False
+    keys = [
+        sorted(zip(r.subject.tolist(), r.clip_id.tolist(), r.y_true.tolist(), strict=True))
+        for r in (one, other)
+    ]
+    return keys[0] == keys[1]
 
 
 def count_by_subject(
@@ -229,6 +239,7 @@ def _line(name: str, results: Sequence[EvaluationResult]) -> dict[str, Any]:
         "name": name,
         "regions": "+".join(first.regions),
         "protocol": first.facts["protocol"],
+        "leaky": bool(first.facts.get("leaky")),
         "n_seeds": len(results),
         "n_train": round(float(np.mean(first.facts["n_train"]))),
         "n_test": len(first.y_true),

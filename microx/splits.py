@@ -24,6 +24,7 @@ from sklearn.model_selection import (
 
 from microx.corpus import FACE_MARK
 from microx.errors import SplitError
+from microx.ledger import first_few
 
 PROTOCOLS = ("holdout", "kfold", "loso", "loco", "list")
 """Ways to divide clips whose parts share no subject."""
@@ -40,7 +41,6 @@ _PARTS = {
     "test": ("test", "testing", "privatetest"),
 }
 
-_N_NAMED = 5  # names that a message holds at most (our choice)
 _N_DRAWS = 25  # shuffles tried for one whose classes are balanced as in the whole (our choice)
 
 Rows = npt.NDArray[np.int64]
@@ -160,7 +160,9 @@ def make_splits(
 
     Notes
     -----
-    Of 25 shuffles the one is taken whose parts have class shares closest to the whole's. The
+    Of 25 shuffles the one is taken whose parts have class shares closest to the whole's. Both
+    this and kfold count videos, not clips, so that clips of another length or stride are divided
+    between the same people, as long as each video keeps one; the leaky protocols count clips. The
     released code of the MicroX paper calls ``train_test_split(test_size=.2, shuffle=True,
     random_state=0)`` over the clips, and .2 of the training rows validate.
 
@@ -185,7 +187,6 @@ def make_splits(
     if protocol in LEAKY:
         return [_shuffle_clips(len(clips), protocol, test_fraction, validation_fraction, seed)]
     groups, kind = clip_groups(clips)
-    labels = clips["label"].to_numpy(np.int64)
     if parts is not None:
         divisions = _list_rows(clips, parts)
     else:
@@ -197,7 +198,7 @@ def make_splits(
     for name, train, validation, test in divisions:
         if not len(validation):
             _check_rest(name, kind, groups[train], groups[test])
-            validation = _take(train, groups, labels, validation_fraction, seed)
+            validation = _take(clips, train, validation_fraction, seed)
             train = np.setdiff1d(train, validation)
         splits.append(Split(name, train, validation, test))
         check_disjoint(clips, splits[-1])
@@ -217,7 +218,8 @@ def read_parts(
         Training, PublicTest and PrivateTest are these three. With a column ``fold`` instead,
         each fold is tested once on the others; a single fold is tested on all else in the
         corpus. With both, each fold has parts of its own. split.csv of ``microx train`` and
-        predictions.csv of a run are such files.
+        predictions.csv of a run are such files; of a run's columns row and seed, each two are a
+        list of their own, named in its folds, and lists that agree are one.
     manifest : DataFrame
         `microx.corpus.Corpus.manifest`. A name that several faces of a video share means all
         of them.
@@ -231,8 +233,8 @@ def read_parts(
         Columns clip_id (for parts of clips), video_id, fold and part, all str; a clip or video
         once for each fold and part.
     notes : list of str
-        One sentence each for videos of the file that the corpus lacks, and the other way round;
-        empty where the two agree.
+        One sentence each for videos of the file that the corpus lacks, the other way round, and
+        clips that are not among `clips`; empty where the two agree.
 
     Raises
     ------
@@ -246,31 +248,68 @@ def read_parts(
     path = Path(path)
     table = _read_list(path)
     videos = manifest.loc[manifest["status"] == "done", ["video_id", "path"]]
-    if clips is not None and "clip_id" in table and table["clip_id"].isin(clips["clip_id"]).all():
-        known = clips[["clip_id", "video_id"]].assign(name=clips["clip_id"])
-        table = table.assign(name=table["clip_id"])
-    else:
-        table, known = _name_videos(path, table, videos)
-    named = table[["name", "fold", "part"]].merge(known.drop_duplicates(), on="name", how="left")
-    lost = named.loc[named["video_id"].isna(), "name"].unique()
+    table, known, strange = _name_clips(path, table, videos, clips)
+    named = table[["name", "run", "fold", "part"]]
+    named = named.merge(known.drop_duplicates(), on="name", how="left")
+    lost = named.loc[named["video_id"].isna(), "name"].unique().tolist()
     named = named.dropna(subset="video_id")
     if named.empty:
         raise SplitError(
-            f"{path}: expected clips or videos of the corpus, such as "
-            f"{_some(videos['video_id'], 1)}; found only {_some(lost)}"
+            f"{path}: expected clips or videos of the corpus "
+            f"({first_few(videos['video_id'].tolist())}); found only {first_few(lost)}"
         )
     columns = [name for name in ("clip_id", "video_id") if name in known]
     units = known[columns].drop_duplicates()
-    parts = named[[*columns, "fold", "part"]].drop_duplicates(ignore_index=True)
+    parts = join_runs(named[["run", *columns, "fold", "part"]].drop_duplicates())
     if (parts["part"] == "").all():
-        parts = _add_training(parts, units)
-    unused = units.loc[~units["video_id"].isin(parts["video_id"]), "video_id"].unique()
+        runs = [_add_training(run, units) for _, run in parts.groupby("run", sort=False)]
+        parts = pd.concat(runs, ignore_index=True)
+    unused = units.loc[~units["video_id"].isin(parts["video_id"]), "video_id"].unique().tolist()
     notes = []
-    if len(lost):
-        notes.append(f"{path.name}: {len(lost)} names are not in the corpus: {_some(lost)}")
-    if len(unused):
-        notes.append(f"{path.name}: {len(unused)} videos are in no part: {_some(unused)}")
-    return parts, notes
+    if strange:
+        notes.append(
+            f"{path.name}: {len(strange)} clips are none of the clips at hand "
+            f"({first_few(strange)}), so it was read as a list of whole videos; whether clips of "
+            "one video stand in two parts is not known"
+        )
+    if lost:
+        notes.append(f"{path.name}: {len(lost)} names are not in the corpus: {first_few(lost)}")
+    if unused:
+        notes.append(f"{path.name}: {len(unused)} videos are in no part: {first_few(unused)}")
+    return parts[[*columns, "fold", "part"]], notes
+
+
+def join_runs(parts: pd.DataFrame) -> pd.DataFrame:
+    """Name each fold after the run it is of, and let runs that divide alike stand once.
+
+    Parameters
+    ----------
+    parts : DataFrame
+        Columns run (``""`` where there is but one), fold, and whatever says who is in which part.
+
+    Returns
+    -------
+    DataFrame
+        The rows of the first of each runs alike, fold such as ``"mouth and 6 more, fold 1"``.
+
+    Examples
+    --------
+    >>> table = [["a", "v", "fold 1", "test"], ["b", "v", "fold 1", "test"]]
+    >>> join_runs(pd.DataFrame(table, columns=["run", "video_id", "fold", "part"]))["fold"].tolist()
+    ['a and 1 more, fold 1']
+    """
+    alike: dict[frozenset[tuple[str, ...]], list[str]] = {}
+    for run, rows in parts.groupby("run", sort=False):
+        division = frozenset(rows.drop(columns="run").itertuples(index=False, name=None))
+        alike.setdefault(division, []).append(str(run))
+    names = {runs[0]: f"{first_few(runs, 1)}, " if runs[0] else "" for runs in alike.values()}
+    parts = parts[parts["run"].isin(names)]
+    return parts.assign(fold=parts["run"].map(names) + parts["fold"])
+
+
+def name_run(row: str, seed: object, n_seeds: int) -> str:
+    """Name what a row of a run did with one seed; the seed is said where it is one of several."""
+    return f"{row}, seed {seed}" if n_seeds > 1 else row
 
 
 def check_disjoint(clips: pd.DataFrame, split: Split) -> None:
@@ -295,9 +334,9 @@ def check_disjoint(clips: pd.DataFrame, split: Split) -> None:
             shared = sorted(held[one] & held[other])
             if shared:
                 raise SplitError(
-                    f"split '{split.name}': {kind} {', '.join(shared[:5])} stands in both {one} "
-                    f"and {other} ({len(shared)} in all); the scores would not be honest; give "
-                    "each to one part, and two people of one name different names"
+                    f"split '{split.name}': {kind} {first_few(shared)} stands in both {one} and "
+                    f"{other}; the scores would not be honest; give each to one part, and two "
+                    "people of one name different names"
                 )
 
 
@@ -338,7 +377,7 @@ def _check_enough(
         if len(corpora) < 2 or "" in corpora:
             raise SplitError(
                 "loco leaves one corpus out and needs at least 2, named for every video; found "
-                f"{_some([name or '(none)' for name in corpora]) or 'no clips'}; "
+                f"{first_few([name or '(none)' for name in corpora]) or 'no clips'}; "
                 "fill in the corpus column of the labels"
             )
     needed = max(3, n_folds) if protocol == "kfold" else 3
@@ -376,12 +415,16 @@ def _list_tests(
     labels = clips["label"].to_numpy(np.int64)
     everything = np.arange(len(clips))
     if protocol == "holdout":
-        return [("holdout", _take(everything, groups, labels, test_fraction, seed))]
+        return [("holdout", _take(clips, everything, test_fraction, seed))]
     if protocol == "kfold":
         folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        # scikit-learn refuses classes of fewer rows than folds; by powers of two nothing is
+        # rounded, which would break its ties another way.
+        first = np.repeat(_first_clips(clips), 2 ** n_folds.bit_length())
         with warnings.catch_warnings():  # of rare classes `split_warnings` tells, by name
             warnings.simplefilter("ignore", UserWarning)
-            tests = [test for _, test in folds.split(everything, labels, groups)]
+            chosen = [test for _, test in folds.split(first, labels[first], groups[first])]
+        tests = [np.flatnonzero(np.isin(groups, groups[first[test]])) for test in chosen]
         return [(f"fold {k} of {n_folds}", test) for k, test in enumerate(tests, start=1)]
     kind, names = (
         ("corpus", clips["corpus"].to_numpy(str)) if protocol == "loco" else (kind, groups)
@@ -414,7 +457,7 @@ def _list_rows(clips: pd.DataFrame, parts: pd.DataFrame) -> list[tuple[str, Rows
 
 
 def _read_list(path: Path) -> pd.DataFrame:
-    """Read a list of parts: its columns of names, fold and part, "" where it has only folds."""
+    """Read a list of parts: its columns of names, run, fold and part, "" where it has no such."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
@@ -431,15 +474,36 @@ def _read_list(path: Path) -> pd.DataFrame:
         spelled = {spelling: part for part, all_ in _PARTS.items() for spelling in all_}
         part = table["part"].str.strip().str.casefold().map(spelled)
         if part.isna().any():
+            found = table.loc[part.isna(), "part"].replace("", "(nothing)").unique().tolist()
             raise SplitError(
-                f"{path}: part must be train, validation or test; found "
-                f"{_some(table.loc[part.isna(), 'part'].replace('', '(nothing)').unique())}"
+                f"{path}: part must be train, validation or test; found {first_few(found)}"
             )
         table["part"] = part
     if "fold" in table and (table["fold"].str.strip() == "").any():
         raise SplitError(f"{path}: expected a fold in every row; found an empty one; fill it in")
     fold = "fold " + table["fold"].str.strip() if "fold" in table else "list"
-    return table.assign(fold=fold, part=table.get("part", ""))
+    run: list[str] | str = ""
+    if {"row", "seed"} <= set(table):
+        n_seeds = table["seed"].nunique()
+        run = [name_run(*pair, n_seeds) for pair in zip(table["row"], table["seed"], strict=True)]
+    return table.assign(run=run, fold=fold, part=table.get("part", ""))
+
+
+def _name_clips(
+    path: Path, table: pd.DataFrame, videos: pd.DataFrame, clips: pd.DataFrame | None
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Give each row the name of its clip, and the corpus's clips by such names.
+
+    Where no clips are named or at hand, or some are strange, it is videos instead; the strange
+    ones are the third.
+    """
+    strange = list[str]()
+    if clips is not None and "clip_id" in table:
+        strange = table.loc[~table["clip_id"].isin(clips["clip_id"]), "clip_id"].unique().tolist()
+        if not strange:
+            known = clips[["clip_id", "video_id"]].assign(name=clips["clip_id"])
+            return table.assign(name=table["clip_id"]), known, strange
+    return *_name_videos(path, table, videos), strange
 
 
 def _name_videos(
@@ -472,25 +536,29 @@ def _add_training(tests: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(folds, ignore_index=True)
 
 
-def _some(names: Iterable[str], n: int = _N_NAMED) -> str:
-    """Write the first of many names."""
-    names = [str(name) for name in names]
-    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n > 1 else "")
-
-
-def _take(
-    rows: Rows, groups: npt.NDArray[np.str_], labels: Rows, fraction: float, seed: int
-) -> Rows:
-    """Rows of about a fraction of the groups, their classes balanced like the whole."""
-    n_groups = len(np.unique(groups[rows]))
+def _take(clips: pd.DataFrame, rows: Rows, fraction: float, seed: int) -> Rows:
+    """Those rows of about a fraction of the groups, their classes balanced like the whole."""
+    groups = clip_groups(clips)[0]
+    labels = clips["label"].to_numpy(np.int64)
+    first = rows[_first_clips(clips.iloc[rows])]
+    n_groups = len(np.unique(groups[first]))
     n_taken = min(max(1, round(n_groups * fraction)), n_groups - 1)
     shuffle = GroupShuffleSplit(_N_DRAWS, test_size=n_taken, random_state=seed)
     n_classes = labels.max() + 1
 
     def imbalance(taken: Rows) -> float:
-        whole = np.bincount(labels[rows], minlength=n_classes) / len(rows)
-        part = np.bincount(labels[rows][taken], minlength=n_classes) / len(taken)
+        whole = np.bincount(labels[first], minlength=n_classes) / len(first)
+        part = np.bincount(labels[first][taken], minlength=n_classes) / len(taken)
         return float(np.abs(whole - part).sum())
 
-    draws = [taken for _, taken in shuffle.split(rows, groups=groups[rows])]
-    return np.asarray(rows[min(draws, key=imbalance)], np.int64)
+    draws = [taken for _, taken in shuffle.split(first, groups=groups[first])]
+    chosen = groups[first[min(draws, key=imbalance)]]
+    return rows[np.isin(groups[rows], chosen)]
+
+
+def _first_clips(clips: pd.DataFrame) -> Rows:
+    """Row of the first clip of each video, or of each of its labels.
+
+    How many clips a video gives depends on their length; who is tested must not.
+    """
+    return np.flatnonzero(~clips.duplicated(["video_id", "label"]))

@@ -35,7 +35,7 @@ from microx.files import whole_file
 from microx.preprocessing.landmarks import Landmarks, write_openface_csv
 from microx.preprocessing.occlusion import draw_occluder
 from microx.progress import Progress
-from microx.schema import EMOTIONS, FRAME_RATE
+from microx.schema import DRAWN, EMOTIONS, FRAME_RATE
 
 Bytes = np.ndarray
 
@@ -253,9 +253,9 @@ def draw_corpus(
 
     The folder holds ``videos/S01_happy_1.mp4`` and so on (256x256 at 30 fps, MPEG-4),
     ``landmarks/S01_happy_1.csv`` (true landmarks in OpenFace's form), ``labels.csv`` with the
-    columns path, emotion, subject, onset, apex, offset (frame numbers counted from 0, empty for
-    neutral) and ``synth.json`` with the arguments. An interrupted run continues: finished files
-    are kept.
+    columns path, emotion, subject, corpus, onset, apex, offset (frame numbers counted from 0,
+    empty for neutral) and ``synth.json`` with the arguments. An interrupted run continues:
+    finished files are kept.
 
     Parameters
     ----------
@@ -400,6 +400,7 @@ def _write_take(
         "path": f"videos/{video.name}",
         "emotion": emotion,
         "subject": f"S{subject + 1:02d}",
+        "corpus": DRAWN,
         "onset": course.onset if shows else None,
         "apex": course.apex if shows else None,
         "offset": course.offset if shows else None,

@@ -18,6 +18,9 @@ from scipy import special, stats
 from microx.errors import InputError
 from microx.metrics import Labels, confusion_matrix
 
+_NO_SPREAD = 1e-12
+"""Below it a spread is rounding."""
+
 METRICS = ("accuracy", "uar", "uf1")
 """Scores that can be had from counts."""
 
@@ -122,7 +125,8 @@ def bootstrap_interval(
     Returns
     -------
     low, high : float
-        In [0, 1]. nan for fewer than two subjects: one person says nothing about the next. A
+        In [0, 1]. nan for fewer than two subjects: one person says nothing about the next; and
+        where all score alike, which is luck and no measure of how the next would. A
         score of exactly 1 (or 0) shows no spread to resample; its other end is then that of
         S subjects who all succeeded in as many trials (Clopper-Pearson), which is wide.
 
@@ -161,7 +165,10 @@ def bootstrap_interval(
     if score == 0:
         return 0.0, float(1 - tail ** (1 / n_subjects))
     resampled = _resample(counts, metric, n_resamples, seed)
-    error = np.sqrt(np.mean((resampled - score) ** 2)) / (score * (1 - score))  # of the logit
+    spread = np.sqrt(np.mean((resampled - score) ** 2))
+    if spread < _NO_SPREAD:
+        return np.nan, np.nan
+    error = spread / (score * (1 - score))  # of the logit
     reach = stats.t.ppf(1 - tail, n_subjects - 1) * error
     low, high = special.expit(special.logit(score) + np.array([-reach, reach]))
     return float(low), float(high)
@@ -188,8 +195,8 @@ def difference_interval(
     Returns
     -------
     low, high : float
-        In [-1, 1]; nan for fewer than two subjects. Two runs that differ alike on every
-        subject give an interval without width.
+        In [-1, 1]; nan for fewer than two subjects, and where two runs differ alike on every
+        subject, which tells nothing of how the next would differ.
 
     Raises
     ------
@@ -209,6 +216,8 @@ def difference_interval(
     difference = np.subtract(*(metric_of_counts(x.sum(axis=1), metric).mean() for x in (a, b)))
     resampled = np.subtract(*(_resample(x, metric, n_resamples, seed) for x in (a, b)))
     error = np.sqrt(np.mean((resampled - difference) ** 2))
+    if error < _NO_SPREAD:
+        return np.nan, np.nan
     reach = stats.t.ppf((1 + level) / 2, n_subjects - 1) * error
     low, high = np.clip([difference - reach, difference + reach], -1, 1)
     return float(low), float(high)
@@ -359,8 +368,8 @@ def smallest_difference(
     Returns
     -------
     float
-        In accuracy; nan for fewer than two subjects. Two runs that differ alike on every
-        subject show no spread, and give 0.
+        In accuracy; nan for fewer than two subjects, and where two runs differ alike on every
+        subject, so that there is no spread to go by.
 
     Raises
     ------
@@ -391,6 +400,8 @@ def smallest_difference(
     n_clips = a.sum(axis=(-2, -1)).mean(axis=0)
     rest = gained - n_clips * gained.sum() / n_clips.sum()
     error = np.sqrt(np.sum(rest**2) * n_subjects / (n_subjects - 1)) / n_clips.sum()
+    if error < _NO_SPREAD:
+        return np.nan
     return float(stats.t.ppf([1 - level / 2, power], n_subjects - 1).sum() * error)
 
 

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from microx.explanation.filters import FilterResponses
-from microx.figures import GREY, VERMILLION, _style
+from microx.figures import GREY, VERMILLION, style
 
 MOST_FRAMES, MOST_CHANNELS, MOST_CLIPS = 10, 8, 200
 """Drawn of a clip and of a layer, and clips searched for what excites filters (our choice)."""
@@ -66,7 +66,7 @@ def draw_cam(
     """
     n_frames = len(times_s)
     shown = np.unique(np.linspace(0, n_frames - 1, min(n_frames, MOST_FRAMES)).round().astype(int))
-    with _style():
+    with style():
         figure, axes = _grid(len(crops), len(shown))
         for row, region in enumerate(crops):
             for column, frame in enumerate(shown.tolist()):
@@ -105,7 +105,7 @@ def draw_occlusion(
     """
     most = max(0.01, *(float(np.abs(drop).max()) for drop in drops.values()))
     colours = ScalarMappable(Normalize(-100 * most, 100 * most), "PuOr_r")
-    with _style():
+    with style():
         figure, axes = _grid(2, len(crops), cell=1.35)
         for column, region in enumerate(crops):
             crop = crops[region]
@@ -148,7 +148,7 @@ def draw_filters(found: FilterResponses, *, title: str) -> Figure:
     n_kernels, n_patches = len(pictures[0]), found.patches.shape[1]
     width = n_kernels + n_patches
     ratios = ([1.0] * width + [0.5]) * n_blocks
-    with _style():
+    with style():
         figure, axes = _grid(n_rows, len(ratios), cell=0.62, ratios=ratios)
         for place in axes.ravel():
             place.set_axis_off()
@@ -189,7 +189,7 @@ def draw_feature_maps(
     Figure
     """
     n_columns = 1 + min(MOST_CHANNELS, max(one.shape[-1] for one in maps.values()))
-    with _style():
+    with style():
         figure, axes = _grid(len(maps), n_columns, left=1.2)
         for cell in axes.ravel():
             cell.set_visible(False)
@@ -222,7 +222,7 @@ def draw_weights(table: pd.DataFrame, *, title: str) -> Figure:
         The dotted line is what each would count for if all counted alike.
     """
     streams = [name for name in table.columns if name != "time_s"]
-    with _style():
+    with style():
         figure = Figure(figsize=(7.0, 3.0), layout="constrained")
         axes = figure.add_subplot()
         for place, stream in enumerate(streams):

@@ -12,14 +12,16 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from microx.corpus import Corpus
+from microx.corpus import Corpus, clip_starts
 from microx.grid import Run
 from microx.ledger import first_few
 from microx.metrics import coverage_scores
 from microx.reporting.cautions import is_leaky, is_shuffled, percent
 from microx.results import EvaluationResult
+from microx.schema import CLIP_FRAMES
 from microx.settings import FitSettings
 from microx.splits import clip_groups
 
@@ -75,13 +77,15 @@ def what_was_run(experiment: str) -> str:
     return _WHAT_WAS_RUN.get(experiment, "")
 
 
-def protocol_in_words(main: EvaluationResult) -> list[str]:
+def protocol_in_words(main: EvaluationResult, *, oracle: bool = False) -> list[str]:
     """Say who was trained, validated and tested, and when the test was looked at.
 
     Parameters
     ----------
     main : EvaluationResult
         The first seed's of the row that the page is about.
+    oracle : bool
+        Whether the run also asked what choosing the epoch on the test clips would have given.
 
     Returns
     -------
@@ -106,12 +110,29 @@ def protocol_in_words(main: EvaluationResult) -> list[str]:
     subjects = sorted(set(main.subject.tolist()) - {""})
     if subjects:
         lines.append(f"Subjects tested ({len(subjects)}): {first_few(subjects, N_NAMES)}.")
-    lines += [
-        "The epoch was chosen on an inner validation set cut out of the training side, again by "
-        f"{group or 'clip'}; its clips trained nothing and are in no score.",
-        "The test clips were predicted once, after the epoch was chosen.",
-    ]
+    lines.append(_validation(str(facts["protocol"]), str(group or "clip")))
+    lines.append("The test clips were predicted once, after the epoch was chosen.")
+    if oracle:
+        lines.append(
+            "Beside that they were predicted after every epoch (--oracle), for the gap alone that "
+            "is told below: no score and no choice rests on it."
+        )
     return lines
+
+
+def _validation(protocol: str, group: str) -> str:
+    if protocol == "list":
+        return (
+            "The epoch was chosen on the list's own validation part, or, where it has none, on one "
+            f"cut out of the training side by {group}; its clips trained nothing."
+        )
+    cut = (
+        "The epoch was chosen on an inner validation set cut out of the training side, again by "
+        f"{group}; its clips trained nothing"
+    )
+    if protocol in ("kfold", "loso", "loco"):
+        return f"{cut}, and the model of that fold is not scored on them."
+    return f"{cut} and are in no score."
 
 
 def _division(protocol: str, units: str, n_folds: int) -> str:
@@ -206,7 +227,7 @@ def account_for(corpus: Corpus, every: pd.DataFrame) -> dict[str, Any]:
 def count_missing(
     results: Sequence[EvaluationResult], corpus: Corpus, every: pd.DataFrame
 ) -> dict[str, Any]:
-    """Score the tested people's clips with those that show no face counted wrong, too.
+    """Score the tested people's clips and videos with those that show no face counted wrong, too.
 
     Parameters
     ----------
@@ -219,35 +240,68 @@ def count_missing(
     Returns
     -------
     dict
-        ``coverage``: rows of name, n, accuracy, UAR and UF1 as text; empty where nothing is
-        missing, or where whole subjects or videos were not what was tested.
+        ``coverage``: rows of name, n, accuracy, UAR and UF1 as text, by clip and by video; empty
+        where nothing is missing, or where whole subjects or videos were not what was tested.
+        ``unplaced``: videos without any face of which nobody knows whether they would have been
+        tested; they are in no row.
     """
     main = results[0]
     if is_leaky(main) or is_shuffled(main):
-        return {"coverage": []}
-    groups, _ = clip_groups(every)
-    lost = every[np.isin(groups, main.group) & (every["n_found"] < every["length"]).to_numpy()]
-    if lost.empty:
-        return {"coverage": []}
-    index = {name: label for label, name in enumerate(main.classes)}
-    missing = np.asarray(lost["emotion"].map(index).dropna(), np.int64)
-    each = [
-        coverage_scores(result.y_true, result.y_pred, missing, len(main.classes))
-        for result in results
-    ]
+        return {"coverage": [], "unplaced": 0}
+    manifest = corpus.manifest
+    skipped = (manifest["status"] != "done") & (manifest["n_frames"] > 0)
+    faceless = manifest[skipped & (manifest["n_found"] == 0)]
+    tested = _was_tested(main, faceless)
+    clips = every[(every["n_found"] < every["length"]) & _was_tested(main, every)]
+    videos = clips[~clips["video_id"].isin(main.video_id)]
+    clips = pd.concat([clips, _would_be_clips(main, faceless[tested])])
+    videos = pd.concat([videos, faceless[tested]]).drop_duplicates("video_id")
+    coverage = _cover("clips", results, clips)
+    coverage += _cover("videos", [result.by_video() for result in results], videos)
+    known = {name for fold in main.facts["trained_on"] for name in fold["subjects"]}
+    unplaced = ~tested & ~faceless["subject"].isin(known - {""}).to_numpy()
+    return {"coverage": coverage, "unplaced": int(unplaced.sum())}
+
+
+def _was_tested(main: EvaluationResult, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether rows are of somebody who was tested: everybody is, where folds go round."""
+    everybody = main.facts["protocol"] in ("kfold", "loso", "loco")
+    return np.isin(clip_groups(rows)[0], main.group) | everybody
+
+
+def _would_be_clips(main: EvaluationResult, faceless: pd.DataFrame) -> pd.DataFrame:
+    """The clips that videos would have given, had they shown a face; a row each."""
+    arguments = main.facts.get("arguments", {})
+    if arguments.get("frames", "all") == "onset|apex":
+        named = faceless[faceless["apex"].astype(str).str.strip().str.isdigit()]
+        return named.drop(columns="emotion").merge(pd.Series(main.classes, name="emotion"), "cross")
+    if arguments.get("frames", "all") != "all":
+        return faceless
+    length = main.facts.get("n_frames", CLIP_FRAMES)
+    stride, tail = arguments.get("stride") or length, arguments.get("tail", "drop")
+    n_clips = [len(clip_starts(int(n), length, stride, tail)) for n in faceless["n_frames"]]
+    return faceless.loc[faceless.index.repeat(n_clips)]
+
+
+def _cover(
+    what: str, results: Sequence[EvaluationResult], missing: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """Score results of clips or videos without and with what is missing; none where nothing is."""
+    classes = results[0].classes
+    index = {name: label for label, name in enumerate(classes)}
+    labels = np.asarray(missing["emotion"].map(index).dropna(), np.int64)
+    if not len(labels):
+        return []
+    each = [coverage_scores(r.y_true, r.y_pred, labels, len(classes)) for r in results]
     table = sum(each[1:], each[0]) / len(each)
-    return {
-        "coverage": [
-            {
-                "name": name,
-                "n": f"{int(row['n']):,}",
-                "scores": [
-                    percent(row[score], int(row["n"])) for score in ("accuracy", "uar", "uf1")
-                ],
-            }
-            for name, row in table.iterrows()
-        ]
-    }
+    return [
+        {
+            "name": f"{what}: {name}",
+            "n": f"{int(row['n']):,}",
+            "scores": [percent(row[score], int(row["n"])) for score in ("accuracy", "uar", "uf1")],
+        }
+        for name, row in table.iterrows()
+    ]
 
 
 def clip_counts(main: EvaluationResult, clips: pd.DataFrame | None) -> dict[str, Any]:
@@ -292,7 +346,7 @@ def fact_rows(main: EvaluationResult, corpus: str) -> list[tuple[str, str]]:
         ("seconds to the best epoch", facts.get("seconds_to_best")),
         ("peak memory in MiB", facts.get("peak_memory_mib")),
     ]
-    return [(name, _plain(value)) for name, value in rows if value not in (None, "", {})]
+    return [(name, in_words(value)) for name, value in rows if value not in (None, "", {})]
 
 
 def commands(run: Run, corpus: str) -> dict[str, str]:
@@ -351,5 +405,12 @@ def _of_fold(values: Any, fold: int) -> Any:
     return values[fold] if isinstance(values, list) and fold < len(values) else None
 
 
-def _plain(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """Write a recorded fact as text.
+
+    Examples
+    --------
+    >>> in_words(["mouth", "face"]), in_words(0.5)
+    ('mouth, face', '0.5')
+    """
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

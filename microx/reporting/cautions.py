@@ -13,7 +13,7 @@ import pandas as pd
 
 from microx.ledger import first_few
 from microx.metrics import accuracy_score
-from microx.results import EvaluationResult, guess
+from microx.results import LEAKY_MARK, EvaluationResult, guess
 
 Rows = Mapping[str, Sequence[EvaluationResult]]
 """Rows of a run by name, a result a seed, as `microx.grid.Run` has them."""
@@ -63,6 +63,39 @@ def is_leaky(result: EvaluationResult) -> bool:
     """
     facts = result.facts
     return bool(facts.get("leaky")) or facts.get("group") not in ("subject", "video")
+
+
+def group_of(result: EvaluationResult) -> str:
+    """Say whom an interval is over: ``"subject"``, or ``"video"`` where some are not named.
+
+    Examples
+    --------
+    >>> group_of(result)  # doctest: +SKIP
+    'subject'
+    """
+    return "subject" if np.all(result.subject != "") else "video"
+
+
+def bare_name(name: str) -> str:
+    """Name a row without the mark of a leak, for where the mark stands beside it.
+
+    Examples
+    --------
+    >>> bare_name("by clip (LEAKY)"), bare_name("by subject")
+    ('by clip', 'by subject')
+    """
+    return name.removesuffix(LEAKY_MARK)
+
+
+def marked(name: str, leaky: bool) -> str:
+    """Name a row so that a leak shows without colour, too.
+
+    Examples
+    --------
+    >>> marked("by clip (LEAKY)", True), marked("face", True), marked("face", False)
+    ('by clip (LEAKY)', 'face (LEAKY)', 'face')
+    """
+    return bare_name(name) + LEAKY_MARK if leaky else name
 
 
 def is_shuffled(result: EvaluationResult) -> bool:
@@ -138,9 +171,7 @@ def find_cautions(rows: Rows, manifest: pd.DataFrame | None = None) -> list[str]
 
 def _cautions_of_protocol(rows: Rows, main: Sequence[EvaluationResult]) -> Iterator[str]:
     first = main[0]
-    leaky = [
-        name.removesuffix(" (LEAKY)") for name, results in rows.items() if is_leaky(results[0])
-    ]
+    leaky = [bare_name(name) for name, results in rows.items() if is_leaky(results[0])]
     if leaky:
         which = "" if len(leaky) == len(rows) else f" (rows {first_few(leaky, 5)})"
         yield (

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.calibration import calibration_curve
 
-from microx.figures import BLUE, GREY, INK, VERMILLION, _style
+from microx.figures import BLUE, GREY, INK, VERMILLION, style
+from microx.reporting.cautions import marked
 
 _PALE_BLUE = "#9CC9E3"
 
@@ -76,8 +77,8 @@ def draw_ranking(
     >>> figure = draw_ranking(["mouth", "nose"], [0.6, 0.3], baseline=0.2, chance=0.14)
     """
     order = np.argsort(np.asarray(scores, dtype=float), kind="stable")
-    shown = [f"{name.replace(' (LEAKY)', '')} LEAKY" if name in leaky else name for name in names]
-    with _style():
+    shown = [marked(name, name in leaky) for name in names]
+    with style():
         width = 5.4 + 0.07 * max(0, max(map(len, shown)) - 14)
         figure = Figure(figsize=(width, 1.25 + 0.33 * len(names)), layout="constrained")
         axes = figure.add_subplot()
@@ -151,7 +152,7 @@ def draw_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Fig
     rows = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
     side = 1.5 + 0.5 * n_classes
-    with _style():
+    with style():
         figure = Figure(figsize=(side, side), layout="constrained")
         axes = figure.add_subplot()
         # pcolormesh stays vector in the SVG and sharp on paper
@@ -201,7 +202,7 @@ def draw_recall(
     --------
     >>> figure = draw_recall([0.8, float("nan")], [10, 0], ["happy", "sad"], chance=0.5)
     """
-    with _style():
+    with style():
         figure = Figure(figsize=(4.9, 1.15 + 0.33 * len(classes)), layout="constrained")
         axes = figure.add_subplot()
         for height, (value, n) in enumerate(zip(recall, support, strict=True)):
@@ -245,7 +246,7 @@ def draw_curves(
     ...     "accuracy": [0.2, 0.6], "val_loss": [2.0, 1.5], "val_accuracy": [0.1, 0.4]})
     >>> figure = draw_curves(history, best_epochs=[2], title="mouth")
     """
-    with _style():
+    with style():
         figure = Figure(figsize=(3.0, 2.9), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
         folds = [group for _, group in history.groupby("fold", sort=True)]
@@ -305,7 +306,7 @@ def draw_calibration(
     sure = np.minimum(y_prob.max(axis=1), 1)
     right = y_prob.argmax(axis=1) == y_true
     share, said = calibration_curve(right, sure, n_bins=N_BINS, strategy="quantile", pos_label=True)
-    with _style():
+    with style():
         figure = Figure(figsize=(3.4, 3.4), layout="constrained")
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=INK, ls=":", lw=1.2)
@@ -343,7 +344,7 @@ def draw_hidden(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, chance: fl
     """
     n_columns = min(3, len(curves))
     n_rows = math.ceil(len(curves) / n_columns)
-    with _style():
+    with style():
         figure = Figure(figsize=(0.6 + 2.7 * n_columns, 0.7 + 2.4 * n_rows), layout="constrained")
         grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
         for axes, (kind, lines) in zip(grid, curves.items(), strict=False):
@@ -387,7 +388,7 @@ def draw_region_values(values: pd.DataFrame) -> Figure:
     shown = values.iloc[order].to_numpy(float)
     reach = max(float(np.nanmax(np.abs(shown))), 0.01)
     columns = ["all clips", *values.columns[1:]]
-    with _style():
+    with style():
         figure = Figure(figsize=(2.0 + 0.55 * len(columns), 1.4 + 0.4 * len(shown)),
                         layout="constrained")  # fmt: skip
         axes = figure.add_subplot()

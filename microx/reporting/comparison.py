@@ -10,7 +10,8 @@ import pandas as pd
 
 from microx.grid import Run
 from microx.reporting import tables
-from microx.reporting.cautions import NONE, find_cautions, is_shuffled, main_row
+from microx.reporting.accounts import in_words
+from microx.reporting.cautions import NONE, bare_name, find_cautions, is_shuffled, main_row
 from microx.results import EvaluationResult
 
 CROP_POLICY = "recipe: policy"
@@ -31,7 +32,8 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
     """
     names = _name_runs(runs)
     named = dict(zip(names, runs, strict=True))
-    lines = tables.comparison_rows(_pair_rows(named))
+    pairs, elsewhere = _pair_rows(named)
+    lines = tables.comparison_rows(pairs, elsewhere)
     differing = list_differences(named)
     numbers = pd.concat([tables.number_table(run).assign(run=name) for name, run in named.items()])
     return {
@@ -94,23 +96,36 @@ def _is_shown(row: dict[str, Any]) -> bool:
     return bool(row["kind"] != "guess" or row["name"] == "majority class")
 
 
-def _pair_rows(runs: dict[str, Run]) -> dict[str, tables.Pair]:
-    """Pair each run's rows with those of the same name in the first run, else the main rows."""
+def _pair_rows(runs: dict[str, Run]) -> tuple[dict[str, tables.Pair], set[str]]:
+    """Pair each run's rows with those of the same name in the first run, else the main rows.
+
+    Which pairs are not of the same corpus comes second.
+    """
     (first, reference), *others = runs.items()
     pairs: dict[str, tables.Pair] = {}
+    elsewhere: set[str] = set()
     for name, run in others:
+        before = set(pairs)
         alike = [
             row
             for row, results in run.rows.items()
             if row in reference.rows and not is_shuffled(results[0])
         ]
         for row in alike:
-            pairs[f"{row}: {name} against {first}"] = (run.rows[row], reference.rows[row])
+            pairs[f"{name} against {first}: {row}"] = (run.rows[row], reference.rows[row])
         if not alike:
             one, other = main_row(run.rows), main_row(reference.rows)
-            label = f"{name}, {one} against {first}, {other}"
+            label = f"{name} against {first}: {bare_name(one)} against {bare_name(other)}"
             pairs[label] = (run.rows[one], reference.rows[other])
-    return pairs
+        if not _same_corpus(run, reference):
+            elsewhere |= set(pairs) - before
+    return pairs, elsewhere
+
+
+def _same_corpus(one: Run, other: Run) -> bool:
+    """Whether two runs are about the same videos and labels, however they were cropped."""
+    hashes = {run.about.get("corpus", {}).get("manifest_hash") for run in (one, other)}
+    return len(hashes) == 1 and None not in hashes
 
 
 def _in_a_sentence(runs: dict[str, Run], lines: Sequence[dict[str, Any]]) -> str:
@@ -119,7 +134,7 @@ def _in_a_sentence(runs: dict[str, Run], lines: Sequence[dict[str, Any]]) -> str
     return (
         f"{len(runs)} runs, compared by subject with {next(iter(runs))}: rows of the same name, or "
         f"the main rows where there are none. A paired test was possible in {which} comparisons: "
-        f"it needs the same clips of the same people, and as many seeds."
+        f"it needs the same corpus, the same clips of the same people, and as many seeds."
     )
 
 
@@ -160,8 +175,4 @@ def _flatten(run: Run) -> dict[str, str]:
     }
     found |= {f"setting: {key}": value for key, value in facts.get("arguments", {}).items()}
     found |= {f"version: {key}": value for key, value in facts.get("versions", {}).items()}
-    return {key: _plain(value) for key, value in found.items() if value is not None}
-
-
-def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return {key: in_words(value) for key, value in found.items() if value is not None}

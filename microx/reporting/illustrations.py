@@ -15,8 +15,9 @@ from microx.grid import Run
 from microx.metrics import accuracy_score, calibration_error, confusion_matrix, per_class_recall
 from microx.preprocessing.occlusion import OCCLUSIONS
 from microx.reporting import charts
-from microx.reporting.cautions import is_leaky, is_shuffled, main_row, percent
-from microx.reporting.tables import points, pooled
+from microx.reporting.cautions import is_leaky, is_shuffled, main_row, marked, percent
+from microx.reporting.tables import honest_ends, points
+from microx.reproduction import pool_seeds
 from microx.results import EvaluationResult, guess
 
 VECTOR_LINES = 200
@@ -41,7 +42,7 @@ def draw_run(run: Run, values: pd.DataFrame) -> dict[str, Any]:
     """
     main = main_row(run.rows)
     first = run.rows[main][0]
-    y_true, y_prob = pooled(run.rows[main])
+    y_true, y_prob = pool_seeds(run.rows[main])
     y_pred = np.argmax(y_prob, axis=1)
     n_classes = len(first.classes)
     counts = confusion_matrix(y_true, y_pred, n_classes)
@@ -78,7 +79,7 @@ def draw_run(run: Run, values: pd.DataFrame) -> dict[str, Any]:
 
 
 def _draw_ranking(run: Run, main: str) -> dict[str, Any]:
-    table = run.table.set_index("name")
+    table = honest_ends(run).set_index("name")
     first = run.rows[main][0]
     guessed = guess(first, "majority class")
     names = [name for name, results in run.rows.items() if not is_shuffled(results[0])]
@@ -100,7 +101,7 @@ def _draw_ranking(run: Run, main: str) -> dict[str, Any]:
 
 def _draw_hidden(run: Run, chance: float) -> dict[str, Any] | None:
     """Draw rows that were tested with more and more of the faces hidden, if there are such."""
-    table = run.table.set_index("name")
+    table = honest_ends(run).set_index("name")
     curves: dict[str, list[dict[str, Any]]] = {}
     for fit, rows in _by_training(run).items():
         bare = [name for name, told in rows.items() if told == ("", 0.0)]
@@ -173,7 +174,7 @@ def _draw_curves(run: Run) -> list[dict[str, Any]]:
     embedded = []
     for name, history in drawn.items():
         best = [epoch for result in run.rows[name] for epoch in result.facts.get("best_epoch", [])]
-        title = f"{name} (LEAKY)" if is_leaky(run.rows[name][0]) and "LEAKY" not in name else name
+        title = marked(name, is_leaky(run.rows[name][0]))
         figure = charts.draw_curves(history, best_epochs=best, title=title, max_loss=top)
         said = (
             f"Loss and accuracy of {name} by epoch, training and inner validation; chosen epoch "

@@ -6,19 +6,30 @@ Nothing is scored here: `microx.scores` and `microx.metrics` have done it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from microx.class_tables import next_emotion_table, per_class_scores, two_by_two
+from microx.experiments import ALONE
 from microx.grid import Run
-from microx.reporting.cautions import NONE, is_leaky, is_shuffled, main_row, percent
-from microx.reproduction import reproduction_table
+from microx.reporting.cautions import (
+    NONE,
+    bare_name,
+    group_of,
+    is_leaky,
+    is_shuffled,
+    main_row,
+    marked,
+    percent,
+)
+from microx.reproduction import pool_seeds, reproduction_table
 from microx.results import GUESSES, EvaluationResult
-from microx.scores import SCORES, compare_rows, measure_gap
-from microx.uncertainty import holm
+from microx.scores import SCORES, compare_rows, measure_gap, same_clips
+from microx.uncertainty import holm, mcnemar_p
 
 MORE_SCORES = {
     "macro_f1": "macro F1",
@@ -30,10 +41,6 @@ MORE_SCORES = {
 """Columns of `microx.scores.results_table` that a page folds away, and what it calls them."""
 
 _TITLES = ("accuracy", "UAR", "UF1")
-
-ALONE = ", trained alone"
-"""What the names of rows end with whose region was trained by itself."""
-
 
 Pair = tuple[Sequence[EvaluationResult], Sequence[EvaluationResult]]
 """A row and what it is compared with, a result a seed each."""
@@ -66,6 +73,15 @@ def small_number(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def honest_ends(run: Run) -> pd.DataFrame:
+    """Give the run's table without the intervals of leaky rows, which say nothing of new people."""
+    table = run.table.copy()
+    leaky = [name in run.rows and is_leaky(run.rows[name][0]) for name in table["name"]]
+    ends = [f"{score}_{end}" for score in SCORES for end in ("low", "high")]
+    table.loc[leaky, ends] = np.nan
+    return table
+
+
 def score_rows(run: Run) -> list[dict[str, Any]]:
     """Give the table of scores as text, those who guess last.
 
@@ -76,8 +92,8 @@ def score_rows(run: Run) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``name``, ``note`` (its regions), ``kind`` (``""``, ``"shuffled"`` or ``"guess"``),
-        ``leaky``, ``main``; ``clips``, a cell for each of `SCORES` with ``text`` and ``interval``;
+        ``name`` (of a leaky row without its mark), ``note`` (its regions), ``kind`` (``""``,
+        ``"shuffled"`` or ``"guess"``), ``leaky``, ``main``; ``clips``, a cell for each of `SCORES` with ``text`` and ``interval``;
         ``spread`` of the accuracy over seeds, in points; ``videos`` and ``more``, texts.
     """
     main = main_row(run.rows)
@@ -85,16 +101,17 @@ def score_rows(run: Run) -> list[dict[str, Any]]:
     if len(set(notes.values())) == 1:  # they say nothing then
         notes = {}
     rows = []
-    for _, row in run.table.iterrows():
+    for _, row in honest_ends(run).iterrows():
         results = run.rows.get(str(row["name"]))
         first = results[0] if results else None
+        leaky = first is not None and is_leaky(first)
         n_videos = len((first or run.rows[main][0]).by_video().y_true)
         rows.append(
             {
-                "name": row["name"],
+                "name": bare_name(row["name"]) if leaky else row["name"],
                 "note": notes.get(row["name"], ""),
                 "kind": "guess" if first is None else "shuffled" if is_shuffled(first) else "",
-                "leaky": first is not None and is_leaky(first),
+                "leaky": leaky,
                 "main": row["name"] == main,
                 "n_train": f"{row['n_train']:,}",
                 "n_test": f"{row['n_test']:,}",
@@ -111,7 +128,7 @@ def score_rows(run: Run) -> list[dict[str, Any]]:
 def _note(result: EvaluationResult) -> str:
     """The regions that a row sees, where its name does not say them."""
     seen = [name for name in result.regions if name not in result.facts.get("without", ())]
-    return "" if "+".join(seen) == result.name.removesuffix(" (LEAKY)") else " + ".join(seen)
+    return "" if "+".join(seen) == bare_name(result.name) else " + ".join(seen)
 
 
 def _cell(row: pd.Series, score: str) -> dict[str, str]:
@@ -130,15 +147,15 @@ def _spread(row: pd.Series) -> str:
 
 
 def interval_in_words(low: float, high: float, n: int = 0) -> str:
-    r"""Write an interval of shares in per cent; ``""`` where there is none.
+    r"""Write an interval of shares in per cent; an en dash where there is none.
 
     Examples
     --------
-    >>> interval_in_words(0.52, 0.71)
-    '52\u201371'
+    >>> interval_in_words(0.52, 0.71), interval_in_words(float("nan"), float("nan"))
+    ('52\u201371', '\u2013')
     """
     if math.isnan(low) or math.isnan(high):
-        return ""
+        return NONE
     ends = [percent(end, n).removesuffix("\xa0%") for end in (low, high)]
     return NONE.join(ends)
 
@@ -160,34 +177,49 @@ def recall_rows(run: Run) -> list[dict[str, Any]]:
         ]
         name = str(row["name"])
         leaky = name in run.rows and is_leaky(results[0])
-        rows.append({"name": name, "cells": cells, "leaky": leaky, "main": name == main})
+        shown = bare_name(name) if leaky else name
+        rows.append({"name": shown, "cells": cells, "leaky": leaky, "main": name == main})
     return rows
 
 
-def comparison_rows(pairs: Mapping[str, Pair]) -> list[dict[str, Any]]:
-    """Tell rows apart by subject: difference, interval and test, or why there is none.
+def comparison_rows(
+    pairs: Mapping[str, Pair], elsewhere: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Tell rows apart by subject: difference, interval and tests, or why there are none.
 
     Parameters
     ----------
     pairs : mapping of str to (results, reference)
         What a line is called, to a row and what it is compared with, each a result a seed; of one
         run or of two.
+    elsewhere : collection of str
+        Lines whose two rows are not of the same corpus: subject 1 of one is somebody else in the
+        other.
 
     Returns
     -------
     list of dict
         ``name``, ``leaky``; ``difference`` and ``interval`` in points of accuracy; ``p``,
-        ``p_holm`` (Holm, over all the pairs) and ``smallest``; ``why_not``, where some of these
-        are missing.
+        ``p_holm`` (Holm, over all the pairs), ``mcnemar`` (p by clip, of one seed each) and
+        ``smallest``; ``why_not``, where some of these are missing.
     """
-    tests = [_test(*pair) for pair in pairs.values()]
+    tests = [None if name in elsewhere else _test(*pair) for name, pair in pairs.items()]
     corrected = holm([np.nan if test is None else test["p"] for test in tests])
     lines = []
     for (name, pair), test, p_holm in zip(pairs.items(), tests, corrected, strict=True):
-        line = {"name": name, "leaky": any(is_leaky(results[0]) for results in pair)}
-        told = _untested(*pair) if test is None else _tested(test, p_holm)
+        leaky = any(is_leaky(results[0]) for results in pair)
+        line = {"name": bare_name(name) if leaky else name, "leaky": leaky}
+        if name in elsewhere:
+            told = _NOTHING | {"why_not": "not known to be the same corpus: no comparison"}
+        else:
+            told = _untested(*pair) if test is None else _tested(test, p_holm)
         lines.append(line | told)
     return lines
+
+
+_NOTHING = dict.fromkeys(("difference", "p", "p_holm", "mcnemar", "smallest"), NONE) | {
+    "interval": ""
+}
 
 
 def _test(
@@ -197,7 +229,16 @@ def _test(
     if results[0].classes != reference[0].classes:
         return None
     found = compare_rows({"row": results, "reference": reference}, "reference")
-    return None if found.empty else dict(found.iloc[0])
+    if found.empty:
+        return None
+    by_clip = mcnemar_p(*map(_rights, (results[0], reference[0])))
+    return dict(found.iloc[0]) | {"mcnemar": by_clip if len(results) == 1 else np.nan}
+
+
+def _rights(result: EvaluationResult) -> npt.NDArray[np.bool_]:
+    """Whether each clip was named right, in an order that two results of the same clips share."""
+    order = np.lexsort((result.fold, result.clip_id))
+    return np.asarray(result.y_pred == result.y_true)[order]
 
 
 def _tested(test: Mapping[str, Any], p_holm: float) -> dict[str, Any]:
@@ -206,6 +247,7 @@ def _tested(test: Mapping[str, Any], p_holm: float) -> dict[str, Any]:
         "interval": _interval_of_points(test["low"], test["high"]),
         "p": small_number(test["p"]),
         "p_holm": small_number(p_holm),
+        "mcnemar": small_number(test["mcnemar"]),
         "smallest": points(test["smallest"]).removeprefix("+"),
         "why_not": "",
     }
@@ -214,23 +256,23 @@ def _tested(test: Mapping[str, Any], p_holm: float) -> dict[str, Any]:
 def _untested(
     results: Sequence[EvaluationResult], reference: Sequence[EvaluationResult]
 ) -> dict[str, Any]:
-    nothing = dict.fromkeys(("difference", "p", "p_holm", "smallest"), NONE) | {"interval": ""}
     if results[0].classes != reference[0].classes:
-        return nothing | {"why_not": "other emotions: no comparison"}
+        return _NOTHING | {"why_not": "other emotions: no comparison"}
     gap, low, high, n_shared = measure_gap(results, reference)
+    whom = group_of(results[0])
     if n_shared < 2:
-        people = "nobody" if n_shared == 0 else "one person only"
-        return nothing | {"why_not": f"both tested {people}: no comparison"}
-    what = "other clips" if len(results) == len(reference) else "another number of seeds"
-    return nothing | {
+        shared = f"no {whom}" if n_shared == 0 else f"one {whom} only"
+        return _NOTHING | {"why_not": f"both tested {shared}: no comparison"}
+    what = "another number of seeds" if same_clips(results[0], reference[0]) else "other clips"
+    return _NOTHING | {
         "difference": points(gap),
         "interval": _interval_of_points(low, high),
-        "why_not": f"{what}; an interval over the {n_shared} people that both tested, no test",
+        "why_not": f"{what}; an interval over the {n_shared} {whom}s that both tested, no test",
     }
 
 
 def _interval_of_points(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f"{points(low)} to {points(high)}"
+    return NONE if math.isnan(low) else f"{points(low)} to {points(high)}"
 
 
 def note_on_tests(main: Sequence[EvaluationResult]) -> str:
@@ -238,7 +280,7 @@ def note_on_tests(main: Sequence[EvaluationResult]) -> str:
     n_subjects = len(np.unique(main[0].group))
     if n_subjects >= 6:
         return ""
-    whom = main[0].facts.get("group", "subject")
+    whom = group_of(main[0])
     return (
         f"With {n_subjects} {whom}{'' if n_subjects == 1 else 's'} no p can fall below "
         f"{min(2 / 2**n_subjects, 1):.2g}: this test set cannot show any difference."
@@ -256,8 +298,8 @@ def oracle_rows(run: Run) -> list[dict[str, Any]]:
             gap, low, high, _ = measure_gap(oracles, run.rows[name])
             leaky = is_leaky(run.rows[name][0])
             interval = _interval_of_points(low, high)
-            told = {"gap": points(gap), "interval": interval if gap else ""}
-            rows.append({"name": name, "leaky": leaky} | told)
+            told = {"gap": points(gap), "interval": interval if gap else NONE}
+            rows.append({"name": bare_name(name) if leaky else name, "leaky": leaky} | told)
     return rows
 
 
@@ -281,7 +323,7 @@ def alone_rows(run: Run) -> list[dict[str, Any]]:
 
 def emotion_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
     """Give each emotion against all others: counts, precision, recall and F1, all seeds pooled."""
-    y_true, y_prob = pooled(results)
+    y_true, y_prob = pool_seeds(results)
     y_pred, classes = np.argmax(y_prob, axis=1), results[0].classes
     counts = two_by_two(y_true, y_pred, classes)[["TP", "FP", "FN", "TN"]].to_numpy(int)
     scores = per_class_scores(y_true, y_pred, classes)[["precision", "recall", "f1"]]
@@ -297,7 +339,7 @@ def emotion_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
 
 def next_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
     """Give what was second most likely where an emotion was named, in shares, all seeds pooled."""
-    _, y_prob = pooled(results)
+    _, y_prob = pool_seeds(results)
     table = next_emotion_table(np.argmax(y_prob, axis=1), y_prob, results[0].classes)
     return [
         {
@@ -322,7 +364,7 @@ def reproduction_rows(run: Run) -> list[dict[str, str]]:
             "table": table_name,
             "name": f"{row}, {metric}",
             **dict(zip(("published", "as_published", "honest"), map(_decimal, line), strict=True)),
-            "interval": "" if math.isnan(low) else f"{_decimal(low)} to {_decimal(high)}",
+            "interval": NONE if math.isnan(low) else f"{_decimal(low)} to {_decimal(high)}",
         }
         for table_name, row, metric, line, low, high in zip(
             table["table"], table["row"], table["metric"], shares,
@@ -337,18 +379,13 @@ def _decimal(value: float) -> str:
 
 def number_table(run: Run) -> pd.DataFrame:
     """Give `microx.scores.results_table` with what each line is, for a CSV file."""
-    kinds = {row["name"]: row["kind"] or "result" for row in score_rows(run)}
-    leaky = {name: is_leaky(results[0]) for name, results in run.rows.items()}
-    table = run.table.copy()
-    table.insert(1, "kind", table["name"].map(kinds))
-    table.insert(2, "leaky", [leaky.get(name, False) for name in table["name"]])
+    rows = score_rows(run)
+    table = honest_ends(run)
+    table.insert(1, "kind", [row["kind"] or "result" for row in rows])
+    table["leaky"] = [row["leaky"] for row in rows]
+    # A guess by lot is drawn, not trained: it has no seeds.
+    table["n_seeds"] = table["n_seeds"].astype("Int64").mask(table["kind"] == "guess")
     return table
-
-
-def pooled(results: Sequence[EvaluationResult]) -> tuple[Any, Any]:
-    """Put the answers of all seeds together: y_true (R n,) and y_prob (R n, K)."""
-    y_true = np.concatenate([result.y_true for result in results])
-    return y_true, np.concatenate([result.y_prob for result in results])
 
 
 def shown_table(run: Run) -> pd.DataFrame:
@@ -379,6 +416,7 @@ def shown_comparison(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 "95 % interval": line["interval"] or NONE,
                 "p": line["p"],
                 "p (Holm)": line["p_holm"],
+                "McNemar's p": line["mcnemar"],
                 "smallest visible": line["smallest"],
                 "remark": line["why_not"],
             }
@@ -386,8 +424,3 @@ def shown_comparison(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         ]
     )
     return table if any(line["why_not"] for line in lines) else table.drop(columns="remark")
-
-
-def marked(name: str, leaky: bool) -> str:
-    """Name a row so that a leak shows without colour, too."""
-    return f"{name} (LEAKY)" if leaky and "LEAKY" not in name else name

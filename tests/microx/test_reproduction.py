@@ -9,7 +9,7 @@ from microx import reproduction
 from microx.errors import InputError, SplitError
 from microx.grid import Run, read_run
 from microx.papers import RECIPES
-from microx.published import DRAWN, PAPERS, PUBLISHED
+from microx.published import PAPERS, PUBLISHED
 from microx.reproduction import (
     TABLE_COLUMNS,
     render_reproduction,
@@ -18,7 +18,7 @@ from microx.reproduction import (
     write_reproduction,
 )
 from microx.results import HISTORY_COLUMNS, EvaluationResult
-from microx.schema import DEFAULT_REGIONS, EMOTIONS
+from microx.schema import DEFAULT_REGIONS, DRAWN, EMOTIONS
 
 # Numbers that no training of ours stands beside: others' systems, and a report of one of three.
 WITHOUT_OURS = {("microx", "others on BAUM-1"), ("cnn-comparison", "classification report")}

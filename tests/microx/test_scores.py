@@ -58,13 +58,17 @@ def test_a_better_row_is_found_and_an_equal_one_is_not():
     assert table.loc["better", "low"] > 0
     assert table.loc["like", "difference"] == 0
     assert table.loc["like", "p_holm"] == 1
+    assert np.isnan(table.loc["like", "smallest"])  # they differ nowhere
     assert (table["n_subjects"] == N_SUBJECTS).all()
 
 
 def test_a_row_of_other_clips_is_not_compared():
-    other = _result(0.9)
-    other = replace(other, subject=np.char.add(other.subject, "b"))
-    assert compare_rows({"main": [_result(0.6)], "other": [other]}, "main").empty
+    main, other = _result(0.6), _result(0.9)
+    others = replace(other, subject=np.char.add(other.subject, "b"))
+    assert compare_rows({"main": [main], "other": [others]}, "main").empty
+    others = replace(other, clip_id=np.char.add(other.clip_id, "b"))  # of the same people
+    assert compare_rows({"main": [main], "other": [others]}, "main").empty
+    assert len(compare_rows({"main": [main], "other": [other]}, "main")) == 1
 
 
 def test_gap_is_measured_on_the_subjects_of_both():

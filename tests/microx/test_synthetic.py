@@ -41,7 +41,10 @@ def _decode(path):
 def test_labels_name_every_video(corpus):
     folder, labels, done = corpus
     table = pd.read_csv(labels)
-    assert list(table.columns) == ["path", "emotion", "subject", "onset", "apex", "offset"]
+    assert list(table.columns) == [
+        *("path", "emotion", "subject", "corpus", "onset", "apex", "offset")
+    ]
+    assert set(table["corpus"]) == {"drawn actors"}
     assert set(table["emotion"]) == set(EMOTIONS)
     assert set(table["subject"]) == {"S01"}
     assert all((folder / path).is_file() for path in table["path"])

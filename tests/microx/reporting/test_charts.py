@@ -44,7 +44,10 @@ def test_ranking_draws_intervals_seeds_and_leaks():
     np.testing.assert_allclose(whiskers, [[0.4, 0.6]])
     dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(dots, [[0.45, 0.55]])
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["by subject", "by clip LEAKY"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "by subject",
+        "by clip (LEAKY)",
+    ]
     assert [bool(bar.get_hatch()) for bar in axes.patches] == [False, True]
 
 
