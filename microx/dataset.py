@@ -166,6 +166,15 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         elif self.shuffle:
             self._order = rng.permutation(len(self.clips))
 
+    def forget(self) -> None:
+        """Let go of the crops kept in memory; they are read again when asked for.
+
+        TensorFlow holds on to every dataset that a model was given.
+        """
+        self._crops.forget()
+        self._room += sum(x.nbytes for clip in self._compared.values() for x in clip.values())
+        self._compared.clear()
+
     def __getitem__(self, index: int) -> Batch:
         """Batch `index` of this epoch.
 
@@ -420,6 +429,10 @@ class _CropCache:
         self._room = max_bytes
         self._held: dict[tuple[str, str], npt.NDArray[np.uint8]] = {}
         self._n_frames = corpus.manifest.set_index("video_id")["n_frames"].to_dict()
+
+    def forget(self) -> None:
+        self._room += sum(crops.nbytes for crops in self._held.values())
+        self._held.clear()
 
     def read(self, video_id: str, regions: Sequence[str], frames: npt.NDArray[np.int64]) -> Clip:
         """Read frames of some regions; those past the video's end repeat its last one."""

@@ -225,10 +225,12 @@ def evaluate_fold(
             "seconds": round(time.perf_counter() - start, 2),
         }
         y_prob = _predict(model, dataset)
+        dataset.forget()
         note = note_missing(fit, condition.without)
         shown["warnings"] = [*facts["warnings"], *([note] if note else [])]
         results.append(_result(name, test, y_prob, fold, history, facts | shown))
     if watcher is not None:
+        watcher.dataset.forget()
         told = results[0].facts | {"oracle": True, "best_epoch": [watcher.epoch]}
         name = f"{conditions[0][0]}, {ORACLE}"
         results.append(_result(name, test, watcher.y_prob, fold, history, told))
@@ -241,7 +243,7 @@ class _Watcher:
     """Tests after each epoch and remembers the best: what honest evaluation must not do."""
 
     def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
         self._y_true = dataset.clips["label"].to_numpy(np.int64)
         self._n_epochs, self._best = 0, -1.0
         self.epoch = 0
@@ -249,7 +251,7 @@ class _Watcher:
 
     def __call__(self, model: Any) -> None:
         self._n_epochs += 1
-        y_prob = _predict(model, self._dataset)
+        y_prob = _predict(model, self.dataset)
         accuracy = accuracy_score(self._y_true, y_prob.argmax(axis=1))
         if accuracy > self._best:
             self._best, self.epoch, self.y_prob = accuracy, self._n_epochs, y_prob
@@ -450,6 +452,7 @@ def evaluate_model(
         corpus, test, fit["regions"], settings, condition, tell_present=tell_present, seed=seed
     )
     y_prob = _predict(model, dataset)
+    dataset.forget()
     facts["seconds"] = round(time.perf_counter() - start, 2)
     hidden = [f"wearing {occlude}"] if occlude else []
     hidden += [f"without {region}" for region in without]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,10 @@ N_WORST, N_GOOD = 10, 10
 """Videos that are printed one by one: the worst of a corpus; of a check, those without remarks
 (our choice)."""
 
-console = Console(highlight=False)
+WIDE = 160
+"""Columns of a table that goes to a file or another program (our choice)."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 @contextmanager

@@ -301,13 +301,18 @@ def guess(result: EvaluationResult, how: str, *, seed: int = 0) -> EvaluationRes
     Raises
     ------
     InputError
-        If there is no such way.
+        If there is no such way, or the counts are not of as many folds as the result.
     """
     if how not in GUESSES:
         raise InputError(f"how must be one of {', '.join(GUESSES)}; received {how!r}")
     counts = np.asarray(result.facts["train_class_counts"], float)
     n_classes = len(result.classes)
-    _, fold = np.unique(result.fold, return_inverse=True)  # a cell of a run is its fold 1 alone
+    folds, fold = np.unique(result.fold, return_inverse=True)  # of a run's cell, fold 1 alone
+    if len(folds) != len(counts):
+        raise InputError(
+            f"result '{result.name}': expected the training's class counts of each of its "
+            f"{len(folds)} folds; found them of {len(counts)}; delete it and run again"
+        )
     if how == "majority class":
         named = np.argmax(counts, axis=1)[fold]
     else:

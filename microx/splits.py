@@ -474,9 +474,9 @@ def _read_list(path: Path) -> pd.DataFrame:
         spelled = {spelling: part for part, all_ in _PARTS.items() for spelling in all_}
         part = table["part"].str.strip().str.casefold().map(spelled)
         if part.isna().any():
-            found = table.loc[part.isna(), "part"].replace("", "(nothing)").unique().tolist()
+            wrong = table.loc[part.isna(), "part"].replace("", "(nothing)").unique().tolist()
             raise SplitError(
-                f"{path}: part must be train, validation or test; found {first_few(found)}"
+                f"{path}: part must be train, validation or test; found {first_few(wrong)}"
             )
         table["part"] = part
     if "fold" in table and (table["fold"].str.strip() == "").any():

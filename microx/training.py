@@ -231,18 +231,23 @@ def fit_split(
         }
         sampled = settings.balance == "sampling"
         checkpoint = _Checkpoint(model, path, facts)
-        history = fit_model(
-            model,
+        datasets = [
             ClipDataset(
                 corpus, train, **shared, shuffle=True, balance=sampled, augment=settings.augment,
                 part="train", seed=seed,
             ),
             ClipDataset(corpus, validation, **shared, part="validation", seed=seed),
+        ]  # fmt: skip
+        history = fit_model(
+            model,
+            *datasets,
             settings,
             seed=seed,
             callbacks=_list_callbacks(model, checkpoint, after_epoch, log_dir),
             progress=progress,
-        )  # fmt: skip
+        )
+        for dataset in datasets:
+            dataset.forget()
     best = int(history["val_loss"].argmin())
     facts |= {
         "best_epoch": int(history["epoch"][best]),

@@ -93,7 +93,8 @@ def score_rows(run: Run) -> list[dict[str, Any]]:
     -------
     list of dict
         ``name`` (of a leaky row without its mark), ``note`` (its regions), ``kind`` (``""``,
-        ``"shuffled"`` or ``"guess"``), ``leaky``, ``main``; ``clips``, a cell for each of `SCORES` with ``text`` and ``interval``;
+        ``"shuffled"`` or ``"guess"``), ``leaky``, ``main``; ``clips``, a cell for each of `SCORES`
+        with ``text`` and ``interval``, an en dash where the row is leaky or the interval nan;
         ``spread`` of the accuracy over seeds, in points; ``videos`` and ``more``, texts.
     """
     main = main_row(run.rows)

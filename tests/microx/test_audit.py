@@ -1,5 +1,7 @@
 """The audit finds each planted leak, and is quiet where there is none."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +19,8 @@ from microx.audit import (
 )
 from microx.corpus import load_corpus
 from microx.errors import SplitError
+from microx.evaluation import Condition
+from microx.grid import Row, cell_folder, run_grid
 from microx.labels import read_labels
 from microx.results import EvaluationResult, write_result
 from microx.splits import LEAKY, make_splits
@@ -172,31 +176,124 @@ def test_list_that_is_none_is_refused(filmed, tmp_path):
         audit_file(filmed, path)
 
 
-@pytest.mark.parametrize(("trained", "leaky"), [("s1 s2", False), ("s0 s1", True)])
-def test_predictions_of_a_run_are_audited_against_whom_it_was_trained_on(
-    small_corpus, tmp_path, trained, leaky
-):
-    """The run tested one clip of s0; of whom it did not train on, nothing is concluded."""
-    videos = [f"{subject}_{emotion}" for subject in trained.split() for emotion in ("sad", "happy")]
+def _tested_s0(corpus, folder, trained, fold=0):
+    """Store a result that tested one clip of s0 and was trained on these subjects, by fold."""
+    trained_on = [
+        {"subjects": names.split(), "videos": [f"{name}_{emotion}" for name in names.split()
+                                               for emotion in ("sad", "happy")]}
+        for names in trained
+    ]  # fmt: skip
     result = EvaluationResult(
         name="mouth",
         regions=("mouth",),
-        classes=small_corpus.classes,
+        classes=corpus.classes,
         y_true=np.array([0]),
         y_prob=np.array([[1, 0, 0]], np.float32),
         clip_id=np.array(["s0_neutral:0"]),
         video_id=np.array(["s0_neutral"]),
         subject=np.array(["s0"]),
-        fold=np.array([0]),
+        fold=np.array([fold]),
         history=pd.DataFrame(),
-        facts={"trained_on": [{"subjects": trained.split(), "videos": videos}]},
+        facts={"trained_on": trained_on},
     )
-    write_result(result, tmp_path)
-    leaks, _ = audit_file(small_corpus, tmp_path / "predictions.csv")
+    write_result(result, folder)
+    return folder / "predictions.csv"
+
+
+@pytest.mark.parametrize("fold", [0, 1, 4])
+@pytest.mark.parametrize(("trained", "leaky"), [("s1 s2", False), ("s0 s1", True)])
+def test_predictions_of_a_run_are_audited_against_whom_it_was_trained_on(
+    small_corpus, tmp_path, trained, leaky, fold
+):
+    """The run tested one clip of s0; of whom it did not train on, nothing is concluded."""
+    path = _tested_s0(small_corpus, tmp_path, [trained], fold)
+    leaks, _ = audit_file(small_corpus, path)
     assert _kinds(leaks) == ({"subject"} if leaky else set())
+    assert {leak.fold for leak in leaks} == ({f"mouth, fold {fold + 1}"} if leaky else set())
     (tmp_path / "result.json").unlink()  # then all other clips trained it, as of a holdout
-    leaks, _ = audit_file(small_corpus, tmp_path / "predictions.csv")
+    leaks, _ = audit_file(small_corpus, path)
     assert _kinds(leaks) == {"subject", "video"}
+
+
+def test_result_that_tells_of_other_folds_is_refused(small_corpus, tmp_path):
+    path = _tested_s0(small_corpus, tmp_path, ["s1", "s2"])
+    with pytest.raises(SplitError, match=r"'mouth': expected of each of its 1 folds .* of 2; del"):
+        audit_file(small_corpus, path)
+
+
+def test_run_of_another_corpus_is_told(small_corpus, tmp_path):
+    _, notes = audit_file(small_corpus, _tested_s0(small_corpus, tmp_path, ["s1 s77"]))
+    assert notes[0].startswith("2 videos are not in the corpus (s77_happy, s77_sad): neither whom")
+
+
+LEAKY_RUN = "by clip (LEAKY)"
+
+
+@pytest.fixture(scope="module")
+def run(small_corpus, tmp_path_factory):
+    """Trained by clip and, tested in two ways, by subject, on clips of 5 frames."""
+    out = tmp_path_factory.mktemp("run") / "RUN"
+    honest = {"protocol": "kfold", "n_folds": 2}
+    rows = [
+        Row(LEAKY_RUN, {"protocol": "clips"}),
+        Row("by subject", honest),
+        Row("by subject, erased", honest, Condition(augment="erase")),
+    ]
+    run_grid(
+        small_corpus, out, rows, experiment="inflation", arguments={},
+        regions=["mouth"], epochs=1, n_frames=5, stride=5, augment="",
+    )  # fmt: skip
+    return out
+
+
+def test_each_row_of_a_run_is_audited_by_itself(small_corpus, run):
+    leaks, notes = audit_file(small_corpus, run / "predictions.csv")
+    assert notes == []
+    assert _kinds(leaks) == {"subject", "video"}
+    assert {leak.fold for leak in leaks} == {f"{LEAKY_RUN}, fold 1"}
+    assert str(leaks[0]).startswith(f"{LEAKY_RUN}, fold 1: subject s0 is in train and in test")
+
+
+def test_every_cell_of_a_run_is_audited(small_corpus, run):
+    for fold in range(2):
+        cell = cell_folder(run, "by subject", 0, fold)
+        assert audit_file(small_corpus, cell / "predictions.csv") == ([], [])
+    leaks, _ = audit_file(small_corpus, cell_folder(run, LEAKY_RUN, 0, 0) / "predictions.csv")
+    assert _kinds(leaks) == {"subject", "video"}
+
+
+def test_predictions_away_from_their_run_say_what_cannot_be_told(small_corpus, run, tmp_path):
+    """The corpus's clips have 10 frames, those of the run 5: only whole videos are known."""
+    path = tmp_path / "predictions.csv"
+    path.write_bytes((run / "predictions.csv").read_bytes())
+    _, notes = audit_file(small_corpus, path)
+    assert "clips are none of the clips at hand" in notes[0]
+    assert "whether clips of one video stand in two parts is not known" in notes[0]
+
+
+def test_leak_in_a_later_fold_is_told_once_for_rows_alike(small_corpus, run, tmp_path):
+    """Somebody tested in the second fold is written into its training."""
+    run = shutil.copytree(run, tmp_path / "RUN")
+
+    def plant(row):
+        path = cell_folder(run, row, 0, 1) / "result.json"
+        result = json.loads(path.read_text())
+        tested = pd.read_csv(path.parent / "predictions.csv")["video_id"].iloc[0]
+        result["facts"]["trained_on"][0]["videos"].append(tested)
+        path.write_text(json.dumps(result))
+
+    def honest_rows():
+        leaks, notes = audit_file(small_corpus, run / "predictions.csv")
+        return sorted(leak.fold for leak in leaks if not leak.fold.startswith(LEAKY_RUN)), notes
+
+    plant("by subject")
+    assert set(honest_rows()[0]) == {"by subject, fold 2"}
+    plant("by subject, erased")
+    assert honest_rows() == (["by subject and 1 more, fold 2"] * 2, [])  # a subject, a video
+    (cell_folder(run, "by subject", 0, 0) / "result.json").unlink()
+    folds, notes = honest_rows()
+    assert set(folds) == {"by subject, erased, fold 2"}
+    assert notes == ["rows that are not finished are not audited: by subject"]
 
 
 def test_progress_names_every_video(small_corpus):

@@ -155,7 +155,8 @@ def _write_run(folder, corpus, rows, *, experiment="ablate", oracles=(), told=No
         "rows": about,
         "seeds": list(range(7, 7 + max(map(len, rows.values())))),
         "classes": list(corpus.classes),
-        "corpus": {"folder": corpus.folder.name, "n_videos": 15, "n_clips": 30},
+        "corpus": {"folder": corpus.folder.name, "n_videos": 15, "n_clips": 30}
+        | {"manifest_hash": "5ca1ab1e"},
         "arguments": {"regions": "paper", "protocol": "holdout", "preset": "compact"}
         | {"seed": 7, "shuffle_labels": True, "n_folds": 5, "augment": "", "balance": "weights"}
         | {"learning_rate": 0.01, "build": {"dropout": 0.5}},
@@ -335,6 +336,8 @@ def test_folds_have_a_row_each(tmp_path, small_corpus):
     run = _write_run(tmp_path / "RUN", small_corpus, [_result(small_corpus, "face", folds=3)])
     page = Page(write_report(run, small_corpus))
     assert "3 folds" in page.sections["protocol"]
+    assert "the model of that fold is not scored on them" in page.sections["protocol"]
+    assert "--oracle" not in page.sections["protocol"]
     assert [row[0] for row in page.tables[0][2:]] == ["1", "2", "3"]
 
 
@@ -420,13 +423,14 @@ def test_main_row_is_chosen_by_its_inputs(small_corpus, results):
 
 
 def test_rows_are_tested_against_the_main_one(page):
-    row = next(row for t in page.tables for row in t if row[0] == "mouth" and len(row) == 5)
+    (table,) = (t for t in page.tables if t and "McNemar’s p" in t[0])
+    row = next(row for row in table if row[0] == "mouth")
     # Of both people the same: 100 % against 75 %, and two people show nothing.
     assert row[1].startswith("+25")
     assert row[2] == row[3] == "1.000"
+    assert row[4] == "0.250"  # McNemar's: three clips of twelve, all one way: 2 / 2**3
     assert "With 2 subjects no p can fall below 0.5" in page.sections["results"]
-    assert not any(row[0].endswith("labels shuffled") and len(row) == 5 for t in page.tables
-                   for row in t)  # fmt: skip
+    assert not any(row[0].endswith("labels shuffled") for row in table)
 
 
 def test_two_by_two_next_emotion_and_calibration_are_there(page):
@@ -457,8 +461,39 @@ def test_leaky_rows_are_marked_wherever_they_stand(tmp_path, small_corpus):
     named = [row[0] for table in page.tables for row in table if "by clip" in row[0]]
     assert len(named) == 4  # scores, more scores, comparison, recall
     assert all(name.endswith("LEAKY") for name in named)
+    # An interval over subjects says nothing where they were trained on.
+    page_row = page.row("by clipLEAKY")
+    assert "\u2013" in path.with_suffix(".md").read_text().split("by clip (LEAKY) |")[1][:30]
+    assert "the row is LEAKY and says nothing of new people" in page.sections["results"]
+    assert page_row[1] == "100\xa0%"
     assert "by clip (LEAKY)" in path.with_suffix(".md").read_text()
     assert pd.read_csv(path.with_suffix(".csv")).set_index("name")["leaky"]["by clip (LEAKY)"]
+
+
+def test_a_leaky_answer_has_no_interval_over_people(tmp_path, small_corpus):
+    for name, leaky in (("HONEST", False), ("LEAKY", True)):
+        result = _result(small_corpus, "face", right=0.5, leaky=leaky)
+        path = write_report(_write_run(tmp_path / name, small_corpus, [result]), small_corpus)
+        answer = path.with_suffix(".md").read_text().partition("## How it was tested")[0]
+        assert ("95 % interval over subjects" in answer) is not leaky
+        table = pd.read_csv(path.with_suffix(".csv")).set_index("name")
+        assert table["accuracy_low"].isna()["face"] == leaky
+        assert table["n_seeds"].isna().tolist() == [False, True, True, True]
+
+
+def test_who_all_score_alike_gives_no_interval(tmp_path, small_corpus):
+    sure = _result(small_corpus, "face", right=1.0)
+    odd = (np.arange(len(sure.y_true)) % 2 == 1)[:, None]  # of either person half the clips
+    half = dataclasses.replace(
+        sure, name="mouth", y_prob=np.where(odd, np.roll(sure.y_prob, 1, axis=1), sure.y_prob)
+    )
+    path = write_report(_write_run(tmp_path / "RUN", small_corpus, [half, sure]), small_corpus)
+    said = path.with_suffix(".md").read_text()
+    assert "“mouth” named the right one of 3 emotions in 50\xa0% of 12 clips" in said
+    assert "interval over subjects" not in said.partition("## How it was tested")[0]
+    assert "| mouth | 50\xa0% (\u2013) |" in said
+    assert "| face | +50 | \u2013 | 0.500 | 0.500 | 0.031 | \u2013 |" in said
+    assert "nan" not in said + Page(path).text
 
 
 def test_an_oracle_is_a_gap_and_no_score(tmp_path, small_corpus):
@@ -467,6 +502,7 @@ def test_an_oracle_is_a_gap_and_no_score(tmp_path, small_corpus):
     run = _write_run(tmp_path / "RUN", small_corpus, [honest], oracles={"face": better})
     path = write_report(run, small_corpus)
     assert "gap in points (not a result)" in Page(path).sections["results"]
+    assert "predicted after every epoch (--oracle)" in Page(path).sections["protocol"]
     gaps = [row for table in Page(path).tables for row in table if len(row) == 2]
     assert [row[1][:3] for row in gaps if row[0] == "face"] == ["+42"]
     for ending in (".html", ".md", ".csv", ".tex"):
@@ -540,6 +576,50 @@ def test_missing_faces_are_counted_wrong_too(tmp_path, write_corpus):
     assert [row["scores"][0] for row in rows] == ["100\xa0%", "92\xa0%"]
 
 
+def _without_faces(corpus, *videos):
+    """The corpus as it were, had no face been found in some of its videos."""
+    manifest = corpus.manifest.copy()
+    lost = manifest["video_id"].isin(videos)
+    manifest.loc[lost, ["status", "reason"]] = ["skipped", "no face found in any frame"]
+    manifest.loc[lost, "n_found"] = 0
+    return dataclasses.replace(corpus, manifest=manifest)
+
+
+def _all_right(corpus, **changes):
+    result = _result(corpus, "face", right=1.0, **changes)
+    kept = np.isin(result.video_id, corpus.clips()["video_id"])
+    folds = result.facts["n_train"]
+    result = dataclasses.replace(result, fold=(result.subject == "s4") * (len(folds) - 1))
+    fields = ("y_true", "y_prob", "clip_id", "video_id", "subject", "fold")
+    return dataclasses.replace(result, **{f: getattr(result, f)[kept] for f in fields})
+
+
+def test_videos_without_any_face_are_counted_wrong_too(small_corpus):
+    # s3 was tested, s0 trained on; nobody knows of s9 what it would have been.
+    corpus = _without_faces(small_corpus, "s3_sad", "s0_sad", "s1_sad")
+    corpus.manifest.loc[corpus.manifest["video_id"] == "s1_sad", "subject"] = "s9"
+    told = count_missing([_all_right(corpus)], corpus, corpus.clips(incomplete=True))
+    assert [(row["name"], row["n"], row["scores"][0]) for row in told["coverage"]] == [
+        ("clips: detected only", "10", "100\xa0%"),
+        ("clips: all, missing counted wrong", "12", "83\xa0%"),  # 20 frames: two clips of 10
+        ("videos: detected only", "5", "100\xa0%"),
+        ("videos: all, missing counted wrong", "6", "83\xa0%"),
+    ]
+    assert told["unplaced"] == 1
+
+
+def test_where_folds_go_round_every_video_without_a_face_is_missing(small_corpus):
+    corpus = _without_faces(small_corpus, "s3_sad", "s0_sad")
+    result = _all_right(corpus, folds=2, arguments={"frames": "apex"})
+    told = count_missing([result], corpus, corpus.key_clips("apex"))
+    assert [row["n"] for row in told["coverage"]] == ["10", "12", "5", "7"]  # a clip a video
+    assert told["unplaced"] == 0
+    pairs = _all_right(corpus, folds=2, arguments={"frames": "onset|apex"})
+    corpus.manifest.loc[corpus.manifest["video_id"] == "s0_sad", "apex"] = "5"
+    told = count_missing([pairs], corpus, corpus.key_clips("onset|apex"))
+    assert told["coverage"][1]["n"] == "13"  # of s0 alone an apex is named: one of each class
+
+
 def test_tables_for_a_paper_lie_beside_the_page(page, run_folder):
     assert page.text
     texts = {e: (run_folder / f"report.{e}").read_text() for e in ("md", "tex", "csv")}
@@ -569,7 +649,7 @@ def test_a_papers_numbers_stand_beside_ours(tmp_path, small_corpus):
         small_corpus,
         rows,
         experiment="reproduce meeting",
-        arguments={"paper": "meeting", "quick": True, "corpora": [""]},
+        arguments={"paper": "meeting", "quick": True, "corpora": [""], "n_folds": 5},
     )
     page = Page(write_report(run, small_corpus))
     assert page.row("all emotions, accuracy")[1:3] == ["0.660", "1.000"]
@@ -589,7 +669,7 @@ def test_runs_are_compared_by_subject(tmp_path, small_corpus):
     path = write_report([one, other])
     assert path == tmp_path / "comparison.html"
     page = Page(path)
-    row = page.row("face: B against A")
+    row = page.row("B against A: face")
     assert row[1].startswith("+50")
     assert row[2] == "1.000"  # all of it is one person's
     assert "A paired test was possible in all comparisons" in page.sections["header"]
@@ -598,7 +678,21 @@ def test_runs_are_compared_by_subject(tmp_path, small_corpus):
     assert all(page.html.count(f">{name}</th>") for name in "AB")
     table = pd.read_csv(path.with_suffix(".csv"))
     assert list(table["run"]) == ["A"] * 4 + ["B"] * 4
-    assert "face: B against A" in path.with_suffix(".md").read_text()
+    assert "B against A: face" in path.with_suffix(".md").read_text()
+
+
+@pytest.mark.parametrize("found", ["0ff1ce", None])
+def test_the_same_names_in_another_corpus_are_other_people(tmp_path, small_corpus, found):
+    one = _write_run(tmp_path / "A", small_corpus, _shares(small_corpus, 0.5))
+    other = _write_run(tmp_path / "B", small_corpus, _shares(small_corpus, 1.0))
+    about = json.loads((other / "run.json").read_text())
+    about["corpus"]["manifest_hash"] = found
+    (other / "run.json").write_text(json.dumps(about))
+    path = write_report([one, other])
+    page = Page(path)
+    assert page.row("B against A: face")[1:] == ["\u2013"] * 5
+    assert "not known to be the same corpus: no comparison" in page.sections["comparison"]
+    assert "A paired test was possible in 0 of 1 comparisons" in page.sections["header"]
 
 
 def test_runs_that_cannot_be_compared_say_why(tmp_path, small_corpus, write_corpus):
@@ -614,8 +708,8 @@ def test_runs_that_cannot_be_compared_say_why(tmp_path, small_corpus, write_corp
     other = _write_run(tmp_path / "D", corpus, [_result(corpus, "face")])
     page = Page(write_report([one, more, less, other], out=tmp_path / "page.html"))
     said = page.sections["comparison"]
-    assert "another number of seeds; an interval over the 2 people" in said
-    assert "other clips; an interval over the 2 people" in said
+    assert "another number of seeds; an interval over the 2 subjects" in said
+    assert "other clips; an interval over the 2 subjects" in said
     assert "other emotions: no comparison" in said
     assert page.row("recipe: policy") == ["recipe: policy", *["aligned"] * 3, "paper"]
     assert "The crops are not cut alike" in page.sections["differing"]

@@ -10,6 +10,7 @@ from microx.errors import InputError, SplitError
 from microx.grid import Run, read_run
 from microx.papers import RECIPES
 from microx.published import PAPERS, PUBLISHED
+from microx.reporting.tables import next_rows
 from microx.reproduction import (
     TABLE_COLUMNS,
     render_reproduction,
@@ -244,6 +245,35 @@ def test_level_counts_on_the_corpus_of_the_paper_alone(tmp_path):
         page = render_reproduction(draw_run(tmp_path, "apex", rows, **other))
         assert "may be set beside" not in page
         assert "Not the level" in page
+
+
+def test_gap_is_told_of_whom_it_is_over(tmp_path):
+    run = draw_run(tmp_path, "meeting", {"fer_cnn": (4, 3)})
+    assert "over the 4 subjects that both tested" in render_reproduction(run)
+    for result in run.rows["fer_cnn"]:
+        result.facts["group"] = "video"
+    assert "over the 4 videos that both tested" in render_reproduction(run)
+    alike = render_reproduction(draw_run(tmp_path, "meeting", {"fer_cnn": (4, 4)}))
+    assert "no interval: the 4 subjects that both tested are too few or show no spread" in alike
+    assert "nan" not in alike
+
+
+def test_published_confusion_stands_on_the_page_of_its_paper(tmp_path):
+    run = draw_run(tmp_path, "cnn-comparison", dict.fromkeys(("cnn1", "cnn2", "resnet18"), (4, 3)))
+    page = render_reproduction(run)
+    assert "## Published confusion" in page
+    assert "| surprise | 2 | 1 | 23 | 8 | 0 | \u2013 | 226 | 260 |" in page
+
+
+def test_next_emotion_is_that_of_the_report(tmp_path):
+    # Of each class one clip of four is taken for the next one; the rest of y_prob is zero.
+    run = draw_run(tmp_path, "meeting", {"fer_cnn": (4, 3)})
+    write_reproduction(run)
+    table = pd.read_csv(tmp_path / "next_emotion_honest.csv", index_col=0)
+    shown = np.array(
+        [[float(c["share"]) for c in r["cells"]] for r in next_rows(run.rows["fer_cnn"])]
+    )
+    np.testing.assert_allclose(table.fillna(0).to_numpy(), shown)
 
 
 def test_what_cannot_be_done_again_is_refused(small_corpus, write_corpus, tmp_path):

@@ -98,6 +98,19 @@ def test_guessers_know_the_training_labels_and_nothing_else():
         guess(result, "by heart")
 
 
+def test_guesser_of_a_later_fold_knows_that_fold():
+    """A cell of a run, fold_1, holds that fold alone and what was frequent in its training."""
+    cell = _result(fold=np.ones(4, np.int64))
+    np.testing.assert_array_equal(guess(cell, "majority class").y_pred, [1, 1, 1, 1])
+    sure = replace(cell, facts={"train_class_counts": [[0, 0, 9]]})
+    np.testing.assert_array_equal(guess(sure, "drawn by frequency").y_pred, [2, 2, 2, 2])
+    facts = {"train_class_counts": [[2, 5, 5], [7, 0, 0]]}
+    later = replace(cell, fold=np.array([4, 2, 2, 4]), facts=facts)
+    np.testing.assert_array_equal(guess(later, "majority class").y_pred, [0, 1, 1, 0])
+    with pytest.raises(InputError, match=r"of each of its 1 folds; found them of 2"):
+        guess(replace(cell, facts=facts), "drawn evenly")
+
+
 def test_folds_are_joined_with_their_facts():
     facts = {key: [1] for key in FACTS_OF_FOLDS} | {"warnings": ["few"], "seconds": 1.5, "seed": 3}
     one = _result(facts=facts)

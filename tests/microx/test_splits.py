@@ -64,6 +64,51 @@ def test_holdout_keeps_the_balance_of_classes():
         assert clips["label"].iloc[split.test].mean() == 0.25
 
 
+def _clips_of_length(length, stride):
+    """Of 14 people who act three of four classes for 16 to 60 frames, some longer than others."""
+    rng = np.random.default_rng(1)
+    rows = [
+        (f"v{subject}_{label}", f"s{subject}", label)
+        for subject in range(14)
+        for label in rng.permutation(4)[:3]
+        for _ in range(0, rng.integers(16, 61) - length + 1, stride)
+    ]
+    return pd.DataFrame(rows, columns=["video_id", "subject", "label"])
+
+
+@pytest.mark.parametrize("protocol", ["holdout", "kfold"])
+@pytest.mark.parametrize("seed", range(5))
+def test_clips_of_every_length_divide_the_same_people(protocol, seed):
+    divisions, n_clips = set(), set()
+    for length, stride in ((5, 5), (10, 10), (16, 16), (10, 3)):
+        clips = _clips_of_length(length, stride)
+        n_clips.add(len(clips))
+        people = clips["subject"].to_numpy()
+        splits = make_splits(clips, protocol, seed=seed)
+        parts = [rows for split in splits for _, rows in split.parts()]
+        divisions.add(tuple(tuple(np.unique(people[rows])) for rows in parts))
+    assert len(n_clips) == 4
+    assert len(divisions) == 1
+
+
+@pytest.mark.parametrize("protocol", ["holdout", "kfold"])
+def test_number_of_clips_a_video_changes_nothing(protocol):
+    for split, same in zip(
+        make_splits(_clips(12, n_clips=1), protocol),
+        make_splits(_clips(12, n_clips=3), protocol),
+        strict=True,
+    ):
+        for (_, videos), (_, clips) in zip(split.parts(), same.parts(), strict=True):
+            np.testing.assert_array_equal(np.unique(clips // 3), videos)
+            assert len(clips) == 3 * len(videos)
+
+
+def test_classes_rarer_than_folds_can_be_folded():
+    clips = _clips(5, n_classes=1, n_clips=1).assign(label=[0, 1, 2, 0, 1])
+    tests = [split.test.tolist() for split in make_splits(clips, "kfold")]
+    assert sorted(tests) == [[0], [1], [2], [3], [4]]
+
+
 def test_videos_take_the_place_of_unknown_subjects():
     clips = _clips(named=False)
     assert clip_groups(clips)[1] == "video"
@@ -223,6 +268,40 @@ def test_clips_of_a_list_may_be_fewer_than_those_of_its_videos(tmp_path):
     assert notes == ["list.csv: 1 videos are in no part: v3_0"]
 
 
+def test_clips_that_are_not_at_hand_are_told(tmp_path):
+    """As those of a run of other clips are: its videos are then all that can be compared."""
+    text = "clip_id,part\nv0_0:0,train\nv1_0:0,train\nv2_0:5,test\n"
+    (split,), notes = _list(tmp_path, text, by_clip=True)
+    assert split.test.tolist() == [4, 5]
+    assert notes[0] == (
+        "list.csv: 1 clips are none of the clips at hand (v2_0:5), so it was read as a list of "
+        "whole videos; whether clips of one video stand in two parts is not known"
+    )
+
+
+def test_rows_and_seeds_of_a_run_are_lists_of_their_own(tmp_path):
+    """Two rows test alike, the third has two folds; the seeds of a row test alike."""
+    tested = {"mouth": ["v3_0"], "nose": ["v3_0"], "eyes": ["v0_0 v1_0", "v2_0 v3_0"]}
+    lines = ["clip_id,fold,row,seed"]
+    for row, folds in tested.items():
+        for fold, videos in enumerate(folds):
+            lines += [f"{video}:0,{fold},{row},{seed}" for video in videos.split() for seed in "01"]
+    splits, notes = _list(tmp_path, "\n".join(lines))
+    assert notes == []
+    assert {split.name: split.test.tolist() for split in splits} == {
+        "mouth, seed 0 and 3 more, fold 0": [6, 7],
+        "eyes, seed 0 and 1 more, fold 0": [0, 1, 2, 3],
+        "eyes, seed 0 and 1 more, fold 1": [4, 5, 6, 7],
+    }
+    path = tmp_path / "one.csv"
+    path.write_text("\n".join(line for line in lines if not line.endswith("1")))
+    parts, _ = read_parts(path, _manifest(_clips(4, n_classes=1)))
+    folds = ["mouth and 1 more, fold 0", "eyes, fold 0", "eyes, fold 1"]
+    assert list(parts["fold"].unique()) == folds
+    trained = parts[(parts["fold"] == "eyes, fold 1") & (parts["part"] == "train")]
+    assert set(trained["video_id"]) == {"v0_0", "v1_0"}
+
+
 def test_list_and_corpus_that_differ_are_told(tmp_path):
     text = "video_id,part\nv0_0,train\nv1_0,train\nv3_0,test\nv9,test\nv8,train\n"
     _, notes = _list(tmp_path, text)
@@ -257,7 +336,7 @@ def test_name_of_a_video_means_all_its_faces(tmp_path):
         ("video_id,part\nv0_0,train\nv1_0,\n", "train, validation or test; found .nothing."),
         ("video_id,fold\nv0_0,1\nv1_0,\n", "a fold in every row"),
         ("name,part\nv0_0,train\n", "a column clip_id, video_id or path; found name, part"),
-        ("video_id,part\nx,train\n", "such as v0_0; found only x"),
+        ("video_id,part\nx,train\n", r"corpus \(v0_0, v1_0, v2_0 and 1 more\); found only x"),
         ("video_id,part\nv0_0,train\nv1_0,test\n", "testing on 1 subjects leaves fewer than 2"),
         ("video_id,part\nv0_0,train\nv1_0,train\n", "the test part is empty"),
     ],
