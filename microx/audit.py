@@ -93,8 +93,8 @@ class Leak:
             return f"{self.fold}: {self.kind} {self.train} is in {one} and in {other}"
         verb = {
             "file": "is the same file as",
-            "picture": "shows the pictures of",
-            "mirrored picture": "shows, mirrored, the pictures of",
+            "picture": "shows almost the same pictures as",
+            "mirrored picture": "shows, mirrored, almost the same pictures as",
             "person": "looks like",
         }[self.kind]
         return f"{self.fold}: {self.train} in {one} {verb} {self.test} in {other} ({self.detail})"
@@ -199,6 +199,13 @@ def audit_file(
     else:
         videos = corpus.manifest.assign(status="done")  # a copy that we skipped, others did not
         parts, notes = read_parts(path, videos, _list_clips(corpus))
+    for fold, part in parts.groupby("fold", sort=False)["part"]:
+        lacking = [name for name in ("train", "test") if name not in set(part)]
+        if lacking:
+            raise SplitError(
+                f"{path}: fold '{fold}' has no {' and no '.join(lacking)} part, so there is "
+                "nothing to compare; name both"
+            )
     return find_leaks(corpus, parts, progress=progress), notes + list_blind_spots(corpus, parts)
 
 

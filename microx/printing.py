@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from microx.schema import CLIP_FRAMES
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 N_WORST, N_GOOD = 10, 10
 """Videos that are printed one by one: the worst of a corpus; of a check, those without remarks
 (our choice)."""
+
+TOLD_EVERY_S = 60
+"""Between two lines of progress in a file (our choice)."""
 
 WIDE = 160
 """Columns of a table that goes to a file or another program (our choice)."""
@@ -61,12 +65,19 @@ def show_progress(what: str, unit: str) -> Iterator[Callable[[int, int, str], No
         RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[item]}"),
+        TextColumn("[dim]{task.fields[item]}", table_column=Column(no_wrap=True, ratio=1)),
         console=console,
     )
     task = bar.add_task(what, total=None, item="")
+    told = time.monotonic()
 
     def advance(done: int, total: int, item: str) -> None:
+        nonlocal told
+        if not console.is_terminal:  # a log: a line now and then
+            if time.monotonic() - told > TOLD_EVERY_S:
+                told = time.monotonic()
+                console.print(f"{what}: {done} of {total} {unit}, {escape(item)}", soft_wrap=True)
+            return
         bar.start()  # not before there is something to show
         bar.update(task, completed=done, total=total, item=escape(item))
 

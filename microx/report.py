@@ -175,7 +175,7 @@ def _describe_run(
         "what": accounts.what_was_run(str(run.about.get("experiment"))),
         "answer": _answer(run, name),
         "cautions": _quick(run) + find_cautions(run.rows, manifest),
-        "unfinished": run.unfinished,
+        "unfinished": {"This run": run.unfinished} if run.unfinished else {},
         "protocol": accounts.protocol_in_words(main, oracle=bool(run.oracles)),
         "folds": accounts.fold_rows(main),
         "corpus_trouble": trouble,
@@ -281,6 +281,15 @@ def _comparable(main: EvaluationResult, manifest: pd.DataFrame) -> Any:
     return tell_comparable(main.facts, sorted(set(done["corpus"])), n_tested)
 
 
+def _list_cautions(context: Mapping[str, Any]) -> list[str]:
+    """What a reader must know, first of all what is missing yet."""
+    missing = [
+        f"{name} is unfinished. Still missing: {'; '.join(rows)}."
+        for name, rows in context["unfinished"].items()
+    ]
+    return missing + list(context["cautions"])
+
+
 def _in_short(context: dict[str, Any]) -> str:
     """The page as Markdown: cautions, how it was tested, and the tables."""
 
@@ -288,8 +297,8 @@ def _in_short(context: dict[str, Any]) -> str:
         return "".join(f"- {escape_markdown(line)}\n" for line in lines)
 
     parts = [f"# microx: {escape_markdown(context['title'])}\n"]
-    if context["cautions"]:
-        parts.append(f"## Cautions before you quote this\n\n{listed(context['cautions'])}")
+    if cautions := _list_cautions(context):
+        parts.append(f"## Cautions before you quote this\n\n{listed(cautions)}")
     parts.append(f"{escape_markdown(context['answer'])}\n")
     if context["protocol"]:
         parts.append(f"## How it was tested\n\n{listed(context['protocol'])}")
@@ -303,7 +312,7 @@ def _in_short(context: dict[str, Any]) -> str:
 
 def _for_latex(context: dict[str, Any]) -> str:
     head = "% made by microx; needs \\usepackage{booktabs}\n"
-    cautions = "".join(f"% {' '.join(line.split())}\n" for line in context["cautions"])
+    cautions = "".join(f"% {' '.join(line.split())}\n" for line in _list_cautions(context))
     floats = [
         to_latex(table, caption=f"{title} ({context['title']})", label=f"tab:microx-{k}")
         for k, (title, table) in enumerate(context["plain"], start=1)

@@ -46,9 +46,10 @@ def results_table(rows: Mapping[str, Sequence[EvaluationResult]]) -> pd.DataFram
     DataFrame
         Columns name, regions (joined by ``+``), protocol, leaky, n_seeds, n_train and n_test
         (clips; over several folds the mean and the sum); of each of `SCORES` the mean over
-        seeds, ``_sd`` over seeds (nan for one), ``_low`` and ``_high`` of the interval over subjects; macro_f1,
-        weighted_f1, macro_precision, top2, ece; recall_<class> …; video_accuracy, video_uar,
-        video_uf1; n_parameters. No times: the same seed gives the same table.
+        seeds, ``_sd`` over seeds (nan for one), ``_low`` and ``_high`` of the interval over
+        subjects; macro_f1, weighted_f1, macro_precision, top2, ece; recall_<class> …;
+        video_accuracy, video_uar, video_uf1; n_parameters. No times: the same seed gives the
+        same table.
     """
     lines = [_line(name, results) for name, results in rows.items()]
     if rows:

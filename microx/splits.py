@@ -181,7 +181,11 @@ def make_splits(
             f"{', '.join(LEAKY)}; found '{protocol}'"
         )
     if (protocol == "list") != (parts is not None):
-        raise SplitError("protocol list and a list of parts belong together; found only one")
+        found = "no list" if parts is None else f"a list and protocol {protocol}"
+        raise SplitError(
+            "protocol list and a list of parts belong together (--protocol list --split FILE); "
+            f"found {found}"
+        )
     if test_fraction is None:
         test_fraction = _TEST_FRACTIONS.get(protocol, 0.0)
     if protocol in LEAKY:

@@ -229,24 +229,28 @@ def fit_split(
             "occlude": settings.occlude,
             "tell_present": needs_present(model),
         }
-        sampled = settings.balance == "sampling"
         checkpoint = _Checkpoint(model, path, facts)
-        datasets = [
-            ClipDataset(
-                corpus, train, **shared, shuffle=True, balance=sampled, augment=settings.augment,
-                part="train", seed=seed,
-            ),
-            ClipDataset(corpus, validation, **shared, part="validation", seed=seed),
-        ]  # fmt: skip
+        fitted_on = ClipDataset(
+            corpus,
+            train,
+            **shared,
+            shuffle=True,
+            balance=settings.balance == "sampling",
+            augment=settings.augment,
+            part="train",
+            seed=seed,
+        )
+        chosen_on = ClipDataset(corpus, validation, **shared, part="validation", seed=seed)
         history = fit_model(
             model,
-            *datasets,
+            fitted_on,
+            chosen_on,
             settings,
             seed=seed,
             callbacks=_list_callbacks(model, checkpoint, after_epoch, log_dir),
             progress=progress,
         )
-        for dataset in datasets:
+        for dataset in (fitted_on, chosen_on):
             dataset.forget()
     best = int(history["val_loss"].argmin())
     facts |= {

@@ -368,8 +368,8 @@ def smallest_difference(
     Returns
     -------
     float
-        In accuracy; nan for fewer than two subjects, and where two runs differ alike on every
-        subject, so that there is no spread to go by.
+        In accuracy; nan for subjects so few that no p can fall below `level` (fewer than 6 at
+        .05), and where two runs differ alike on every subject, so that there is no spread.
 
     Raises
     ------
@@ -389,12 +389,12 @@ def smallest_difference(
     --------
     >>> a = np.array([[[4, 0], [0, 4]], [[2, 2], [0, 4]], [[3, 1], [0, 4]]])
     >>> b = np.array([[[3, 1], [0, 4]], [[3, 1], [0, 4]], [[3, 1], [0, 4]]])
-    >>> round(smallest_difference(a, b), 2)
-    0.39
+    >>> round(smallest_difference(a, b, level=0.25), 2)
+    0.19
     """
     a, b = _paired(counts_a, counts_b)
     n_subjects = a.shape[1]
-    if n_subjects < 2:
+    if 2 / 2**n_subjects > level:
         return np.nan
     gained = np.trace(a - b, axis1=-2, axis2=-1).mean(axis=0)
     n_clips = a.sum(axis=(-2, -1)).mean(axis=0)

@@ -92,8 +92,12 @@ def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:
 
 @contextmanager
 def _silent_stop() -> Iterator[None]:
-    """Keep joblib from lecturing somebody who stops a run about the jobs left undone."""
+    """Keep joblib from lecturing somebody who stops a run about the jobs left undone.
+
+    It also tells of every worker that it changed for a fresh one, because it had grown.
+    """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         warnings.filterwarnings("ignore", message=".*tasks which were still being processed")
         yield
 

@@ -7,6 +7,7 @@ and can be told apart by the colour-blind and without colour.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,8 +25,8 @@ from matplotlib.patches import Rectangle
 from microx.explanation.filters import FilterResponses
 from microx.figures import GREY, VERMILLION, style
 
-MOST_FRAMES, MOST_CHANNELS, MOST_CLIPS = 10, 8, 200
-"""Drawn of a clip and of a layer, and clips searched for what excites filters (our choice)."""
+MOST_FRAMES, MOST_CHANNELS = 10, 8
+"""Drawn of a clip and of a layer (our choice)."""
 
 _LINES = (
     ("#0072B2", "-"),
@@ -266,7 +267,8 @@ def _grid(
 
 
 def _entitle(figure: Figure, title: str) -> None:
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    width = int(11 * figure.get_figwidth())  # letters of 10 points to an inch, about
+    figure.suptitle(textwrap.fill(title, width), x=0.01, ha="left", fontsize=10, fontweight="bold")
 
 
 def _name_row(axes: Axes, name: str) -> None:

@@ -197,6 +197,11 @@ def _cautions_of_protocol(rows: Rows, main: Sequence[EvaluationResult]) -> Itera
             "One training of each row: with another seed every score would be somewhat "
             "different, and the intervals, which are about other people, do not include that."
         )
+    else:
+        yield (
+            f"{len(main)} trainings of each row: ± tells how they differ. The intervals and p are "
+            "about other people and do not include that."
+        )
 
 
 def _cautions_of_control(controls: Rows) -> Iterator[str]:

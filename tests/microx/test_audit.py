@@ -154,7 +154,9 @@ def test_copies_are_known_by_their_pictures(filmed, tmp_path):
         ("picture", "happy", "again"),
         ("mirrored picture", "sad", "turned"),
     ]
-    assert "happy in train shows the pictures of again in test (distance 0.0" in str(leaks[2])
+    assert "happy in train shows almost the same pictures as again in test (distance 0.0" in str(
+        leaks[2]
+    )
 
 
 def test_copies_on_one_side_are_no_leak(filmed, tmp_path):

@@ -18,6 +18,7 @@ from microx.inspection import N_SHEETS
 from microx.modelfiles import load_model
 from microx.preprocessing.faces import MAX_GAP
 from microx.preprocessing.regions import MARGIN
+from microx.results import GUESSES
 from microx.settings import FitSettings
 from microx.synthetic import draw_take
 
@@ -64,7 +65,7 @@ def test_the_main_job_ends_with_a_table_and_a_report(corpus):
     run = microx("ablate", corpus, "--out", run_folder, "--regions", "all", "--epochs", 2)
     assert run.returncode == 0, run.stderr
     table = pd.read_csv(run_folder / "results.csv")
-    assert table["name"].tolist() == ["regions+face", "majority class"]
+    assert table["name"].tolist() == ["regions+face", *GUESSES]
     assert "majority class" in run.stdout
     assert str((run_folder / "report.html").resolve()) in run.stdout
     again = microx("report", run_folder, "--out", corpus.parent / "again.html")

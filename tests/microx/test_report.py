@@ -19,7 +19,7 @@ from microx.evaluation import ORACLE
 from microx.experiments import run_ablation
 from microx.grid import cell_folder, read_run
 from microx.report import write_report
-from microx.reporting.accounts import count_missing
+from microx.reporting.accounts import count_missing, protocol_in_words
 from microx.reporting.cautions import find_cautions, is_leaky, main_row, percent
 from microx.results import EvaluationResult, write_result
 
@@ -341,6 +341,19 @@ def test_folds_have_a_row_each(tmp_path, small_corpus):
     assert [row[0] for row in page.tables[0][2:]] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        ("holdout", "its clips trained nothing and are in no score."),
+        ("loso", "its clips trained nothing, and the model of that fold is not scored on them."),
+        ("list", "chosen on the list's own validation part, or, where it has none, on one cut"),
+    ],
+)
+def test_validation_is_told_as_it_was(small_corpus, protocol, said):
+    lines = protocol_in_words(_result(small_corpus, "face", protocol=protocol))
+    assert sum(said in line for line in lines) == 1
+
+
 def test_unfinished_run_is_reported_as_such(tmp_path, small_corpus, results):
     run = _write_run(tmp_path / "RUN", small_corpus, results)
     (cell_folder(run, "mouth", 7, 0) / "result.json").unlink()
@@ -423,7 +436,7 @@ def test_main_row_is_chosen_by_its_inputs(small_corpus, results):
 
 
 def test_rows_are_tested_against_the_main_one(page):
-    (table,) = (t for t in page.tables if t and "McNemar’s p" in t[0])
+    (table,) = (t for t in page.tables if t and "McNemar's p" in t[0])
     row = next(row for row in table if row[0] == "mouth")
     # Of both people the same: 100 % against 75 %, and two people show nothing.
     assert row[1].startswith("+25")

@@ -245,9 +245,10 @@ def test_smallest_difference_by_hand():
     """Three subjects of 8 clips, 1, -1 and 0 more right: error sqrt(2 * 3 / 2) / 24."""
     b = np.array([[[4, 4], [0, 0]]] * 3)
     a = b + np.array([[[1, -1], [0, 0]], [[-1, 1], [0, 0]], [[0, 0], [0, 0]]])
-    expected = (stats.t.ppf(0.975, 2) + stats.t.ppf(0.8, 2)) * np.sqrt(3) / 24
-    assert smallest_difference(a, b) == pytest.approx(expected)
-    assert smallest_difference(a, b, power=0.9) > expected
+    expected = (stats.t.ppf(0.85, 2) + stats.t.ppf(0.8, 2)) * np.sqrt(3) / 24
+    assert smallest_difference(a, b, level=0.3) == pytest.approx(expected)
+    assert smallest_difference(a, b, level=0.3, power=0.9) > expected
+    assert np.isnan(smallest_difference(a, b))  # of three people no p is below .25
     assert np.isnan(smallest_difference(a, a))
     assert np.isnan(smallest_difference(a[:1], b[:1]))
 
