@@ -360,6 +360,8 @@ def test_unfinished_run_is_reported_as_such(tmp_path, small_corpus, results):
     page = Page(write_report(run, small_corpus))
     assert "unfinished" in page.sections["header"]
     assert "Still missing: mouth" in page.sections["header"]
+    for ending in ("md", "tex"):
+        assert "This run is unfinished" in (run / f"report.{ending}").read_text()
 
 
 def test_same_run_same_page_and_no_half_page(tmp_path, small_corpus, results):
