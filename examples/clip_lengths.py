@@ -13,7 +13,7 @@ from microx import load_corpus, run_experiment
 
 def main(corpus: str, out: str) -> None:
     """Train on clips of several lengths."""
-    run = run_experiment("clips", load_corpus(corpus), out, n_seeds=3)
+    run = run_experiment("lengths", load_corpus(corpus), out, n_seeds=3)
     print(run.table[["name", "n_test", "accuracy", "video_accuracy", "video_uar"]])
 
 

@@ -133,7 +133,7 @@ def list_occlusion_rows(corpus: Corpus) -> list[Row]:
     return rows
 
 
-def list_clip_rows(corpus: Corpus) -> list[Row]:
+def list_length_rows(corpus: Corpus) -> list[Row]:
     """Clips of several lengths, and of one length drawn more densely."""
     longest = int(corpus.manifest["n_found"].max())
     lengths = [n for n in (1, 5, CLIP_FRAMES, 16, 24) if n <= longest]
@@ -182,7 +182,7 @@ EXPERIMENTS: dict[str, Callable[[Corpus], list[Row]]] = {
     "mask": list_mask_rows,
     "occlusion": list_occlusion_rows,
     "inputs": lambda corpus: list_setting_rows("inputs", ("rgb", "grey", "difference", "flow")),
-    "clips": list_clip_rows,
+    "lengths": list_length_rows,
     "optimizers": list_optimizer_rows,
     "networks": list_network_rows,
     "protocols": list_protocol_rows,

@@ -114,7 +114,7 @@ class Experiment(StrEnum):
     mask = "mask"
     occlusion = "occlusion"
     inputs = "inputs"
-    clips = "clips"
+    lengths = "lengths"
     optimizers = "optimizers"
     networks = "networks"
     protocols = "protocols"

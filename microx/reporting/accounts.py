@@ -37,7 +37,7 @@ _WHAT_WAS_RUN = {
     "experiment occlusion": "Faces partly hidden in more and more of the tested videos, for a "
     "model trained on bare faces and one trained on hidden ones.",
     "experiment inputs": "The same model on several kinds of pixels.",
-    "experiment clips": "The same model on clips of several lengths; the rows test other clips.",
+    "experiment lengths": "The same model on clips of several lengths; the rows test other clips.",
     "experiment optimizers": "The same model, trained by several optimisers.",
     "experiment networks": "Several networks, on single pictures.",
     "experiment protocols": "The same model, its clips divided in leaky and in honest ways.",
