@@ -227,7 +227,8 @@ def _cautions_of_guessing(rows: Rows) -> Iterator[str]:
         if _mean_accuracy(results) <= _mean_accuracy([guess(results[0], "majority class")])
     ]
     if below:
-        yield f"No better than always naming the most frequent class: {first_few([f"“{name}”" for name in below], 8)}."
+        quoted = first_few([f"“{name}”" for name in below], 8)  # names may hold commas
+        yield f"No better than always naming the most frequent class: {quoted}."
 
 
 def _cautions_of_classes(main: Sequence[EvaluationResult]) -> Iterator[str]:

@@ -393,7 +393,7 @@ def test_what_cannot_be_reported_or_written_says_so(tmp_path, small_corpus, resu
     [
         ({}, "Only 2 subjects were tested (fewer than 10)"),
         ({}, "One training of each row"),
-        ({"right": 0.2}, "No better than always naming the most frequent class: regions+face"),
+        ({"right": 0.2}, "No better than always naming the most frequent class: “regions+face”"),
         ({"best_epoch": [8]}, "Still learning when the epochs ran out"),
         ({"arguments": {"epochs": 1}}, "Trained for 1 epoch at most (fewer than 5): a trial"),
         ({"warnings": ["fold 1: no test clips of fear"]}, "fold 1: no test clips of fear"),
