@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from microx.cli import Balance, Inputs, Preset
+from microx.commands.options import Balance, Inputs, Preset
 from microx.errors import InputError, ModelError
 from microx.models import BUILDERS
 from microx.settings import CHOICES, FIT_SETTINGS, FitSettings, join_settings, read_setting
