@@ -550,7 +550,7 @@ def _list_callbacks(
     after_epoch: Callable[[keras.Model], None] | None,
     log_dir: str | Path | None,
 ) -> list[keras.callbacks.Callback]:
-    callbacks = [_Keeper(checkpoint.write)]
+    callbacks = [Keeper(checkpoint.write)]
     if after_epoch is not None:
         call = after_epoch
         callbacks.append(
@@ -566,14 +566,22 @@ def _list_callbacks(
     return callbacks
 
 
-class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
-    """Calls back whenever the model is the best so far, to store it should it be cut off."""
+class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Calls back whenever the model is the best so far, to store it should it be cut off.
+
+    Parameters
+    ----------
+    keep : callable
+        Called after each epoch whose validation loss is lower than any before.
+    """
 
     def __init__(self, keep: Callable[[], None]) -> None:
+        """Begin with no loss at all."""
         super().__init__()
         self._keep, self._lowest = keep, float("inf")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Keep what is better; Keras calls this."""
         loss = (logs or {}).get(_WATCHED, float("nan"))
         if loss < self._lowest:
             self._lowest = loss

@@ -12,7 +12,7 @@ from microx.modelfiles import load_model, save_weights
 from microx.models.multistream import build_microx
 from microx.settings import FitSettings
 from microx.splits import make_splits
-from microx.training import default_regions, fit_model, fit_split, train
+from microx.training import Keeper, default_regions, fit_model, fit_split, train
 
 SHORT = {"n_frames": 2, "stride": 10}
 COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
@@ -110,7 +110,7 @@ def test_best_weights_by_validation_are_kept(small_corpus):
     steps, kept = [], []
     history = fit_model(
         model, training, validation, FitSettings(epochs=6, learning_rate=3e-4),
-        keep=lambda: kept.append(model.get_weights()),
+        callbacks=[Keeper(lambda: kept.append(model.get_weights()))],
         progress=lambda *step: steps.append(step),
     )  # fmt: skip
     y_prob = model.predict(validation, verbose=0)
