@@ -55,9 +55,9 @@ def test_joined_regions_stand_side_by_side_in_one_stream():
     assert {t.name for t in model.inputs} == {
         *("right_eye", "left_eye", "right_brow", "left_brow", "mouth", "present"),
     }
-    assert model.get_layer("eyes+brows_join").output.shape == (None, 2, 20, 80, 6)
+    assert model.get_layer("eyes_and_brows_join").output.shape == (None, 2, 20, 80, 6)
     assert {name for name in (layer.name for layer in model.layers) if "softmax" in name} == {
-        *("eyes+brows_softmax", "mouth_softmax", "fusion_softmax"),
+        *("eyes_and_brows_softmax", "mouth_softmax", "fusion_softmax"),
     }
     paper = build_microx(("eyes",), preset="paper", size=8, n_frames=2)
     assert paper.get_layer("eyes_conv_lstm").output.shape == (None, 6, 14, 64)
