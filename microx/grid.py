@@ -181,15 +181,15 @@ def run_grid(
         if value is not None
     }
     # What cannot be is said before the folder is claimed.
-    trainings = _share_trainings(corpus, rows, shared, seed)
     seeds = range(seed, seed + n_seeds)
+    trainings = _share_trainings(corpus, rows, shared, seeds)
     with _held(out):
         _start_run(out, rows, trainings, seeds, experiment, arguments)
         cells = [
-            _Cell(out, corpus, {**one.fit, "seed": s}, fold, one.rows, oracle, tensorboard)
+            _Cell(out, plan, fold, one.rows, oracle, tensorboard)
             for one in trainings
-            for s in seeds
-            for fold in range(len(one.plan.splits))
+            for plan in one.plans
+            for fold in range(len(plan.splits))
         ]
         cells = [cell for cell in cells if not cell.is_finished()]
         outcomes = dict(_work(cells, n_workers, dask, progress))
@@ -271,12 +271,12 @@ class _Training:
     """What several rows share: one way to train, and how each of them tests it."""
 
     fit: dict[str, Any]
-    plan: Plan
+    plans: tuple[Plan, ...]  # a seed each
     rows: tuple[tuple[str, Condition], ...]
 
 
 def _share_trainings(
-    corpus: Corpus, rows: Sequence[Row], shared: Mapping[str, Any], seed: int
+    corpus: Corpus, rows: Sequence[Row], shared: Mapping[str, Any], seeds: Sequence[int]
 ) -> list[_Training]:
     """Group rows that are trained alike, in order of appearance."""
     members: dict[str, list[Row]] = {}
@@ -284,9 +284,11 @@ def _share_trainings(
         members.setdefault(json.dumps(dict(row.fit), sort_keys=True), []).append(row)
     trainings = []
     for alike in members.values():
-        fit = {**shared, **alike[0].fit, "split_seed": seed}
-        plan = plan_evaluation(corpus, **fit, seed=seed)
-        trainings.append(_Training(fit, plan, tuple((row.name, row.condition) for row in alike)))
+        fit = {**shared, **alike[0].fit}
+        plans = tuple(
+            plan_evaluation(corpus, **fit, seed=seed, split_seed=seeds[0]) for seed in seeds
+        )
+        trainings.append(_Training(fit, plans, tuple((row.name, row.condition) for row in alike)))
     return trainings
 
 
@@ -295,8 +297,7 @@ class _Cell:
     """One fold of one training with one seed, and the rows that test it."""
 
     out: Path
-    corpus: Corpus
-    fit: dict[str, Any]
+    plan: Plan
     fold: int
     rows: tuple[tuple[str, Condition], ...]
     oracle: bool
@@ -305,11 +306,11 @@ class _Cell:
 
     @property
     def key(self) -> str:
-        return f"{self.rows[0][0]}, seed {self.fit['seed']}, fold {self.fold + 1}"
+        return f"{self.rows[0][0]}, seed {self.plan.seed}, fold {self.fold + 1}"
 
     def folders(self) -> list[Path]:
         """Where its results lie, in the order of `microx.evaluation.evaluate_fold`."""
-        found = [cell_folder(self.out, row, self.fit["seed"], self.fold) for row, _ in self.rows]
+        found = [cell_folder(self.out, row, self.plan.seed, self.fold) for row, _ in self.rows]
         return [*found, found[0] / _ORACLE] if self.oracle else found
 
     def is_finished(self) -> bool:
@@ -320,7 +321,7 @@ class _Cell:
         folders = self.folders()
         try:
             results = evaluate_fold(
-                plan_evaluation(self.corpus, **self.fit),
+                self.plan,
                 self.fold,
                 self.rows,
                 oracle=self.oracle,
@@ -375,14 +376,14 @@ def _start_run(
     arguments: Mapping[str, Any],
 ) -> None:
     """Write run.json, or make sure that the one there says the same."""
-    first = trainings[0].plan
+    first = trainings[0].plans[0]
     manifest = first.corpus.manifest[list(_OF_A_CORPUS)]
     about = {
         name: {
-            "fit": {key: value for key, value in one.fit.items() if key != "split_seed"},
+            "fit": one.fit,
             "condition": asdict(condition),
-            "n_folds": len(one.plan.splits),
-            "splits_hash": _hash_splits(one.plan),
+            "n_folds": len(one.plans[0].splits),
+            "splits_hash": _hash_splits(one.plans[0]),
         }
         for one in trainings
         for name, condition in one.rows

@@ -95,12 +95,11 @@ def compare_rows(
         _, theirs = count_by_subject(results)
         if theirs.shape != counts.shape:
             continue
-        scores = [metric_of_counts(c.sum(axis=1), metric).mean() for c in (theirs, counts)]
-        low, high = difference_interval(theirs, counts, metric, level=LEVEL, seed=seed)
+        difference, low, high = _subtract(theirs, counts, metric, seed)
         lines.append(
             {
                 "name": name,
-                "difference": float(scores[0] - scores[1]),
+                "difference": difference,
                 "low": low,
                 "high": high,
                 "p": permutation_test(theirs, counts, metric, seed=seed),
@@ -144,9 +143,16 @@ def measure_gap(
     counts_b = counts_b[:, [other.index(subject) for subject in both]]
     if len(both) < 2:
         return np.nan, np.nan, np.nan, len(both)
-    scores = [metric_of_counts(c.sum(axis=1), metric).mean() for c in (counts_a, counts_b)]
-    low, high = difference_interval(counts_a, counts_b, metric, level=LEVEL, seed=seed)
-    return float(scores[0] - scores[1]), low, high, len(both)
+    return *_subtract(counts_a, counts_b, metric, seed), len(both)
+
+
+def _subtract(
+    counts_a: npt.NDArray[np.int64], counts_b: npt.NDArray[np.int64], metric: str, seed: int
+) -> tuple[float, float, float]:
+    """Score of one run less that of another on the same subjects, and its interval."""
+    one, other = (metric_of_counts(c.sum(axis=1), metric).mean() for c in (counts_a, counts_b))
+    interval = difference_interval(counts_a, counts_b, metric, level=LEVEL, seed=seed)
+    return float(one - other), *interval
 
 
 def region_values(rows: Mapping[str, Sequence[EvaluationResult]]) -> pd.DataFrame:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import resource
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +13,13 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from keras import ops
 
+from microx.callbacks import WATCHED, Clock, list_callbacks
 from microx.corpus import Corpus
 from microx.dataset import ClipDataset, check_regions, open_clips
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
+from microx.losses import AnswerLoss, StreamLoss, answer_accuracy
 from microx.modelfiles import (
     find_differences,
     find_model,
@@ -42,9 +41,6 @@ _OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "rmsprop": keras.optimizers.RMSprop,
     "sgd": keras.optimizers.SGD,
 }
-
-_WATCHED = "val_answer_loss"
-"""What the best epoch is chosen by: the loss of the answer, without its streams'."""
 
 _PLATEAU_FACTOR = 0.2
 """What the rate is multiplied with on a plateau (our choice)."""
@@ -98,27 +94,27 @@ def fit_model(
     keras.utils.set_random_seed(seed)
     has_streams = any(layer.name == STREAMS for layer in model.layers)
     trained = show_streams(model) if has_streams else model
-    answer_loss = _AnswerLoss(settings.label_smoothing)
+    answer_loss = AnswerLoss(settings.label_smoothing)
     trained.compile(
         optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, len(train))),
-        loss=_StreamLoss(settings.label_smoothing, settings.auxiliary),
+        loss=StreamLoss(settings.label_smoothing, settings.auxiliary),
         metrics=[answer_loss, answer_accuracy],
         # TensorFlow's XLA makes a ConvLSTM's training step 18 times slower on a CPU; the
         # other backends need their own compilers.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    clock = _Clock(settings.epochs, progress)
+    clock = Clock(settings.epochs, progress)
     own = [
         clock,
         keras.callbacks.EarlyStopping(
-            monitor=_WATCHED, mode="min", patience=settings.patience, restore_best_weights=True
+            monitor=WATCHED, mode="min", patience=settings.patience, restore_best_weights=True
         ),
         keras.callbacks.TerminateOnNaN(),
     ]
     if settings.schedule == "plateau":
         own.append(
             keras.callbacks.ReduceLROnPlateau(
-                monitor=_WATCHED,
+                monitor=WATCHED,
                 mode="min",
                 factor=_PLATEAU_FACTOR,
                 patience=max(1, settings.patience // 2),
@@ -247,7 +243,7 @@ def fit_split(
             chosen_on,
             settings,
             seed=seed,
-            callbacks=_list_callbacks(model, checkpoint, after_epoch, log_dir),
+            callbacks=list_callbacks(model, checkpoint.write, after_epoch, log_dir),
             progress=progress,
         )
         for dataset in (fitted_on, chosen_on):
@@ -339,49 +335,6 @@ def default_regions(corpus: Corpus, preset: str) -> tuple[str, ...]:
     """
     is_picture = preset not in ("compact", "paper")
     return ("face",) if is_picture and "face" in corpus.regions else corpus.regions
-
-
-@keras.saving.register_keras_serializable(package="microx")  # type: ignore[untyped-decorator]
-def answer_accuracy(y_true: Any, y_pred: Any) -> Any:
-    """Share of clips whose answer is right, (B,); of (B, 1 + S, K) the first row answers."""
-    return keras.metrics.categorical_accuracy(y_true, _answer(y_pred))
-
-
-class _AnswerLoss(keras.metrics.MeanMetricWrapper):  # type: ignore[misc]
-    """The loss of a model's answer alone, by which its best epoch is chosen."""
-
-    def __init__(self, label_smoothing: float) -> None:
-        super().__init__(self._measure, name="answer_loss")
-        self._label_smoothing = label_smoothing
-
-    def _measure(self, y_true: Any, y_pred: Any) -> Any:
-        return keras.losses.categorical_crossentropy(
-            y_true, _answer(y_pred), label_smoothing=self._label_smoothing
-        )
-
-
-class _StreamLoss(keras.losses.Loss):  # type: ignore[misc]
-    """The loss of the answer, and a share of the mean loss of the streams behind it."""
-
-    def __init__(self, label_smoothing: float, auxiliary: float) -> None:
-        super().__init__(name="stream_loss")
-        self._label_smoothing, self._auxiliary = label_smoothing, auxiliary
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        def loss(answer: Any) -> Any:
-            return keras.losses.categorical_crossentropy(
-                y_true, answer, label_smoothing=self._label_smoothing
-            )
-
-        total = loss(_answer(y_pred))
-        if len(y_pred.shape) == 2 or self._auxiliary == 0:
-            return total
-        streams = [loss(answer) for answer in ops.unstack(y_pred, axis=1)[1:]]
-        return total + self._auxiliary * sum(streams) / len(streams)
-
-
-def _answer(y_pred: Any) -> Any:
-    return y_pred[:, 0] if len(y_pred.shape) == 3 else y_pred
 
 
 def _build(
@@ -542,70 +495,6 @@ class _Checkpoint:
         if self._path and self._hidden:
             save_model(self._model, self._path, facts)
             self._hidden.unlink(missing_ok=True)
-
-
-def _list_callbacks(
-    model: keras.Model,
-    checkpoint: _Checkpoint,
-    after_epoch: Callable[[keras.Model], None] | None,
-    log_dir: str | Path | None,
-) -> list[keras.callbacks.Callback]:
-    callbacks = [Keeper(checkpoint.write)]
-    if after_epoch is not None:
-        call = after_epoch
-        callbacks.append(
-            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: call(model))
-        )
-    if log_dir is not None:
-        if importlib.util.find_spec("tensorboard") is None:
-            raise ModelError(
-                f"{log_dir}: expected the package tensorboard; run: "
-                "pip install 'microx[tensorboard]'"
-            )
-        callbacks.append(keras.callbacks.TensorBoard(str(log_dir), write_graph=False))
-    return callbacks
-
-
-class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
-    """Calls back whenever the model is the best so far, to store it should it be cut off.
-
-    Parameters
-    ----------
-    keep : callable
-        Called after each epoch whose validation loss is lower than any before.
-    """
-
-    def __init__(self, keep: Callable[[], None]) -> None:
-        """Begin with no loss at all."""
-        super().__init__()
-        self._keep, self._lowest = keep, float("inf")
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keep what is better; Keras calls this."""
-        loss = (logs or {}).get(_WATCHED, float("nan"))
-        if loss < self._lowest:
-            self._lowest = loss
-            self._keep()
-
-
-class _Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
-    """Seconds of each epoch, validation included; tells the caller of each."""
-
-    def __init__(self, epochs: int, progress: Progress | None) -> None:
-        super().__init__()
-        self.seconds: list[float] = []
-        self._epochs = epochs
-        self._progress = progress
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.seconds.append(time.perf_counter() - self._start)
-        if self._progress:
-            accuracy = (logs or {}).get("val_answer_accuracy", float("nan"))
-            words = f"epoch {epoch + 1}, validation accuracy {accuracy:.2f}"
-            self._progress(epoch + 1, self._epochs, words)
 
 
 def _balanced(train: ClipDataset) -> dict[int, float]:

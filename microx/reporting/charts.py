@@ -21,6 +21,7 @@ from sklearn.calibration import calibration_curve
 
 from microx.figures import BLUE, GREY, INK, VERMILLION, style
 from microx.reporting.cautions import marked
+from microx.reporting.tables import points
 
 _PALE_BLUE = "#9CC9E3"
 
@@ -397,7 +398,7 @@ def draw_region_values(values: pd.DataFrame) -> Figure:
         )
         for row, column in np.ndindex(shown.shape):
             value = shown[row, column]
-            text = _in_points(float(value))
+            text = points(float(value))
             colour = "white" if abs(value) > 0.6 * reach else INK
             weight = "bold" if column == 0 else "normal"
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour,
@@ -412,13 +413,6 @@ def draw_region_values(values: pd.DataFrame) -> Figure:
         for spine in axes.spines.values():
             spine.set_visible(False)
     return figure
-
-
-def _in_points(value: float) -> str:
-    if math.isnan(value):
-        return "\u2013"
-    points = round(100 * value)
-    return f"{points:+d}".replace("-", "\u2212") if points else "0"
 
 
 def _percent_axis(axes: Axes, which: str) -> None:

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from microx.callbacks import Keeper
 from microx.dataset import ClipDataset, open_clips
 from microx.errors import InputError, ModelError
 from microx.modelfiles import load_model, save_weights
 from microx.models.multistream import build_microx
 from microx.settings import FitSettings
 from microx.splits import make_splits
-from microx.training import Keeper, default_regions, fit_model, fit_split, train
+from microx.training import default_regions, fit_model, fit_split, train
 
 SHORT = {"n_frames": 2, "stride": 10}
 COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]

@@ -1,0 +1,90 @@
+"""What watches a training: a clock, the keeper of the best weights, TensorBoard."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from microx.errors import ModelError
+from microx.progress import Progress
+
+WATCHED = "val_answer_loss"
+"""What the best epoch is chosen by: the loss of the answer, without its streams'."""
+
+
+def list_callbacks(
+    model: keras.Model,
+    keep: Callable[[], None],
+    after_epoch: Callable[[keras.Model], None] | None,
+    log_dir: str | Path | None,
+) -> list[keras.callbacks.Callback]:
+    """List what watches a training beside its clock and its end.
+
+    Raises
+    ------
+    ModelError
+        If TensorBoard is wanted and not installed.
+    """
+    callbacks = [Keeper(keep)]
+    if after_epoch is not None:
+        call = after_epoch
+        callbacks.append(
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: call(model))
+        )
+    if log_dir is not None:
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ModelError(
+                f"{log_dir}: expected the package tensorboard; run: "
+                "pip install 'microx[tensorboard]'"
+            )
+        callbacks.append(keras.callbacks.TensorBoard(str(log_dir), write_graph=False))
+    return callbacks
+
+
+class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Calls back whenever the model is the best so far, to store it should it be cut off.
+
+    Parameters
+    ----------
+    keep : callable
+        Called after each epoch whose validation loss is lower than any before.
+    """
+
+    def __init__(self, keep: Callable[[], None]) -> None:
+        """Begin with no loss at all."""
+        super().__init__()
+        self._keep, self._lowest = keep, float("inf")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Keep what is better; Keras calls this."""
+        loss = (logs or {}).get(WATCHED, float("nan"))
+        if loss < self._lowest:
+            self._lowest = loss
+            self._keep()
+
+
+class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
+    """Seconds of each epoch, validation included; tells the caller of each."""
+
+    def __init__(self, epochs: int, progress: Progress | None) -> None:
+        """Take how many epochs there will be at most, and whom to tell."""
+        super().__init__()
+        self.seconds: list[float] = []
+        self._epochs = epochs
+        self._progress = progress
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Look at the clock."""
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Look again, and tell."""
+        self.seconds.append(time.perf_counter() - self._start)
+        if self._progress:
+            accuracy = (logs or {}).get("val_answer_accuracy", float("nan"))
+            words = f"epoch {epoch + 1}, validation accuracy {accuracy:.2f}"
+            self._progress(epoch + 1, self._epochs, words)
