@@ -77,7 +77,11 @@ CASES: dict[str, dict[str, Any]] = {
     "mean over time, no ConvLSTM": built(memory=0),
     "mean over place": built(head="mean"),
     "dropout 0.5": built(dropout=0.5),
-    **{f"change since the first frame {n} times": {"change": n} for n in (0, 1, 4)},
+    "no change since the first frame": {"change": (0, 0.1)},
+    "any change counts": {"change": (10, 0)},
+    "change from 0.05": {"change": (10, 0.05)},
+    "change 4 times": {"change": (4, 0.1)},
+    "change 20 times": {"change": (20, 0.1)},
     # What it reads.
     "grey": {"inputs": "grey"},
     "difference": {"inputs": "difference"},
@@ -87,6 +91,8 @@ CASES: dict[str, dict[str, Any]] = {
     "no region dropout": {"region_dropout": 0},
     "neither": {"auxiliary": 0, "region_dropout": 0},
     "region dropout 0.5": {"region_dropout": 0.5},
+    "batches of 32": {"batch_size": 32},
+    "batches of 16": {"batch_size": 16},
     "20 epochs": {"epochs": 20},
     "20 epochs, rate 1e-3": {"epochs": 20, "learning_rate": 1e-3},
     "rate 1e-3": {"learning_rate": 1e-3},
@@ -120,7 +126,7 @@ def main() -> None:
                     continue
                 settings = dict(CASES[case])
                 block = settings.pop("block", None)
-                streams._CHANGE_SCALE = float(settings.pop("change", 10.0))
+                streams._CHANGE_SCALE, streams._LEAST_CHANGE = settings.pop("change", (10, 0.1))
                 BUILDERS["compact"] = partial(build_microx, preset="compact", block=block)
                 result = evaluate(corpus, seed=seed, **settings)
                 accuracy = float((result.y_pred == result.y_true).mean())

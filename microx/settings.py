@@ -256,6 +256,7 @@ FIT_SETTINGS: dict[str, FitSettings] = {
     # Our choice, by trial on drawn actors; see docs/models.md.
     "compact": FitSettings(
         epochs=10,
+        batch_size=8,
         learning_rate=3e-3,
         schedule="cosine",
         label_smoothing=0.1,

@@ -98,11 +98,16 @@ def fit_model(
     trained.compile(
         optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, len(train))),
         loss=StreamLoss(settings.label_smoothing, settings.auxiliary),
-        metrics=[answer_loss, answer_accuracy],
+        metrics=[
+            answer_loss,
+            keras.metrics.MeanMetricWrapper(answer_accuracy, name="answer_accuracy"),
+        ],
         # TensorFlow's XLA makes a ConvLSTM's training step 18 times slower on a CPU; the
         # other backends need their own compilers.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
+    # Else TensorFlow traces the training step twice: once to see the variables made.
+    trained.optimizer.build(trained.trainable_variables)
     clock = Clock(settings.epochs, progress)
     own = [
         clock,

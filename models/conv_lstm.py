@@ -148,12 +148,12 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
         """Read frames by the backend's own convolution."""
         joined = ops.concatenate([self.kernel, self.recurrent_kernel], axis=2)
         around = ((0, 0), (border, border), (border, border), (0, 0))
-        z = ops.conv(frames[0], self.kernel)
+        z = ops.conv(frames[0], self.kernel) + self.bias
         hidden, cell = self._step(z, None)
         states = [hidden]
         for frame in frames[1:]:
             z = ops.conv(ops.concatenate([frame, ops.pad(hidden, around)], axis=-1), joined)
-            hidden, cell = self._step(z, cell)
+            hidden, cell = self._step(z + self.bias, cell)
             states.append(hidden)
         return ops.stack(states, axis=1) if self.return_sequences else hidden
 
@@ -161,31 +161,34 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
         """Read frames by Winograd's convolution; the state stays in tiles between steps."""
         kernel = transform_kernel(self.kernel)
         joined = ops.concatenate([kernel, transform_kernel(self.recurrent_kernel)], axis=1)
-        z = tiles.convolve(tiles.transform(frames[0], border=0), kernel)
+        z = tiles.convolve(tiles.transform(frames[0], border=0), kernel) + self.bias
         hidden, cell = self._step(z, None)
         states = [tiles.to_map(hidden)]
         for frame in frames[1:]:
             seen = tiles.transform(frame, border=0)
             kept = tiles.transform(states[-1], border=1)
             z = tiles.convolve(ops.concatenate([seen, kept], axis=-1), joined)
-            hidden, cell = self._step(z, cell)
+            hidden, cell = self._step(z + self.bias, cell)
             states.append(tiles.to_map(hidden))
         return ops.stack(states, axis=1) if self.return_sequences else states[-1]
 
     def _read_flat(self, x: Any, height: int, width: int) -> Any:
         """Read a clip whose state has so few cells that they are best multiplied all by all."""
-        n_frames, n_cells, n_gates = x.shape[1], height * width, 4 * self.filters
-        z = ops.conv(ops.reshape(x, (-1, *x.shape[2:])), self.kernel)  # all frames at once
-        sums = ops.unstack(ops.reshape(z, (-1, n_frames, n_cells, n_gates)), axis=1)
+        n_frames, n_cells, side = x.shape[1], height * width, height * width * self.filters
+        # Flat from the first, gate by gate: a step is then a product, a sum and the gates.
+        z = ops.conv(ops.reshape(x, (-1, *x.shape[2:])), self.kernel) + self.bias
+        z = ops.transpose(ops.reshape(z, (-1, n_cells, 4, self.filters)), (0, 2, 1, 3))
+        sums = ops.unstack(ops.reshape(z, (-1, n_frames, 4 * side)), axis=1)
         places = ops.cast(_neighbours(height, width, self.kernel_size), z.dtype)
         taps = ops.reshape(self.recurrent_kernel, (self.kernel_size**2, -1))
-        matrix = ops.reshape(ops.matmul(places, taps), (n_cells, n_cells, self.filters, n_gates))
-        matrix = ops.reshape(ops.transpose(matrix, (0, 2, 1, 3)), (n_cells * self.filters, -1))
+        matrix = ops.reshape(
+            ops.matmul(places, taps), (n_cells, n_cells, self.filters, 4, self.filters)
+        )
+        matrix = ops.reshape(ops.transpose(matrix, (0, 2, 3, 1, 4)), (side, 4 * side))
         hidden, cell = self._step(sums[0], None)
         states = [hidden]
         for z in sums[1:]:
-            kept = ops.matmul(ops.reshape(hidden, (-1, n_cells * self.filters)), matrix)
-            hidden, cell = self._step(z + ops.reshape(kept, (-1, n_cells, n_gates)), cell)
+            hidden, cell = self._step(z + ops.matmul(hidden, matrix), cell)
             states.append(hidden)
         shape = (height, width, self.filters)
         if self.return_sequences:
@@ -194,7 +197,7 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
 
     def _step(self, z: Any, cell: Any | None) -> tuple[Any, Any]:
         """Give the hidden state and the cell after the gates' sums `z`."""
-        gate_in, gate_forget, candidate, gate_out = ops.split(z + self.bias, 4, axis=-1)
+        gate_in, gate_forget, candidate, gate_out = ops.split(z, 4, axis=-1)
         new = self.recurrent_activation(gate_in) * ops.tanh(candidate)
         cell = new if cell is None else self.recurrent_activation(gate_forget) * cell + new
         return self.recurrent_activation(gate_out) * ops.tanh(cell), cell

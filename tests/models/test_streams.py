@@ -83,11 +83,20 @@ def test_a_flat_clip_far_from_zero_is_normalised_to_numbers():
 
 
 def test_change_is_told_beside_the_look():
-    x = np.random.default_rng(0).random((2, 3, 4, 4, 1), np.float32)
+    x = np.random.default_rng(0).normal(size=(2, 3, 6, 6, 1)).astype(np.float32)
     y = keras.ops.convert_to_numpy(add_change(x))
     np.testing.assert_array_equal(y[..., :1], x)
-    np.testing.assert_allclose(y[..., 1:], 10 * (x - x[:, :1]), atol=1e-6)
     assert (y[:, 0, ..., 1] == 0).all()
+    mean = (x - x[:, :1])[1, 2, 1:4, 2:5].mean()  # around row 2, column 3
+    expected = 10 * np.sign(mean) * max(abs(mean) - 0.1, 0)
+    assert y[1, 2, 2, 3, 1] == pytest.approx(expected, abs=1e-5)
+
+
+def test_noise_is_no_change():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 1, 32, 32, 3)) + 0.05 * rng.normal(size=(1, 10, 32, 32, 3))
+    change = keras.ops.convert_to_numpy(add_change(x.astype(np.float32)))[..., 3:]
+    assert (change == 0).mean() > 0.99
 
 
 @pytest.mark.parametrize("size", [17, 18, 32, 48, 60])
