@@ -21,7 +21,7 @@ from keras import layers, ops
 
 from microx.corpus import load_corpus
 from microx.evaluation import evaluate
-from microx.models import BUILDERS, build_microx, streams
+from microx.models import BUILDERS, build_microx, multistream
 from microx.models.conv_lstm import ConvLSTM
 from microx.models.streams import ClipNormalization
 
@@ -54,6 +54,15 @@ def stream(
     return layers.Dense(n_classes, activation="softmax", dtype="float32", name=f"{name}_softmax")(x)
 
 
+def change(x: Any, *, scale: float = 10, least: float = 0.1, is_mean: bool = True) -> Any:
+    """`microx.models.streams.add_change` with its parts exchanged."""
+    moved = x - x[:, :1]
+    if is_mean:
+        frames = ops.reshape(moved, (-1, *x.shape[2:]))
+        moved = ops.reshape(ops.average_pool(frames, 3, 1, padding="same"), (-1, *x.shape[1:]))
+    return ops.concatenate([x, scale * (moved - ops.clip(moved, -least, least))], axis=-1)
+
+
 def built(**parts: Any) -> dict[str, Any]:
     """A case of the compact model with other parts."""
     return {"block": partial(stream, **parts)}
@@ -77,11 +86,12 @@ CASES: dict[str, dict[str, Any]] = {
     "mean over time, no ConvLSTM": built(memory=0),
     "mean over place": built(head="mean"),
     "dropout 0.5": built(dropout=0.5),
-    "no change since the first frame": {"change": (0, 0.1)},
-    "any change counts": {"change": (10, 0)},
-    "change from 0.05": {"change": (10, 0.05)},
-    "change 4 times": {"change": (4, 0.1)},
-    "change 20 times": {"change": (20, 0.1)},
+    "no change since the first frame": {"change": {"scale": 0}},
+    "change pixel by pixel, any counts": {"change": {"is_mean": False, "least": 0}},
+    "any change counts": {"change": {"least": 0}},
+    "change from 0.05": {"change": {"least": 0.05}},
+    "change 4 times": {"change": {"scale": 4}},
+    "change 20 times": {"change": {"scale": 20}},
     # What it reads.
     "grey": {"inputs": "grey"},
     "difference": {"inputs": "difference"},
@@ -126,7 +136,7 @@ def main() -> None:
                     continue
                 settings = dict(CASES[case])
                 block = settings.pop("block", None)
-                streams._CHANGE_SCALE, streams._LEAST_CHANGE = settings.pop("change", (10, 0.1))
+                multistream.add_change = partial(change, **settings.pop("change", {}))
                 BUILDERS["compact"] = partial(build_microx, preset="compact", block=block)
                 result = evaluate(corpus, seed=seed, **settings)
                 accuracy = float((result.y_pred == result.y_true).mean())
