@@ -55,7 +55,7 @@ def draw_overview(demo: Path) -> Figure:
 
 def _draw_accuracy(axes, results: pd.DataFrame) -> None:
     results = results.iloc[::-1]
-    control = results["name"].str.contains("shuffled|majority")
+    control = results["name"].str.contains("shuffled|majority|drawn")
     colours = np.where(control, "#999999", "#0072B2")
     bars = axes.barh(results["name"], results["accuracy"], color=colours)
     axes.bar_label(
