@@ -5,7 +5,8 @@ seed also decides who is who. Rows go to a CSV as they are done, so a run can be
 
     python examples/compare_models.py OUT CORPUS … [--cases "compact;paper"] [--seeds 3]
 
-The corpora of docs/models.md: for K in macro micro, with and without --mask,
+The corpora of docs/models.md: for K in macro micro, with and without --mask (24 people where micro
+is masked),
 
     microx synth K/videos --subjects 12 --takes 1 --seed 5 --intensity K [--mask]
     microx preprocess K/videos --out K/corpus --label-set microx7
