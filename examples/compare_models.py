@@ -24,7 +24,7 @@ from microx.corpus import load_corpus
 from microx.evaluation import evaluate
 from microx.models import BUILDERS, build_microx, multistream
 from microx.models.conv_lstm import ConvLSTM
-from microx.models.streams import ClipNormalization
+from microx.models.streams import ClipNormalization, add_change
 
 
 def stream(
@@ -55,15 +55,6 @@ def stream(
     return layers.Dense(n_classes, activation="softmax", dtype="float32", name=f"{name}_softmax")(x)
 
 
-def change(x: Any, *, scale: float = 10, least: float = 0.1, is_mean: bool = True) -> Any:
-    """`microx.models.streams.add_change` with its parts exchanged."""
-    moved = x - x[:, :1]
-    if is_mean:
-        frames = ops.reshape(moved, (-1, *x.shape[2:]))
-        moved = ops.reshape(ops.average_pool(frames, 3, 1, padding="same"), (-1, *x.shape[1:]))
-    return ops.concatenate([x, scale * (moved - ops.clip(moved, -least, least))], axis=-1)
-
-
 def built(**parts: Any) -> dict[str, Any]:
     """A case of the compact model with other parts."""
     return {"block": partial(stream, **parts)}
@@ -88,7 +79,7 @@ CASES: dict[str, dict[str, Any]] = {
     "mean over place": built(head="mean"),
     "dropout 0.5": built(dropout=0.5),
     "no change since the first frame": {"change": {"scale": 0}},
-    "change pixel by pixel, any counts": {"change": {"is_mean": False, "least": 0}},
+    "change pixel by pixel, any counts": {"change": {"side": 1, "least": 0}},
     "any change counts": {"change": {"least": 0}},
     "change from 0.05": {"change": {"least": 0.05}},
     "change 4 times": {"change": {"scale": 4}},
@@ -137,7 +128,7 @@ def main() -> None:
                     continue
                 settings = dict(CASES[case])
                 block = settings.pop("block", None)
-                multistream.add_change = partial(change, **settings.pop("change", {}))
+                multistream.add_change = partial(add_change, **settings.pop("change", {}))
                 BUILDERS["compact"] = partial(build_microx, preset="compact", block=block)
                 result = evaluate(corpus, seed=seed, **settings)
                 accuracy = float((result.y_pred == result.y_true).mean())

@@ -95,6 +95,8 @@ def fit_model(
     has_streams = any(layer.name == STREAMS for layer in model.layers)
     trained = show_streams(model) if has_streams else model
     answer_loss = AnswerLoss(settings.label_smoothing)
+    # The metrics' and the optimizer's variables are made here, not in the first step: TensorFlow
+    # would trace that step twice, once to see them made.
     trained.compile(
         optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, len(train))),
         loss=StreamLoss(settings.label_smoothing, settings.auxiliary),
@@ -106,7 +108,6 @@ def fit_model(
         # other backends need their own compilers.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    # Else TensorFlow traces the training step twice: once to see the variables made.
     trained.optimizer.build(trained.trainable_variables)
     clock = Clock(settings.epochs, progress)
     own = [

@@ -16,9 +16,6 @@ from microx.errors import ModelError
 from microx.models.conv_lstm import ConvLSTM, classic_hard_sigmoid
 from microx.schema import INPUTS, JOINED, REGIONS
 
-_CHANGE_SCALE, _LEAST_CHANGE = 10.0, 0.1
-"""Our choice, by trial; see docs/models.md. The least is in standard deviations of the clip."""
-
 _LEAST_VARIANCE = 1e-3
 """Added to a variance before it divides, as Keras's own normalisations do."""
 
@@ -127,16 +124,19 @@ class ClipNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries no
         return ops.cast(x * scale - mean * scale, self.compute_dtype)
 
 
-def add_change(x: Any) -> Any:
+def add_change(x: Any, *, side: int = 3, least: float = 0.1, scale: float = 10.0) -> Any:
     """Put beside the channels of a clip how they changed since its first frame.
-
-    The change is the mean over 3 x 3 pixels; less than 0.1 counts for nothing, and what is
-    above it ten times.
 
     Parameters
     ----------
     x : tensor (B, T, H, W, C)
         Of a standard deviation about 1, as `ClipNormalization` gives it.
+    side : int
+        Pixels along a side of the square over which a change is averaged.
+    least : float
+        Change that counts for nothing, and is taken off what is larger, in the units of `x`.
+    scale : float
+        How much what is left counts.
 
     Returns
     -------
@@ -150,9 +150,9 @@ def add_change(x: Any) -> Any:
     """
     change = x - x[:, :1]
     frames = ops.reshape(change, (-1, *x.shape[2:]))
-    change = ops.reshape(ops.average_pool(frames, 3, 1, padding="same"), (-1, *x.shape[1:]))
-    beyond = change - ops.clip(change, -_LEAST_CHANGE, _LEAST_CHANGE)
-    return ops.concatenate([x, _CHANGE_SCALE * beyond], axis=-1)
+    change = ops.reshape(ops.average_pool(frames, side, 1, padding="same"), (-1, *x.shape[1:]))
+    beyond = change - ops.clip(change, -least, least)
+    return ops.concatenate([x, scale * beyond], axis=-1)
 
 
 def compact_block(x: Any, stream: str, n_classes: int) -> Any:
