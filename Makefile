@@ -9,7 +9,7 @@ help:
 	@echo "make demo       draw actors, preprocess, train, ablate and write the report (8 minutes)"
 	@echo "make test       run the tests"
 	@echo "make test-slow  run the tests that take longer"
-	@echo "make test-backends  run the models' tests on PyTorch and JAX, and time the ConvLSTM there"
+	@echo "make test-backends  run the tests of models and training on PyTorch and JAX, and time the ConvLSTM"
 	@echo "make check      ruff and mypy"
 	@echo "make bench      measure start-up and preprocessing speed"
 	@echo "make build      build the wheel"
@@ -51,7 +51,7 @@ test-slow: .venv/ready
 
 test-backends: .venv-backends/ready
 	for backend in torch jax; do \
-	  KERAS_BACKEND=$$backend .venv-backends/bin/python -m pytest -m 'not slow' tests/models || exit 1; \
+	  KERAS_BACKEND=$$backend .venv-backends/bin/python -m pytest -m 'backends and not slow' || exit 1; \
 	  KERAS_BACKEND=$$backend .venv-backends/bin/python tests/bench/networks.py || exit 1; \
 	done
 

@@ -3,7 +3,7 @@
 Each case is trained on some of the people of each corpus and tested on others, once a seed; the
 seed also decides who is who. Rows go to a CSV as they are done, so a run can be cut off.
 
-    python examples/compare_models.py OUT CORPUS … [--cases "compact;paper"] [--seeds 3]
+    python examples/compare_models.py OUT CORPUS … [--cases "compact;paper"] [--workers 2]
 
 The corpora of docs/models.md: for K in macro micro, with and without --mask (24 people where micro
 is masked),
@@ -14,12 +14,15 @@ is masked),
 
 import argparse
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pandas as pd
 from keras import layers, ops
 
+from microx.backend import load_keras
 from microx.corpus import load_corpus
 from microx.evaluation import evaluate
 from microx.models import BUILDERS, build_microx, multistream
@@ -109,6 +112,24 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+def measure(case: str, folder: Path, seed: int) -> dict[str, Any]:
+    """Train and test one case once: a row of the table."""
+    settings = dict(CASES[case])
+    block = settings.pop("block", None)
+    multistream.add_change = partial(add_change, **settings.pop("change", {}))
+    BUILDERS["compact"] = partial(build_microx, preset="compact", block=block)
+    result = evaluate(load_corpus(folder), seed=seed, **settings)
+    return {
+        **{"case": case, "corpus": folder.parent.name, "seed": seed},
+        "accuracy": round(float((result.y_pred == result.y_true).mean()), 4),
+        "n_test": len(result.y_true),
+        "train": round(float(result.history["accuracy"].iloc[-1]), 4),
+        "best_epoch": result.facts["best_epoch"][0],
+        "seconds": result.facts["seconds"],
+        "n_parameters": result.facts["n_parameters"],
+    }
+
+
 def main() -> None:
     """Run the cases."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -116,33 +137,22 @@ def main() -> None:
     parser.add_argument("corpora", type=Path, nargs="+")
     parser.add_argument("--cases", default=";".join(CASES), help="separated by ; default: all")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     given = parser.parse_args()
     rows = pd.read_csv(given.out).to_dict("records") if given.out.exists() else []
     done = {(row["case"], row["corpus"], row["seed"]) for row in rows}
-    for case in given.cases.split(";"):
-        for folder in given.corpora:
-            corpus = load_corpus(folder)
-            for seed in range(given.seeds):
-                key = {"case": case, "corpus": folder.parent.name, "seed": seed}
-                if tuple(key.values()) in done:
-                    continue
-                settings = dict(CASES[case])
-                block = settings.pop("block", None)
-                multistream.add_change = partial(add_change, **settings.pop("change", {}))
-                BUILDERS["compact"] = partial(build_microx, preset="compact", block=block)
-                result = evaluate(corpus, seed=seed, **settings)
-                accuracy = float((result.y_pred == result.y_true).mean())
-                facts = result.facts
-                history = result.history
-                rows.append(
-                    key
-                    | {"accuracy": round(accuracy, 4), "n_test": len(result.y_true)}
-                    | {"train": round(float(history["accuracy"].iloc[-1]), 4)}
-                    | {"best_epoch": facts["best_epoch"][0], "seconds": facts["seconds"]}
-                    | {"n_parameters": facts["n_parameters"]}
-                )
-                print(rows[-1], flush=True)
-                pd.DataFrame(rows).to_csv(given.out, index=False)
+    jobs = [
+        joblib.delayed(measure)(case, folder, seed)
+        for case, folder, seed in product(given.cases.split(";"), given.corpora, range(given.seeds))
+        if (case, folder.parent.name, seed) not in done
+    ]
+    if given.workers > 1:
+        load_keras(n_threads=1)  # so that the processes do not take each other's cores
+    parallel = joblib.Parallel(given.workers, batch_size=1, return_as="generator_unordered")
+    for row in parallel(jobs):
+        rows.append(row)
+        print(row, flush=True)
+        pd.DataFrame(rows).to_csv(given.out, index=False)
     table = pd.DataFrame(rows).pivot_table(
         index="case", columns="corpus", values="accuracy", aggfunc=["mean", "std"], sort=False
     )

@@ -224,7 +224,7 @@ def evaluate_fold(
             "augment_test": condition.augment,
             "seconds": round(time.perf_counter() - start, 2),
         }
-        y_prob = _predict(model, dataset)
+        y_prob = predict_clips(model, dataset)
         dataset.forget()
         note = note_missing(fit, condition.without)
         shown["warnings"] = [*facts["warnings"], *([note] if note else [])]
@@ -251,7 +251,7 @@ class _Watcher:
 
     def __call__(self, model: Any) -> None:
         self._n_epochs += 1
-        y_prob = _predict(model, self.dataset)
+        y_prob = predict_clips(model, self.dataset)
         accuracy = accuracy_score(self._y_true, y_prob.argmax(axis=1))
         if accuracy > self._best:
             self._best, self.epoch, self.y_prob = accuracy, self._n_epochs, y_prob
@@ -451,7 +451,7 @@ def evaluate_model(
     dataset = _open_test(
         corpus, test, fit["regions"], settings, condition, tell_present=tell_present, seed=seed
     )
-    y_prob = _predict(model, dataset)
+    y_prob = predict_clips(model, dataset)
     dataset.forget()
     facts["seconds"] = round(time.perf_counter() - start, 2)
     hidden = [f"wearing {occlude}"] if occlude else []
@@ -551,8 +551,35 @@ def _open_test(
     )
 
 
-def _predict(model: Any, dataset: Any) -> npt.NDArray[np.float32]:
-    return np.asarray(model.predict(dataset, verbose=0), np.float32)
+def predict_clips(model: Any, dataset: Any) -> npt.NDArray[np.float32]:
+    """Give a model's answer to every clip of a dataset.
+
+    Parameters
+    ----------
+    model : keras.Model
+    dataset : microx.dataset.ClipDataset
+
+    Returns
+    -------
+    array (N, K) float32
+        In the order of the dataset's batches.
+
+    Notes
+    -----
+    Not by Keras's `predict`: on PyTorch that draws from the generator of the dropout, so that
+    who looks at the test between two epochs changes the next one; and TensorFlow would trace the
+    model again for a last batch that is shorter.
+    """
+    answers = []
+    for index in range(len(dataset)):
+        clips, one_hot = dataset[index]
+        lacking = dataset.batch_size - len(one_hot) if answers else 0
+        full = {
+            name: np.pad(x, [(0, lacking), *[(0, 0)] * (x.ndim - 1)], mode="edge")
+            for name, x in clips.items()
+        }
+        answers.append(np.asarray(model.predict_on_batch(full), np.float32)[: len(one_hot)])
+    return np.concatenate(answers)
 
 
 def _result(

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from microx.corpus import Corpus
 from microx.dataset import ClipDataset
 from microx.errors import InputError
+from microx.evaluation import predict_clips
 from microx.explanation.anatomy import Stream, find_stream_of, find_streams
 from microx.explanation.attribution import (
     grad_cam,
@@ -128,9 +129,7 @@ def _choose(
     """Choose the emotion and the clip to explain; and how probable the one is in the other."""
     if emotion is not None and emotion not in classes:
         raise InputError(f"emotion must be one of {', '.join(classes)}; found {emotion!r}")
-    prob = np.concatenate(
-        [model.predict_on_batch(dataset[index][0]) for index in range(len(dataset))]
-    )
+    prob = predict_clips(model, dataset)
     label = int(prob.mean(axis=0).argmax()) if emotion is None else classes.index(emotion)
     place = int(prob[:, label].argmax())
     return label, place, float(prob[place, label])

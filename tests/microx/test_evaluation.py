@@ -18,6 +18,8 @@ from microx.evaluation import (
 from microx.modelfiles import load_model
 from microx.results import guess, read_result
 
+pytestmark = pytest.mark.backends
+
 QUICK = {"n_frames": 2, "stride": 10}
 
 

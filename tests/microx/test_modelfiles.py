@@ -21,6 +21,8 @@ from microx.modelfiles import (
 )
 from microx.settings import FitSettings
 
+pytestmark = pytest.mark.backends
+
 FACTS = {
     **{"classes": ["happy", "sad", "neutral"], "regions": ["mouth"], "streams": ["mouth"]},
     **{"inputs": "grey", "size": 4, "n_frames": 2, "preset": "compact", "seed": 0},

@@ -26,6 +26,8 @@ from microx.preprocessing.pipeline import preprocess_video
 from microx.settings import FitSettings
 from microx.synthetic import draw_take
 
+pytestmark = pytest.mark.backends
+
 CLASSES = ["<b>happy", "sad", "高兴"]
 RECIPE = {"landmarks": "dlib", "regions": ["mouth", "face"], "size": 24}
 RECIPE |= {"policy": "aligned", "margin": 0.2, "frame_rate": 15.0}

@@ -14,6 +14,8 @@ from microx.models.baselines import (
     build_resnet18,
 )
 
+pytestmark = pytest.mark.backends
+
 BUILDERS = {
     "fer_cnn": build_fer_cnn,
     "apex_dcnn": build_apex_dcnn,
@@ -275,20 +277,11 @@ def test_softmax_stays_float32_in_mixed_precision():
         ("resnet18", {}),
     ],
 )
-def test_learns_16_clips_by_heart_and_is_the_same_when_loaded(name, arguments, tmp_path):
+def test_learns_16_clips_by_heart_and_is_the_same_when_loaded(
+    name, arguments, check_learning_by_heart
+):
     model = _small(name, seed=0, **arguments)
-    inputs, y_true = _inputs(model, 16), np.arange(16) % 7
-    model.compile(keras.optimizers.Adam(3e-4), "categorical_crossentropy", jit_compile=False)
-    for _ in range(20):
-        for _ in range(10):
-            model.train_on_batch(inputs, np.eye(7)[y_true])
-        y_prob = model.predict_on_batch(inputs)
-        if (y_prob.argmax(axis=1) == y_true).all():
-            break
-    assert (y_prob.argmax(axis=1) == y_true).all()
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_array_equal(again.predict_on_batch(inputs), y_prob)
+    check_learning_by_heart(model, _inputs(model, 16), learning_rate=3e-4)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from microx.errors import ModelError
 from microx.models.conv_lstm import ConvLSTM, classic_hard_sigmoid
 from microx.models.winograd import Tiles, transform_kernel
 
+pytestmark = pytest.mark.backends
+
 
 def model_of(layer, shape):
     clip = keras.Input(shape)

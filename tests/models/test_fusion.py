@@ -18,6 +18,8 @@ from microx.models.fusion import (
 from microx.models.multistream import build_microx
 from microx.schema import DEFAULT_REGIONS
 
+pytestmark = pytest.mark.backends
+
 STREAMS = ("eyes", "nose", "mouth", "face")
 REGIONS = ("right_eye", "left_eye", "nose", "mouth", "face")
 SUBSETS = np.array(list(itertools.product((0, 1), repeat=len(REGIONS)))[1:], np.float32)

@@ -6,6 +6,8 @@ import pytest
 from microx.errors import ModelError
 from microx.models.hog import HOG
 
+pytestmark = pytest.mark.backends
+
 
 def _smooth_picture(shape, seed=0):
     """Blobs of about 2 pixels, from black to white."""

@@ -12,6 +12,8 @@ from microx.models.streams import (
     parse_streams,
 )
 
+pytestmark = pytest.mark.backends
+
 
 @pytest.mark.parametrize(
     ("streams", "parsed"),
