@@ -17,8 +17,8 @@ from keras import layers
 
 from microx.errors import ModelError
 from microx.models.hog import BLOCK, CELL, HOG
-from microx.models.streams import check_ends
-from microx.schema import EMOTIONS, INPUTS, REGIONS
+from microx.models.streams import check_ends, list_regions
+from microx.schema import EMOTIONS, INPUTS
 
 FER_SIZE = 48
 """Pixels along a side of a picture of FER2013, which most of these systems learned from."""
@@ -48,8 +48,8 @@ def build_fer_cnn(
     Parameters
     ----------
     regions : sequence of str
-        One or more of `microx.schema.REGIONS`, each once; several are laid side by side in
-        this order.
+        One or more, as in `microx.models.build_microx`; several are laid side by side in this
+        order, those of a joined name too.
     n_frames : int
         Frames in a clip: 1.
     size : int
@@ -367,7 +367,8 @@ def _picture(
     pad_to: int | None = None,
 ) -> tuple[dict[str, Any], Any, str]:
     """Check the arguments; give the model's inputs, the one picture they make, and its name."""
-    _check_arguments(regions, n_classes, inputs)
+    regions = list_regions(regions)
+    check_ends(inputs, n_classes)
     if n_frames not in allowed_frames:
         expected = " or ".join(str(count) for count in allowed_frames)
         raise ModelError(f"n_frames must be {expected} for this network; found {n_frames}")
@@ -391,16 +392,6 @@ def _picture(
         return tensors, pictures[0], name
     x = layers.Concatenate(axis=2, name=f"{name}_side_by_side")(pictures)
     return tensors, x, name
-
-
-def _check_arguments(regions: Sequence[str], n_classes: int, inputs: str) -> None:
-    unknown = [region for region in regions if region not in REGIONS]
-    if not regions or unknown or len(set(regions)) < len(regions):
-        raise ModelError(
-            f"regions must be one or more of {', '.join(REGIONS)}, each once; "
-            f"found {', '.join(regions) or 'none'}"
-        )
-    check_ends(inputs, n_classes)
 
 
 def _is_number(value: Any) -> bool:

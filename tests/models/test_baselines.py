@@ -217,13 +217,19 @@ def test_rows_sum_to_one_and_every_region_counts(name):
         assert layer.name.startswith(("left_eye", "mouth")), layer.name
 
 
-def test_regions_lie_side_by_side_in_order():
-    model = _small("cnn1", ("mouth", "left_eye", "nose"))
-    picture = keras.Model(model.inputs, model.get_layer("mouth_left_eye_nose_side_by_side").output)
+@pytest.mark.parametrize(
+    ("streams", "regions"),
+    [
+        (("mouth", "left_eye", "nose"), ("mouth", "left_eye", "nose")),
+        (("eyes", "mouth"), ("right_eye", "left_eye", "mouth")),
+    ],
+)
+def test_regions_lie_side_by_side_in_order(streams, regions):
+    model = _small("cnn1", streams)
+    name = f"{'_'.join(regions)}_side_by_side"
+    picture = keras.Model(model.inputs, model.get_layer(name).output)
     inputs = _inputs(model)
-    expected = np.concatenate(
-        [inputs[region][:, 0] for region in ("mouth", "left_eye", "nose")], axis=2
-    )
+    expected = np.concatenate([inputs[region][:, 0] for region in regions], axis=2)
     np.testing.assert_array_equal(picture.predict_on_batch(inputs), expected)
 
 
@@ -288,7 +294,8 @@ def test_learns_16_clips_by_heart_and_is_the_same_when_loaded(
     ("name", "arguments", "message"),
     [
         ("cnn1", {"regions": ()}, "found none"),
-        ("cnn1", {"regions": ("mouth", "mouth")}, "each once; found mouth, mouth"),
+        ("cnn1", {"regions": ("mouth", "mouth")}, "each region once; found mouth, mouth"),
+        ("cnn1", {"regions": ("eyes", "left_eye")}, "each region once; found eyes, left_eye"),
         ("cnn1", {"regions": ("ear",)}, "one or more of left_eye.*found ear"),
         ("cnn1", {"inputs": "sepia"}, "one of rgb, grey, difference, flow; found 'sepia'"),
         ("cnn1", {"n_classes": 1}, "at least 2 classes; found 1"),
