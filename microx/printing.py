@@ -162,6 +162,16 @@ def print_videos(table: pd.DataFrame) -> None:
     _print_table(columns, rows, n_texts=2)
 
 
+def print_training(history: pd.DataFrame) -> None:
+    """Print how long a training took and which epoch was kept; see `fit_model`."""
+    best = history.loc[history["val_loss"].idxmin()]
+    say(
+        "epochs",
+        f"{len(history)} in {_duration(history['seconds'].sum())}; kept number "
+        f"{best['epoch']:.0f}, right in {best['val_accuracy']:.0%} of the clips it was chosen by",
+    )
+
+
 def print_run(run: Run, corpus: Corpus) -> None:
     """Write a run's report, print its scores and cautions, and say where all of it lies."""
     from microx.report import write_report

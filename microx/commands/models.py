@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,8 @@ def train(
     tensorboard: TensorBoardOption = False,
 ) -> None:
     """Train one model, leaving the test people untouched for `microx evaluate`."""
+    import pandas as pd
+
     from microx.corpus import load_corpus
 
     opened = load_corpus(corpus)
@@ -82,6 +85,8 @@ def train(
             progress=advance,
             **join_options(settings, epochs, inputs, balance, augment, occlude),
         )
+    printing.print_training(pd.read_csv(path.with_name("history.csv")))
+    say("score it", f"microx evaluate {shlex.quote(str(out))} {shlex.quote(str(corpus))}")
     say("model", path)
 
 

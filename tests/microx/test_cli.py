@@ -57,6 +57,8 @@ def trained(corpus):
     given += ["--augment", "flip,rotate:5", "--set", "batch_size=16", "--set", "region_dropout=0.2"]
     run = microx("train", corpus, "--out", out, *given)
     assert run.returncode == 0, run.stderr
+    assert "epochs: 2 in " in run.stdout
+    assert f"microx evaluate {out} {corpus}" in run.stdout
     return out
 
 
