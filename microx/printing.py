@@ -164,7 +164,7 @@ def print_videos(table: pd.DataFrame) -> None:
 
 def print_training(history: pd.DataFrame) -> None:
     """Print how long a training took and which epoch was kept; see `fit_model`."""
-    best = history.loc[history["val_loss"].idxmin()]
+    best = history.iloc[int(history["val_loss"].argmin())]
     say(
         "epochs",
         f"{len(history)} in {_duration(history['seconds'].sum())}; kept number "
