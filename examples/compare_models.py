@@ -22,10 +22,11 @@ import joblib
 import pandas as pd
 from keras import layers, ops
 
+from microx import models
 from microx.backend import load_keras
 from microx.corpus import load_corpus
 from microx.evaluation import evaluate
-from microx.models import BUILDERS, build_microx, multistream
+from microx.models import build_microx, multistream
 from microx.models.conv_lstm import ConvLSTM
 from microx.models.streams import ClipNormalization, add_change
 
@@ -117,7 +118,8 @@ def measure(case: str, folder: Path, seed: int) -> dict[str, Any]:
     settings = dict(CASES[case])
     block = settings.pop("block", None)
     multistream.add_change = partial(add_change, **settings.pop("change", {}))
-    BUILDERS["compact"] = partial(build_microx, preset="compact", block=block)
+    # By its module: in a worker's process this file's own names are copies.
+    models.BUILDERS["compact"] = partial(build_microx, preset="compact", block=block)
     result = evaluate(load_corpus(folder), seed=seed, **settings)
     return {
         **{"case": case, "corpus": folder.parent.name, "seed": seed},
