@@ -19,6 +19,8 @@ from microx.preprocessing.video import read_frames
 from microx.schema import DEFAULT_REGIONS, EMOTIONS
 from microx.synthetic import draw_take
 
+COMPARISON = Path(__file__).parents[1] / "docs" / "comparison.csv"
+
 
 def read_frame(path: Path, index: int) -> np.ndarray:
     """Return one decoded frame, ``(H, W, 3)`` uint8 RGB."""
@@ -119,6 +121,31 @@ def draw_policies() -> Figure:
     return figure
 
 
+def draw_comparison(rows: pd.DataFrame) -> Figure:
+    """Draw what `compare_models.py` stored: a dot a training, a bar their mean."""
+    cases = list(dict.fromkeys(rows["case"]))
+    corpora = list(dict.fromkeys(rows["corpus"]))
+    figure = Figure(figsize=(11.5, 0.6 + 0.27 * len(cases)), layout="constrained", dpi=110)
+    every_axes = figure.subplots(1, len(corpora), sharey=True, squeeze=False)[0]
+    for axes, corpus in zip(every_axes, corpora, strict=True):
+        scores = rows[rows["corpus"] == corpus].set_index("case")["accuracy"]
+        mean = scores.groupby(level=0).mean().reindex(cases)
+        ours = np.where([case == "compact" for case in cases], _COLOURS[0], "#BBBBBB")
+        axes.barh(range(len(cases)), mean, color=ours, height=0.7)
+        axes.plot(scores, [cases.index(case) for case in scores.index], ".", color="#222222")
+        axes.axvline(mean["compact"], color=_COLOURS[0], linewidth=1)
+        axes.axvline(1 / len(EMOTIONS), color=_COLOURS[1], linewidth=1, linestyle=":")
+        axes.set_title(corpus.replace("_mask", ", masked"), fontsize=11)
+        axes.set_xlim(0, 1.03)
+        axes.spines[["top", "right"]].set_visible(False)
+    every_axes[0].set_yticks(range(len(cases)), cases)
+    every_axes[0].invert_yaxis()
+    figure.supxlabel(
+        "accuracy on people never seen; blue line: compact; dotted: chance", fontsize=10
+    )
+    return figure
+
+
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 
 
@@ -131,9 +158,13 @@ def _corners_in_frame(xy: np.ndarray, region: str, policy: str) -> np.ndarray:
 
 
 def main(out: Path, demo: Path | None) -> None:
-    """Write policies.png, occlusion.png and, from a demo, overview.png."""
+    """Write policies.png, occlusion.png, comparison.png and, from a demo, overview.png."""
     out.mkdir(parents=True, exist_ok=True)
-    figures = {"policies": draw_policies(), "occlusion": draw_occlusions()}
+    figures = {
+        "policies": draw_policies(),
+        "occlusion": draw_occlusions(),
+        "comparison": draw_comparison(pd.read_csv(COMPARISON)),
+    }
     if demo is not None:
         figures["overview"] = draw_overview(demo)
     for name, figure in figures.items():

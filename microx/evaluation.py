@@ -424,8 +424,10 @@ def evaluate_model(
             f"a score on them would not be honest; give a corpus of other people"
         )
     warnings = list(fit["warnings"])
-    warnings += [note for note in (note_version(fit), note_missing(fit, without)) if note]
-    if lacking := [region for region in fit["regions"] if region not in corpus.regions]:
+    lacking = [region for region in fit["regions"] if region not in corpus.regions]
+    notes = note_version(fit), note_missing(fit, [*without, *lacking])
+    warnings += [note for note in notes if note]
+    if lacking:
         warnings.append(f"the corpus lacks {', '.join(lacking)}: taken as missing")
     if seen.any():
         names = sorted(set(known))

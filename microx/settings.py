@@ -49,7 +49,7 @@ class FitSettings:
     build : mapping
         More arguments for the builder, such as ``{"dropout": 0.5}`` for cnn6.
     region_dropout : float
-        For compact: how often training hides each region, in [0, 1).
+        For compact: how often training hides each region, in [0, 0.9].
     epochs : int
         At most so many.
     batch_size : int
@@ -59,7 +59,7 @@ class FitSettings:
         Of the rate: along a cosine to zero at the last epoch; or a fifth of it whenever
         the validation loss has not fallen for half the patience.
     label_smoothing : float
-        In [0, 1): how much of each target is spread over all classes.
+        In [0, 0.9]: how much of each target is spread over all classes.
     auxiliary : float
         For compact: weight of the mean loss of the streams beside that of their fusion.
     balance : {"none", "weights", "sampling"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import resource
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from microx.callbacks import WATCHED, Clock, list_callbacks
-from microx.corpus import Corpus
+from microx.corpus import N_NAMED, Corpus
 from microx.dataset import ClipDataset, check_regions, open_clips
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
@@ -34,6 +33,7 @@ from microx.models.streams import list_regions
 from microx.progress import Progress
 from microx.settings import COMPARED, FitSettings
 from microx.splits import Split, make_splits, split_warnings
+from microx.workers import peak_memory_mib
 
 _OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adam": keras.optimizers.Adam,
@@ -92,23 +92,7 @@ def fit_model(
     4
     """
     keras.utils.set_random_seed(seed)
-    has_streams = any(layer.name == STREAMS for layer in model.layers)
-    trained = show_streams(model) if has_streams else model
-    answer_loss = AnswerLoss(settings.label_smoothing)
-    # The metrics' and the optimizer's variables are made here, not in the first step: TensorFlow
-    # would trace that step twice, once to see them made.
-    trained.compile(
-        optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, len(train))),
-        loss=StreamLoss(settings.label_smoothing, settings.auxiliary),
-        metrics=[
-            answer_loss,
-            keras.metrics.MeanMetricWrapper(answer_accuracy, name="answer_accuracy"),
-        ],
-        # TensorFlow's XLA makes a ConvLSTM's training step 18 times slower on a CPU; the
-        # other backends need their own compilers.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
-    trained.optimizer.build(trained.trainable_variables)
+    trained = compile_for_training(model, settings, n_steps=len(train))
     clock = Clock(settings.epochs, progress)
     own = [
         clock,
@@ -134,6 +118,7 @@ def fit_model(
             validation_data=validation,
             epochs=settings.epochs,
             class_weight=_balanced(train) if settings.balance == "weights" else None,
+            shuffle=False,  # the dataset has: Keras would do so again, by no seed of ours
             callbacks=[*own, *callbacks],
             verbose=0,
         )
@@ -152,6 +137,42 @@ def fit_model(
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
     history["seconds"] = clock.seconds
     return history
+
+
+def compile_for_training(model: keras.Model, settings: FitSettings, n_steps: int) -> keras.Model:
+    """Make what is trained in a model's place: the same weights, with losses and an optimizer.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Stays as it is, so that its file holds no optimizer.
+    settings : FitSettings
+        Its optimizer, learning_rate, schedule, epochs, label_smoothing and auxiliary count here.
+    n_steps : int
+        Batches in an epoch.
+
+    Returns
+    -------
+    keras.Model
+        Gives what `model` gives; of a model of streams `show_streams`.
+    """
+    has_streams = any(layer.name == STREAMS for layer in model.layers)
+    trained = show_streams(model) if has_streams else keras.Model(model.inputs, model.output)
+    trained.compile(
+        optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, n_steps)),
+        loss=StreamLoss(settings.label_smoothing, settings.auxiliary),
+        metrics=[
+            AnswerLoss(settings.label_smoothing),
+            keras.metrics.MeanMetricWrapper(answer_accuracy, name="answer_accuracy"),
+        ],
+        # TensorFlow's XLA makes a ConvLSTM's training step 18 times slower on a CPU; the
+        # other backends need their own compilers.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    # Here, as the metrics' variables, and not in the first step: TensorFlow would trace that step
+    # twice, once to see them made.
+    trained.optimizer.build(trained.trainable_variables)
+    return trained
 
 
 def fit_split(
@@ -206,7 +227,8 @@ def fit_split(
     facts : dict
         What `microx.modelfiles.load_model` gives back: classes, regions, streams, inputs, recipe,
         recipe_hash, size, n_frames, preset, n_parameters, seed, best_epoch, seconds_to_best,
-        peak_memory_mib (of the process, so far), trained_on, n_train, n_validation,
+        peak_memory_mib (of the process, so far; a GPU's own is not counted), trained_on, n_train,
+        n_validation,
         train_class_counts, warnings, arguments, versions; continued_from, where it was.
 
     Raises
@@ -222,7 +244,7 @@ def fit_split(
         model = _build(preset, regions, settings, facts)
         facts["n_parameters"] = int(model.count_params())
         if start is not None:
-            _continue_from(model, Path(start), facts, clips.iloc[split.test])
+            _continue_from(model, Path(start), facts, clips, split)
         shared: dict[str, Any] = {
             "regions": facts["regions"],
             "inputs": settings.inputs,
@@ -258,7 +280,7 @@ def fit_split(
     facts |= {
         "best_epoch": int(history["epoch"][best]),
         "seconds_to_best": round(float(history["seconds"][: best + 1].sum()), 2),
-        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_memory_mib": round(peak_memory_mib()),
     }
     checkpoint.finish(facts)
     return model, history, facts
@@ -421,8 +443,8 @@ def _describe(
         "preset": preset,
         "seed": seed,
         "trained_on": {
-            "subjects": sorted(set(seen["subject"]) - {""}),
-            "videos": sorted(set(seen["video_id"])),
+            **_list_people(seen),
+            "only_chose_epoch": _list_people(validation),
         },
         "n_train": len(train),
         "n_validation": len(validation),
@@ -433,8 +455,15 @@ def _describe(
     }
 
 
+def _list_people(clips: pd.DataFrame) -> dict[str, list[str]]:
+    return {
+        "subjects": sorted(set(clips["subject"]) - {""}),
+        "videos": sorted(set(clips["video_id"])),
+    }
+
+
 def _continue_from(
-    model: keras.Model, start: Path, facts: dict[str, Any], test: pd.DataFrame
+    model: keras.Model, start: Path, facts: dict[str, Any], clips: pd.DataFrame, split: Split
 ) -> None:
     """Give a model the weights of another, and its facts what that one has seen."""
     facts["continued_from"] = start.name
@@ -448,11 +477,6 @@ def _continue_from(
         )
         return
     _, before = load_model(start)
-    if before["seed"] != facts["seed"]:
-        facts["warnings"].append(
-            f"training went on from {start.name} of seed {before['seed']}: some who choose the "
-            "best epoch now may have been in its training, so that it is chosen too hopefully"
-        )
     if before["preset"] != facts["preset"]:
         raise ModelError(
             f"{start}: cannot go on from it: it is a {before['preset']}, the new model a "
@@ -464,16 +488,38 @@ def _continue_from(
             f"{start}: cannot go on from it: of its {key} it says {_listed(theirs)}, the new model "
             f"{_listed(ours)}; give the same options as for that model"
         )
-    for kind, column in (("subjects", "subject"), ("videos", "video_id")):
-        known = sorted(set(before["trained_on"][kind]) & set(test[column]))
-        if known:
+    seen, test = before["trained_on"], _list_people(clips.iloc[split.test])
+    for kind in test:
+        if known := sorted(set(seen[kind]) & set(test[kind])):
             raise ModelError(
                 f"{start}: cannot go on from it: it was trained on {kind} of the test part "
-                f"({', '.join(known[:5])}); use the same --seed and corpus as for that model"
+                f"({_first_of(known)}); use the same --seed and corpus as for that model"
             )
-        both = set(before["trained_on"][kind]) | set(facts["trained_on"][kind])
-        facts["trained_on"][kind] = sorted(both)
+    _add_people(facts, seen, _list_people(clips.iloc[split.train]), start.name)
     load_weights(model, start)
+
+
+def _add_people(
+    facts: dict[str, Any], seen: dict[str, Any], train: dict[str, list[str]], name: str
+) -> None:
+    """Add to a model's people those that another has seen; warn of whom it has learned by heart."""
+    whom = facts["trained_on"]
+    choosing, chose_before = whom["only_chose_epoch"], seen.get("only_chose_epoch", {})
+    warned = False
+    for kind in train:
+        fitted = set(seen[kind]) - set(chose_before.get(kind, ()))
+        if (known := sorted(fitted & set(choosing[kind]))) and not warned:
+            warned = True
+            facts["warnings"].append(
+                f"training went on from {name}, which has learned from {len(known)} of the {kind} "
+                f"that choose the best epoch now ({_first_of(known)}): it is chosen too hopefully"
+            )
+        whom[kind] = sorted(set(whom[kind]) | set(seen[kind]))
+        choosing[kind] = sorted(set(whom[kind]) - fitted - set(train[kind]))
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return ", ".join(names[:N_NAMED]) + (" …" if len(names) > N_NAMED else "")
 
 
 def _listed(value: Any) -> str:

@@ -7,11 +7,13 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import joblib
@@ -47,6 +49,24 @@ class Job(Protocol):
 
     def give_up(self, reason: str) -> Outcome:
         """Say that it cannot be done."""
+
+
+def peak_memory_mib() -> float:
+    """Tell the most memory that this process has held so far, in MiB.
+
+    Notes
+    -----
+    Linux's ``VmHWM``. ``ru_maxrss``, which stands in where there is none, is handed down to a
+    process by the one that starts it: of a worker it tells the most of both.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        held = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(held.split()[1]) / 1024
+    import resource  # which Windows lacks
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:

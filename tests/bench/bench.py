@@ -89,14 +89,14 @@ def peak_mib(path):
     code = (
         "import sys; from pathlib import Path; from microx.crops import write_crops;"
         "from microx.preprocessing.pipeline import stream_video;"
+        "from microx.workers import peak_memory_mib;"
         "write_crops(Path(sys.argv[1] + '.h5'), stream_video(sys.argv[1]), {});"
-        # Not ru_maxrss, which a process inherits from the one that starts it.
-        "print(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])"
+        "print(peak_memory_mib())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, path], check=True, capture_output=True, text=True
     )
-    return int(done.stdout) / 1024
+    return float(done.stdout)
 
 
 def measure_start():

@@ -15,7 +15,7 @@ from microx.evaluation import (
     evaluate_model,
     plan_evaluation,
 )
-from microx.modelfiles import load_model
+from microx.modelfiles import load_model, save_model
 from microx.results import guess, read_result
 
 pytestmark = pytest.mark.backends
@@ -86,7 +86,9 @@ def test_a_model_is_tested_without_some_of_its_regions(two_streams, small_corpus
     assert again.facts["without"] == ["mouth"]
 
 
-def test_a_corpus_that_lacks_a_region_is_scored_with_what_it_has(two_streams, write_corpus):
+def test_a_corpus_that_lacks_a_region_is_scored_with_what_it_has(
+    two_streams, write_corpus, tmp_path
+):
     path, result = two_streams
     corpus = write_corpus(regions=("face",))
     with h5py.File(corpus.crops_path("s2_sad")) as file:
@@ -97,6 +99,11 @@ def test_a_corpus_that_lacks_a_region_is_scored_with_what_it_has(two_streams, wr
     np.testing.assert_allclose(scored.y_prob.sum(axis=1), 1, atol=1e-5)
     with pytest.raises(ModelError, match=r"reads mouth, face; .* lacks mouth, face"):
         evaluate_model(path, write_corpus("noses", regions=("nose",)))
+    model, facts = load_model(path)
+    never_without = facts["arguments"] | {"region_dropout": 0.0}
+    save_model(model, tmp_path / "model.keras", facts | {"arguments": never_without})
+    cautions = evaluate_model(tmp_path, corpus).facts["warnings"]
+    assert any("has to do without mouth, but was trained with all" in line for line in cautions)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 import json
 import re
+from dataclasses import replace
+from io import BytesIO
+from zipfile import ZipFile
 
+import h5py
 import keras
 import numpy as np
 import pandas as pd
@@ -18,6 +22,8 @@ from microx.training import default_regions, fit_model, fit_split, train
 pytestmark = pytest.mark.backends
 
 SHORT = {"n_frames": 2, "stride": 10}
+RESTLESS = 0.03
+"""A learning rate of Adam at which the last epoch of the small model is not the best."""
 COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
 
 
@@ -112,10 +118,11 @@ def test_best_weights_by_validation_are_kept(small_corpus):
     model = _model()
     steps, kept = [], []
     history = fit_model(
-        model, training, validation, FitSettings(epochs=6, learning_rate=3e-4),
+        model, training, validation, FitSettings(epochs=6, learning_rate=RESTLESS),
         callbacks=[Keeper(lambda: kept.append(model.get_weights()))],
         progress=lambda *step: steps.append(step),
     )  # fmt: skip
+    assert history["val_loss"].argmin() < len(history) - 1  # else the last weights would do
     y_prob = model.predict(validation, verbose=0)
     y_true = validation.clips["label"].to_numpy()
     loss = -np.log(y_prob[np.arange(len(y_true)), y_true]).mean()
@@ -124,6 +131,24 @@ def test_best_weights_by_validation_are_kept(small_corpus):
         np.testing.assert_array_equal(ours, last)
     assert [step[:2] for step in steps] == [(k, 6) for k in range(1, len(history) + 1)]
     assert steps[0][2].startswith("epoch 1, validation accuracy 0.")
+
+
+def test_batches_come_in_the_order_that_the_dataset_drew(small_corpus):
+    """Keras would shuffle them again, each backend in its own way."""
+    training, validation = _datasets(small_corpus)
+
+    class Recorder(type(training)):
+        def __getitem__(self, index):
+            seen.append(index)
+            return super().__getitem__(index)
+
+    seen = []
+    training.__class__ = Recorder
+    fit_model(_model(), training, validation, FitSettings(epochs=3))
+    n_batches = len(training)
+    assert n_batches > 2
+    # A backend that looks at the first batches beforehand asks for them twice.
+    assert seen[-3 * n_batches :] == 3 * list(range(n_batches))
 
 
 def test_training_stops_early(small_corpus):
@@ -357,6 +382,34 @@ def test_training_goes_on_where_a_model_stopped(small_corpus, trained, tmp_path)
     assert facts["warnings"] == []
 
 
+def test_people_learned_from_that_choose_the_epoch_later_are_named(small_corpus, trained, tmp_path):
+    """The corpus has lost the person who chose the epoch, so that another one does."""
+    before = load_model(trained)[1]["trained_on"]
+    (chooser,) = before["only_chose_epoch"]["subjects"]
+    kept = small_corpus.manifest["subject"].isin(set(before["subjects"]) - {chooser})
+    tested = ~small_corpus.manifest["subject"].isin(before["subjects"])
+    corpus = replace(small_corpus, manifest=small_corpus.manifest[kept | tested])
+    seed = next(
+        seed
+        for seed in range(100)
+        if set(_people_of(corpus, seed, "test")).isdisjoint(before["subjects"])
+    )
+    (_, facts), _ = _go_on(corpus, tmp_path / "next", trained, seed=seed)
+    (known,) = _people_of(corpus, seed, "validation")
+    assert facts["warnings"] == [
+        "training went on from model.keras, which has learned from 1 of the subjects that choose "
+        f"the best epoch now ({known}): it is chosen too hopefully"
+    ]
+    assert facts["trained_on"]["subjects"] == before["subjects"]
+    assert facts["trained_on"]["only_chose_epoch"]["subjects"] == [chooser]
+
+
+def _people_of(corpus, seed, part):
+    clips = corpus.clips(SHORT["n_frames"], stride=SHORT["stride"])
+    (split,) = make_splits(clips, seed=seed)
+    return sorted(set(clips["subject"].iloc[getattr(split, part)]))
+
+
 def test_training_goes_on_from_weights_alone_with_a_warning(small_corpus, trained, tmp_path):
     weights = tmp_path / "theirs.weights.h5"
     before, _ = load_model(trained)
@@ -400,6 +453,8 @@ def test_single_images_train_a_network_of_pictures(write_corpus, tmp_path):
     model, facts = load_model(path)
     assert facts["regions"] == ["face"]
     assert (facts["n_frames"], facts["inputs"], facts["preset"]) == (1, "grey", "cnn6")
+    with h5py.File(BytesIO(ZipFile(path).read("model.weights.h5"))) as weights:
+        assert "optimizer" not in weights  # nobody goes on with it
     assert facts["n_train"] + facts["n_validation"] == 12
     assert [tuple(t.shape) for t in model.inputs] == [(None, 1, 24, 24, 1)]
     assert facts["arguments"]["build"] == build
