@@ -54,7 +54,8 @@ def stream(
             x = layers.GroupNormalization(4, center=False, scale=False)(x)
         x = layers.ReLU()(x)
     x = ConvLSTM(memory, 3)(x) if memory else ops.mean(x, axis=1)
-    x = layers.GlobalAveragePooling2D()(x) if head == "mean" else layers.Flatten()(x)
+    cells = x.shape[1] if head == "mean" else max(1, x.shape[1] // 2)
+    x = layers.Flatten()(layers.AveragePooling2D(cells, padding="same")(x))
     x = layers.Dropout(dropout)(x)
     return layers.Dense(n_classes, activation="softmax", dtype="float32", name=f"{name}_softmax")(x)
 

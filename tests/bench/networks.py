@@ -19,7 +19,9 @@ from microx.labels import read_labels
 from microx.models import BUILDERS, build_microx
 from microx.models.conv_lstm import ConvLSTM
 from microx.schema import DEFAULT_REGIONS
+from microx.settings import FitSettings
 from microx.synthetic import draw_corpus
+from microx.training import compile_for_training
 
 BATCH, SIZE = 8, 32
 RUNS = 5
@@ -28,8 +30,11 @@ RUNS = 5
 in_turn = partial(seconds, runs=RUNS)
 
 
-def ready(model, n_classes=7):
-    """Compile a model; return functions that train and answer on one batch of noise."""
+def ready(model, n_classes=7, settings=None):
+    """Compile a model; return functions that train and answer on one batch of noise.
+
+    It is trained as `settings` say, without them by plain gradient descent.
+    """
     rng = np.random.default_rng(0)
     clips = {
         tensor.name: np.ones((BATCH, *tensor.shape[1:]), np.float32)
@@ -38,14 +43,10 @@ def ready(model, n_classes=7):
         for tensor in model.inputs
     }
     one_hot = np.eye(n_classes, dtype=np.float32)[np.arange(BATCH) % n_classes]
-    on_tensorflow = keras.backend.backend() == "tensorflow"
-    model.compile(
-        keras.optimizers.SGD(1e-3),
-        "categorical_crossentropy",
-        jit_compile=False if on_tensorflow else "auto",
-    )
+    settings = FitSettings(optimizer="sgd") if settings is None else settings
+    trained = compile_for_training(model, settings, n_steps=1000)
     return (
-        lambda: float(model.train_on_batch(clips, one_hot)),
+        lambda: float(trained.train_on_batch(clips, one_hot)[0]),
         lambda: np.asarray(model.predict_on_batch(clips)),
         clips,
     )
@@ -74,13 +75,16 @@ def measure_conv_lstm(tell):
 
 def measure_presets(tell):
     """Five regions at the same size; and what the others do by the way."""
-    compact, paper = (build_microx(preset=preset, size=SIZE) for preset in ("compact", "paper"))
+    settings = {preset: FitSettings.of(preset) for preset in ("compact", "paper")}
+    compact, paper = (
+        build_microx(preset=preset, size=SIZE, region_dropout=chosen.region_dropout)
+        for preset, chosen in settings.items()
+    )
     n_compact, n_paper = compact.count_params(), paper.count_params()
     tell("compact: parameters", n_compact, "", "<= 1e6")
     tell("paper's parameters against compact's, 32 px", n_paper / n_compact, "times", ">= 60")
-    (train_compact, answer_compact, _), (train_paper, answer_paper, _) = map(
-        ready, (compact, paper)
-    )
+    train_compact, answer_compact, _ = ready(compact, settings=settings["compact"])
+    train_paper, answer_paper, _ = ready(paper, settings=settings["paper"])
     ours, theirs = in_turn(train_compact, train_paper)
     tell("compact: training", BATCH / ours, "clips/s")
     tell("paper: training", BATCH / theirs, "clips/s")
@@ -89,7 +93,7 @@ def measure_presets(tell):
     tell("compact: inference", BATCH / ours, "clips/s")
     tell("compact against paper: inference", theirs / ours, "times", ">= 15")
     for preset in ("fer_cnn", "cnn6", "cnn1", "cnn2", "resnet18"):
-        train, answer, _ = ready(BUILDERS[preset]())
+        train, answer, _ = ready(BUILDERS[preset](), settings=FitSettings.of(preset))
         training, answering = in_turn(train, answer)
         tell(f"{preset}: training", BATCH / training, "images/s")
         tell(f"{preset}: inference", BATCH / answering, "images/s")
@@ -114,7 +118,9 @@ def measure_loader(tell, folder):
             dataset[index]
         return sum(held.nbytes for held in dataset._crops._held.values())
 
-    train, _, _ = ready(build_microx(size=SIZE))
+    settings = FitSettings.of("compact")
+    model = build_microx(size=SIZE, region_dropout=settings.region_dropout)
+    train, _, _ = ready(model, settings=settings)
     training, loading, starved = in_turn(train, load, lambda: load(cache_bytes=n_bytes // 10))
     tell("loader: clips of five regions", len(clips) / loading, "clips/s")
     ratio = len(clips) / loading / (BATCH / training)
