@@ -65,14 +65,16 @@ def built(**parts: Any) -> dict[str, Any]:
     return {"block": partial(stream, **parts)}
 
 
+_PAPER = {
+    **{"preset": "paper", "epochs": 10, "batch_size": 8, "optimizer": "adam", "patience": 4},
+    **{"learning_rate": 3e-4, "schedule": "cosine", "label_smoothing": 0.1, "augment": "flip"},
+}
+
 CASES: dict[str, dict[str, Any]] = {
     "compact": {},
     "paper": {"preset": "paper", "epochs": 30},
-    "paper's network, compact's training": {
-        **{"preset": "paper", "epochs": 10, "batch_size": 32, "optimizer": "adam"},
-        **{"learning_rate": 3e-4, "schedule": "cosine", "label_smoothing": 0.1},
-        **{"augment": "flip", "patience": 4},
-    },
+    "paper's network, compact's training": _PAPER | {"batch_size": 32},
+    "paper's network, batches of 8": _PAPER,
     # The network.
     "normalised by groups": built(norm="group"),
     "normalised by batches": built(norm="batch"),
