@@ -13,7 +13,7 @@ def check_learning_by_heart(tmp_path):
         y_true = np.arange(16) % 7
         optimizer = keras.optimizers.Adam(learning_rate)
         model.compile(optimizer, "categorical_crossentropy", jit_compile=False)
-        for _ in range(60):
+        for _ in range(20):
             for _ in range(10):
                 model.train_on_batch(inputs, np.eye(7)[y_true])
             y_prob = model.predict_on_batch(inputs)
