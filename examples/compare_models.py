@@ -73,7 +73,7 @@ _PAPER = {
 CASES: dict[str, dict[str, Any]] = {
     "compact": {},
     "paper": {"preset": "paper", "epochs": 30},
-    "paper's network, compact's training": _PAPER | {"batch_size": 32},
+    "paper's network, batches of 32": _PAPER | {"batch_size": 32},
     "paper's network, batches of 8": _PAPER,
     # The network.
     "normalised by groups": built(norm="group"),
