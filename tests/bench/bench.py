@@ -1,4 +1,4 @@
-"""Measure speed and memory, print each figure and store them all. Run it by ``make bench``.
+"""Measure speed and memory, print each figure and store it. Run it by ``make bench``.
 
 A ratio compares two things measured in turn in this one run; each figure is the median of
 several. The real clips beside the checkout are used where they are; else drawn ones.
@@ -34,12 +34,12 @@ REAL = ROOT.parent / "shared" / "data"
 STORE = ROOT / "docs" / "bench.csv"
 OPENFACE_FPS = 43, 58  # OpenFace 2.2.0, one process, 854x480, measured on two cores
 
-figures = []
+figures = {}
 
 
 def tell(name, value, unit, bar=""):
     """Print a figure and keep it."""
-    figures.append({"figure": name, "value": f"{value:.4g}", "unit": unit, "bar": bar})
+    figures[name] = {"figure": name, "value": f"{value:.4g}", "unit": unit, "bar": bar}
     print(f"{name:58} {value:9.4g} {unit:12} {'bar: ' + bar if bar else ''}", flush=True)
 
 
@@ -217,9 +217,23 @@ PARTS = (
 )
 
 
+def store():
+    """Write the figures, so that a part that fails loses none of those before it."""
+    with STORE.open("w", newline="", encoding="utf-8") as stream:
+        print(f"# microx {microx.__version__}, Python {platform.python_version()}, "
+              f"{os.cpu_count()} cores", file=stream)  # fmt: skip
+        writer = csv.DictWriter(stream, ["figure", "value", "unit", "bar"])
+        writer.writeheader()
+        writer.writerows(figures.values())
+
+
 def main():
-    """Measure everything; a word on the command line names one part."""
+    """Measure everything; words on the command line name parts, whose figures alone change."""
     wanted = sys.argv[1:]
+    if wanted and STORE.exists():
+        with STORE.open(newline="", encoding="utf-8") as stream:
+            stored = csv.DictReader(line for line in stream if not line.startswith("#"))
+            figures.update((row["figure"], row) for row in stored)
     take = draw_take(3, "happy", n_frames=60)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -232,14 +246,8 @@ def main():
         for part in PARTS:
             if not wanted or part.__name__.removeprefix("measure_") in wanted:
                 part(folder, take)
-    if not wanted:
-        with STORE.open("w", newline="", encoding="utf-8") as stream:
-            print(f"# microx {microx.__version__}, Python {platform.python_version()}, "
-                  f"{os.cpu_count()} cores", file=stream)  # fmt: skip
-            writer = csv.DictWriter(stream, ["figure", "value", "unit", "bar"])
-            writer.writeheader()
-            writer.writerows(figures)
-        print(f"stored in {STORE.relative_to(ROOT)}")
+                store()
+    print(f"stored in {STORE.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

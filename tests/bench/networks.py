@@ -24,7 +24,7 @@ from microx.synthetic import draw_corpus
 from microx.training import compile_for_training
 
 BATCH, SIZE = 8, 32
-RUNS = 5
+RUNS = 15
 
 
 in_turn = partial(seconds, runs=RUNS)
@@ -103,9 +103,9 @@ def measure_loader(tell, folder):
     """Every batch of an epoch, as compact is trained; and from a cache that holds a tenth."""
     from microx.dataset import ClipDataset
 
-    draw_corpus(folder / "actors", n_subjects=4, n_takes=1, n_workers=-1)
-    labels = read_labels(folder / "actors", folder / "actors" / "labels.csv", label_set="microx7")
-    corpus = build_corpus(labels, folder / "actors_corpus", n_workers=-1)
+    drawn = draw_corpus(folder / "loaded", n_subjects=4, n_takes=1, n_workers=-1)
+    labels = read_labels(drawn.parent, drawn, label_set="microx7")
+    corpus = build_corpus(labels, folder / "loaded_corpus", n_workers=-1)
     clips = corpus.clips()
     n_bytes = int(clips["length"].sum()) * len(DEFAULT_REGIONS) * corpus.size**2 * 3
 
