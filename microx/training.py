@@ -228,8 +228,8 @@ def fit_split(
         What `microx.modelfiles.load_model` gives back: classes, regions, streams, inputs, recipe,
         recipe_hash, size, n_frames, preset, n_parameters, seed, best_epoch, seconds_to_best,
         peak_memory_mib (of the process, so far; a GPU's own is not counted), trained_on, n_train,
-        n_validation,
-        train_class_counts, warnings, arguments, versions; continued_from, where it was.
+        n_validation, train_class_counts, warnings, arguments, versions; continued_from, where it
+        was.
 
     Raises
     ------
@@ -444,7 +444,10 @@ def _describe(
         "seed": seed,
         "trained_on": {
             **_list_people(seen),
-            "only_chose_epoch": _list_people(validation),
+            "only_chose_epoch": {
+                kind: sorted(set(names) - set(_list_people(train)[kind]))  # leaky splits share
+                for kind, names in _list_people(validation).items()
+            },
         },
         "n_train": len(train),
         "n_validation": len(validation),
@@ -505,17 +508,17 @@ def _add_people(
     """Add to a model's people those that another has seen; warn of whom it has learned by heart."""
     whom = facts["trained_on"]
     choosing, chose_before = whom["only_chose_epoch"], seen.get("only_chose_epoch", {})
-    warned = False
+    cautions = []
     for kind in train:
         fitted = set(seen[kind]) - set(chose_before.get(kind, ()))
-        if (known := sorted(fitted & set(choosing[kind]))) and not warned:
-            warned = True
-            facts["warnings"].append(
+        if known := sorted(fitted & set(choosing[kind])):
+            cautions.append(
                 f"training went on from {name}, which has learned from {len(known)} of the {kind} "
                 f"that choose the best epoch now ({_first_of(known)}): it is chosen too hopefully"
             )
         whom[kind] = sorted(set(whom[kind]) | set(seen[kind]))
         choosing[kind] = sorted(set(whom[kind]) - fitted - set(train[kind]))
+    facts["warnings"] += cautions[:1]  # who knows the subjects knows their videos
 
 
 def _first_of(names: Sequence[str]) -> str:
