@@ -575,12 +575,13 @@ def predict_clips(model: Any, dataset: Any) -> npt.NDArray[np.float32]:
     answers: list[npt.NDArray[np.float32]] = []
     for index in range(len(dataset)):
         clips, one_hot = dataset[index]
-        lacking = dataset.batch_size - len(one_hot) if answers else 0
-        full = {
-            name: np.pad(x, ((0, lacking), *((0, 0),) * (x.ndim - 1)), mode="edge")
-            for name, x in clips.items()
-        }
-        answers.append(np.asarray(model.predict_on_batch(full), np.float32)[: len(one_hot)])
+        lacking = dataset.batch_size - len(one_hot)
+        if answers and lacking:
+            clips = {
+                name: np.pad(x, ((0, lacking), *((0, 0),) * (x.ndim - 1)), mode="edge")
+                for name, x in clips.items()
+            }
+        answers.append(np.asarray(model.predict_on_batch(clips), np.float32)[: len(one_hot)])
     return np.concatenate(answers)
 
 

@@ -416,7 +416,7 @@ def _describe(
 ) -> dict[str, Any]:
     """Facts that are known before training."""
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
-    seen = pd.concat([train, validation])
+    seen, fitted = pd.concat([train, validation]), _list_people(train)
     counts = np.bincount(train["label"].to_numpy(int), minlength=len(corpus.classes))
     cautions = split_warnings(clips, split, corpus.classes)
     if settings.reference == "onset" and settings.inputs in COMPARED:
@@ -445,7 +445,7 @@ def _describe(
         "trained_on": {
             **_list_people(seen),
             "only_chose_epoch": {
-                kind: sorted(set(names) - set(_list_people(train)[kind]))  # leaky splits share
+                kind: sorted(set(names) - set(fitted[kind]))  # leaky splits share people
                 for kind, names in _list_people(validation).items()
             },
         },

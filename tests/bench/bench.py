@@ -243,6 +243,7 @@ def main():
             start = time.perf_counter()
             draw_corpus(folder / "drawn", n_subjects=1, n_takes=1)
             tell("drawing actors, one process", 7 * 45 / (time.perf_counter() - start), "frames/s")
+            store()
         for part in PARTS:
             if not wanted or part.__name__.removeprefix("measure_") in wanted:
                 part(folder, take)
