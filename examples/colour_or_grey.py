@@ -9,7 +9,7 @@ difference) tells more than how it looks. Three seeds test the same people.
 import sys
 
 from microx import load_corpus, run_experiment
-from microx.scores import compare_rows
+from microx.evaluation.summary import compare_rows
 
 
 def main(corpus: str, out: str) -> None:

@@ -23,12 +23,12 @@ import pandas as pd
 from keras import layers, ops
 
 from microx import models
-from microx.backend import load_keras
-from microx.corpus import load_corpus
-from microx.evaluation import evaluate
+from microx.corpus.corpus import load_corpus
+from microx.evaluation.evaluate import evaluate
 from microx.models import build_microx, multistream
 from microx.models.conv_lstm import ConvLSTM
 from microx.models.streams import ClipNormalization, add_change
+from microx.training.backend import load_keras
 
 
 def stream(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from microx import build_corpus, draw_corpus, evaluate, read_labels
-from microx.metrics import accuracy_score
+from microx.evaluation.metrics import accuracy_score
 
 
 def main(out: Path, n_subjects: int = 12, seed: int = 0) -> None:

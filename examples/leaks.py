@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from microx import build_corpus, draw_corpus, read_labels, run_experiment
-from microx.experiments import HONEST_ROW, LEAKY_ROW
-from microx.scores import measure_gap
+from microx.evaluation.summary import measure_gap
+from microx.experiments.ablations import HONEST_ROW, LEAKY_ROW
 
 
 def main(out: Path) -> None:

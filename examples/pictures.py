@@ -13,11 +13,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from microx import load_corpus
-from microx.preprocessing.occlusion import OCCLUSIONS, draw_occluder
+from microx.preprocessing.occlusion.occluder import OCCLUSIONS, draw_occluder
 from microx.preprocessing.regions import POLICIES, crop_region, crop_transform
 from microx.preprocessing.video import read_frames
 from microx.schema import DEFAULT_REGIONS, EMOTIONS
-from microx.synthetic import draw_take
+from microx.simulation.corpus import draw_take
 
 COMPARISON = Path(__file__).parents[1] / "docs" / "comparison.csv"
 

@@ -10,7 +10,7 @@ what it adds, fairly shared; the values add up to what all regions score above c
 import sys
 
 from microx import load_corpus, run_experiment
-from microx.scores import region_values
+from microx.evaluation.summary import region_values
 
 
 def main(corpus: str, out: str) -> None:

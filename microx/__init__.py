@@ -6,53 +6,53 @@ The names below load on first use, so ``import microx`` is quick and loads no Ke
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from microx._version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from microx.building import build_corpus as build_corpus
-    from microx.corpus import Corpus as Corpus
-    from microx.corpus import load_corpus as load_corpus
+    from microx.corpus.build import build_corpus as build_corpus
+    from microx.corpus.corpus import Corpus as Corpus
+    from microx.corpus.corpus import load_corpus as load_corpus
     from microx.errors import MicroxError as MicroxError
-    from microx.evaluation import evaluate as evaluate
-    from microx.evaluation import evaluate_model as evaluate_model
-    from microx.experiments import run_ablation as run_ablation
-    from microx.experiments import run_experiment as run_experiment
-    from microx.export import export_model as export_model
-    from microx.grid import read_run as read_run
-    from microx.labels import read_labels as read_labels
-    from microx.modelfiles import load_model as load_model
+    from microx.evaluation.evaluate import evaluate as evaluate
+    from microx.evaluation.result import EvaluationResult as EvaluationResult
+    from microx.evaluation.stored_model import evaluate_model as evaluate_model
+    from microx.experiments.ablations import run_ablation as run_ablation
+    from microx.experiments.ablations import run_experiment as run_experiment
+    from microx.experiments.run import read_run as read_run
+    from microx.inference.export import export_model as export_model
+    from microx.inference.video import predict_video as predict_video
+    from microx.labels.labels import read_labels as read_labels
     from microx.models.multistream import build_microx as build_microx
-    from microx.predict import predict_video as predict_video
     from microx.preprocessing.pipeline import preprocess_video as preprocess_video
-    from microx.report import write_report as write_report
-    from microx.results import EvaluationResult as EvaluationResult
-    from microx.settings import FitSettings as FitSettings
-    from microx.splits import make_splits as make_splits
-    from microx.synthetic import draw_corpus as draw_corpus
-    from microx.training import train as train
+    from microx.report.page import write_report as write_report
+    from microx.simulation.corpus import draw_corpus as draw_corpus
+    from microx.training.fit import train as train
+    from microx.training.model_file import load_model as load_model
+    from microx.training.settings import FitSettings as FitSettings
+    from microx.training.splits import make_splits as make_splits
 
 _HOME = {
-    "Corpus": "corpus",
-    "EvaluationResult": "results",
-    "FitSettings": "settings",
+    "Corpus": "corpus.corpus",
+    "EvaluationResult": "evaluation.result",
+    "FitSettings": "training.settings",
     "MicroxError": "errors",
-    "build_corpus": "building",
+    "build_corpus": "corpus.build",
     "build_microx": "models.multistream",
-    "draw_corpus": "synthetic",
-    "evaluate": "evaluation",
-    "evaluate_model": "evaluation",
-    "export_model": "export",
-    "load_corpus": "corpus",
-    "load_model": "modelfiles",
-    "make_splits": "splits",
-    "predict_video": "predict",
+    "draw_corpus": "simulation.corpus",
+    "evaluate": "evaluation.evaluate",
+    "evaluate_model": "evaluation.stored_model",
+    "export_model": "inference.export",
+    "load_corpus": "corpus.corpus",
+    "load_model": "training.model_file",
+    "make_splits": "training.splits",
+    "predict_video": "inference.video",
     "preprocess_video": "preprocessing.pipeline",
-    "read_labels": "labels",
-    "read_run": "grid",
-    "run_ablation": "experiments",
-    "run_experiment": "experiments",
-    "train": "training",
-    "write_report": "report",
+    "read_labels": "labels.labels",
+    "read_run": "experiments.run",
+    "run_ablation": "experiments.ablations",
+    "run_experiment": "experiments.ablations",
+    "train": "training.fit",
+    "write_report": "report.page",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -15,15 +15,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from microx.errors import InputError, LandmarkError
-from microx.preprocessing.dlib_tracker import CroppedFaces, DlibTracker
-from microx.preprocessing.face_frames import FaceFrames, Ledger, PreprocessedVideo
-from microx.preprocessing.faces import Face, Sighting, Status, TableFaces, fill_gaps
 from microx.preprocessing.landmarks import Landmarks, outer_eye_distance, read_landmarks_csv
-from microx.preprocessing.occlusion import Occluder, choose_occluder, parse_occlusions
+from microx.preprocessing.occlusion.occluder import Occluder, choose_occluder, parse_occlusions
 from microx.preprocessing.openface import OpenFace, run_openface
+from microx.preprocessing.preprocessed import FaceFrames, Ledger, PreprocessedVideo
 from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.regions import crop_region
-from microx.preprocessing.shots import CutFinder
+from microx.preprocessing.tracking.dlib import CroppedFaces, DlibTracker
+from microx.preprocessing.tracking.faces import Face, Sighting, Status, TableFaces, fill_gaps
+from microx.preprocessing.tracking.shots import CutFinder
 from microx.preprocessing.video import Frame, probe_video, read_frames, resample_frames
 from microx.progress import Progress
 from microx.schema import N_LANDMARKS
@@ -158,7 +158,7 @@ class VideoStream:
 
     @property
     def occluder(self) -> str:
-        """What is put on the faces, one of `microx.preprocessing.occlusion.OCCLUSIONS`, or ""."""
+        """What is put on the faces, one of `OCCLUSIONS`, or ""."""
         return self._occluder.kind if self._occluder else ""
 
     @property

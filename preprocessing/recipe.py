@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from microx.errors import InputError
-from microx.preprocessing.faces import MAX_GAP
-from microx.preprocessing.occlusion import parse_occlusions
+from microx.preprocessing.occlusion.occluder import parse_occlusions
 from microx.preprocessing.openface import OpenFace, find_openface
 from microx.preprocessing.regions import MARGIN, POLICIES, check_regions
-from microx.preprocessing.weights import find_weights
+from microx.preprocessing.tracking.faces import MAX_GAP
+from microx.preprocessing.tracking.weights import find_weights
 from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE
 
 BACKENDS = ("dlib", "openface", "csv")
@@ -46,7 +46,7 @@ class Recipe:
         Longest gap, in decoded frames, that is filled by interpolation.
     occlude : str
         What is put on the faces before they are cropped, such as ``"mask:0.5"``, see
-        `microx.preprocessing.occlusion.parse_occlusions`; landmarks are found without it.
+        `microx.preprocessing.occlusion.occluder.parse_occlusions`; landmarks are found without it.
     occlude_seed : int
         Which objects, and on which videos.
     input_fps : float or None

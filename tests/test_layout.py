@@ -4,6 +4,7 @@ import ast
 import configparser
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,58 +14,84 @@ pytestmark = pytest.mark.skipif(
     not (ROOT / "setup.cfg").is_file(), reason="needs the checkout, not an installed wheel"
 )
 
-ROOMS = ("preprocessing", "models", "actors", "reporting", "explanation", "commands")
+# First to last: a module imports only from modules of earlier rooms, and from earlier modules of
+# its own room. So no two rooms can import each other in a circle.
+ROOMS = {
+    "microx": (
+        *("_version", "schema", "errors", "files", "progress", "plotting", "markup"),
+        "parallel",
+    ),
+    "preprocessing": (
+        *("video", "warping", "landmarks", "openface", "motion"),
+        *("tracking.faces", "tracking.shots", "tracking.flow", "tracking.weights"),
+        *("tracking.identity", "tracking.dlib", "regions"),
+        *("occlusion.face_warp", "occlusion.painting", "occlusion.hand", "occlusion.garments"),
+        *("occlusion.occluder", "recipe", "preprocessed", "pipeline"),
+    ),
+    "models": (*("winograd", "conv_lstm", "fusion", "streams", "multistream", "hog", "baselines"),),
+    "simulation": (
+        *("expressions", "canvas", "looks", "costume", "portrait", "features", "confounds"),
+        *("actor", "corpus"),
+    ),
+    "labels": ("labels",),
+    "corpus": (*("storage", "corpus", "build", "quality", "check", "contact_sheets", "inspect"),),
+    "training": (
+        *("backend", "augmentation", "settings", "dataset", "splits", "model_file", "losses"),
+        *("callbacks", "fit"),
+    ),
+    "evaluation": (
+        *("metrics", "statistics", "result", "baselines", "summary", "evaluate", "stored_model"),
+    ),
+    "experiments": (*("run", "ablations", "leakage", "literature", "replications", "replicate"),),
+    "report": (
+        *("cautions", "protocol", "tables", "charts", "figures", "examples", "comparison"),
+        "page",
+    ),
+    "inference": ("video", "export"),
+    "explain": ("layers", "filters", "attribution", "plots", "explain"),
+    "cli": ("doctor", "console", "options", "corpora", "models", "evidence", "main"),
+}
+GROUND = "microx"
+ENTRANCE = {"__init__", "__main__"}
+"""Of microx itself: they give the public names and the command, and are imported by nobody."""
 
-# Left to right: a module imports only from modules to its left.
-FLOW = (
-    *("schema", "errors", "files", "progress", "pages", "backend"),
-    *("preprocessing.video", "preprocessing.warping", "preprocessing.landmarks"),
-    "preprocessing.faces",
-    *("preprocessing.shots", "preprocessing.openface", "preprocessing.follower"),
-    *("preprocessing.weights", "preprocessing.people"),
-    *("preprocessing.dlib_tracker", "preprocessing.regions", "preprocessing.placement"),
-    *("preprocessing.painting", "preprocessing.hand", "preprocessing.occluders"),
-    *("preprocessing.occlusion", "preprocessing.motion"),
-    *("preprocessing.recipe", "preprocessing.face_frames", "preprocessing.pipeline"),
-    *("models.winograd", "models.conv_lstm", "models.fusion", "models.streams"),
-    *("models.multistream", "models.hog", "models.baselines"),
-    "labels",
-    *("actors.expressions", "actors.canvas", "actors.looks", "actors.costume"),
-    *("actors.portrait", "actors.features", "actors.habits", "actors.actor", "synthetic"),
-    *("crops", "corpus", "workers", "building", "ledger", "scan"),
-    *("augmentation", "settings", "dataset", "splits", "modelfiles"),
-    *("losses", "callbacks", "training"),
-    *("metrics", "class_tables", "uncertainty", "shapley", "results", "evaluation", "scores"),
-    *("grid", "experiments"),
-    *("audit", "writing", "anchors", "published", "papers", "reproduction"),
-    *("reporting.cautions", "reporting.accounts", "reporting.tables"),
-    *("figures", "reporting.charts", "sheets", "inspection"),
-    *("reporting.illustrations", "reporting.examples", "reporting.comparison", "report"),
-    *("predict", "export"),
-    *("explanation.anatomy", "explanation.filters", "explanation.attribution"),
-    *("explanation.maps", "explain"),
-    *("doctor", "printing", "commands.options", "commands.corpora", "commands.models"),
-    *("commands.evidence", "cli", "__main__"),
-)
+MOST_FLOORS, MOST_ON_THE_GROUND, MOST_LINES = 10, 8, 600
+
+FLOW = [f"{room}.{module}" for room, modules in ROOMS.items() for module in modules]
 
 
+@cache
 def _sources() -> dict[str, Path]:
-    found = {path.stem: path for path in (ROOT / "microx").glob("*.py")}
+    """Every module by its room and name, such as ``preprocessing.tracking.dlib``."""
+    found = {f"{GROUND}.{path.stem}": path for path in (ROOT / "microx").glob("*.py")}
     for room in ROOMS:
-        found |= {f"{room}.{path.stem}": path for path in (ROOT / "microx" / room).glob("*.py")}
-    return {name: path for name, path in found.items() if not name.endswith("__init__")}
+        folder = ROOT / "microx" / room
+        for path in () if room == GROUND else folder.rglob("*.py"):
+            found[".".join((room, *path.relative_to(folder).with_suffix("").parts))] = path
+    return {name: path for name, path in found.items() if name.rpartition(".")[2] not in ENTRANCE}
 
 
-def _imports(path: Path) -> set[str]:
-    """Modules of microx that a source file imports, anywhere in it, type checking aside."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def _imports(module: str) -> set[str]:
+    """Modules of microx that a module imports, anywhere in it."""
     names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("microx"):
+    for node in ast.walk(ast.parse(_sources()[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{module}: expected whole names in imports"
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return {name.removeprefix("microx.") for name in names} & set(FLOW)
+    names = {name.removeprefix("microx.") for name in names if name.startswith("microx.")}
+    return {f"{GROUND}.{name}" if "." not in name else name for name in names} & set(FLOW)
+
+
+def _rooms_imported(room: str) -> set[str]:
+    return {
+        name.partition(".")[0]
+        for module in ROOMS[room]
+        for name in _imports(f"{room}.{module}")
+        if not name.startswith(f"{room}.")
+    }
 
 
 def test_every_module_has_its_place_in_the_flow():
@@ -72,20 +99,58 @@ def test_every_module_has_its_place_in_the_flow():
 
 
 @pytest.mark.parametrize("module", FLOW)
-def test_module_imports_only_from_its_left(module):
-    right = set(FLOW[FLOW.index(module) :]) & _imports(_sources()[module])
-    assert not right, f"{module} imports {sorted(right)}, which come after it"
+def test_module_imports_only_from_before(module):
+    later = set(FLOW[FLOW.index(module) :]) & _imports(module)
+    assert not later, f"{module} imports {sorted(later)}, which come after it"
+
+
+def test_modules_import_nothing_from_the_entrance():
+    """`microx` gives names to users; the package itself takes each from where it is made."""
+    for name, path in _sources().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            whole = isinstance(node, ast.Import) and any(n.name == "microx" for n in node.names)
+            part = isinstance(node, ast.ImportFrom) and node.module == "microx"
+            assert not whole, f"{name} imports microx itself"
+            assert not part, f"{name} imports a name of microx itself"
+
+
+def test_rooms_stand_on_few_floors():
+    floors: dict[str, int] = {}
+    for room in ROOMS:  # in the order of the flow, so that those below are known
+        floors[room] = 1 + max((floors[below] for below in _rooms_imported(room)), default=0)
+    assert max(floors.values()) <= MOST_FLOORS, floors
+
+
+def test_the_ground_is_not_crowded():
+    assert len(ROOMS[GROUND]) <= MOST_ON_THE_GROUND
+
+
+@pytest.mark.parametrize("module", FLOW)
+def test_module_can_be_read_from_top_to_bottom(module):
+    n_lines = len(_sources()[module].read_text(encoding="utf-8").splitlines())
+    assert n_lines <= MOST_LINES, f"{module} has {n_lines} lines: split it by concept"
+
+
+def test_tests_mirror_the_rooms():
+    """A folder of tests stands for a room, in the same place of the same tree."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        folder = path.parent.relative_to(ROOT / "tests").as_posix()
+        if folder != ".":
+            assert (ROOT / folder).is_dir(), f"{path}: there is no room {folder}"
 
 
 def test_setup_cfg_lists_the_packages_of_the_tree():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    rooms = {path.parent.name for path in (ROOT / "microx").glob("*/__init__.py")}
-    assert set(config["options"]["packages"].split()) == {
-        "microx",
-        *(f"microx.{room}" for room in rooms),
-    }
-    linked = {room for room in rooms if (ROOT / "microx" / room).is_symlink()}
+    top = ROOT / "microx"
+    found = {"microx"}
+    for room in top.iterdir():
+        found |= {
+            ".".join(("microx", room.name, *path.parent.relative_to(room).parts))
+            for path in room.rglob("__init__.py")
+        }
+    assert set(config["options"]["packages"].split()) == found
+    linked = {room.name for room in top.iterdir() if room.is_symlink()}
     mapping = config["options"]["package_dir"].strip().splitlines()
     assert dict(line.split(" = ") for line in mapping) == {
         "microx": "microx",
@@ -110,7 +175,8 @@ def test_preprocessing_and_models_keep_to_themselves():
 
 def test_importing_microx_loads_no_keras():
     code = (
-        "import sys, microx, microx.corpus, microx.labels, microx.cli; dir(microx);"
+        "import sys, microx, microx.corpus.corpus, microx.labels.labels, microx.cli.main;"
+        "dir(microx);"
         "print([m for m in ('keras', 'tensorflow', 'dlib', 'matplotlib') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

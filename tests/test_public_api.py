@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 import microx
-from microx.cli import app
+from microx.cli.main import app
 
 README = Path(__file__).parents[1] / "README.md"
 

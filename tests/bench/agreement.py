@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from microx.preprocessing.dlib_tracker import DlibTracker
 from microx.preprocessing.landmarks import outer_eye_distance, read_openface_csv
-from microx.preprocessing.shots import CutFinder
+from microx.preprocessing.tracking.dlib import DlibTracker
+from microx.preprocessing.tracking.shots import CutFinder
 from microx.preprocessing.video import read_frames
 
 

@@ -19,15 +19,15 @@ from agreement import Watched, compare_with_openface, find_video, read_film
 from timing import seconds
 
 import microx
-from microx.building import build_corpus
-from microx.labels import read_labels
-from microx.preprocessing import dlib_tracker
+from microx.corpus.build import build_corpus
+from microx.labels.labels import read_labels
 from microx.preprocessing.pipeline import stream_video
 from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.regions import crop_region
+from microx.preprocessing.tracking import dlib as dlib_tracker
 from microx.preprocessing.video import read_frames
 from microx.schema import DEFAULT_REGIONS
-from microx.synthetic import draw_corpus, draw_take
+from microx.simulation.corpus import draw_corpus, draw_take
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data"
@@ -87,9 +87,9 @@ def write_video(path, frames, n_frames, size_wh):
 def peak_mib(path):
     """Peak memory of a process that preprocesses one video into a corpus, in MiB."""
     code = (
-        "import sys; from pathlib import Path; from microx.crops import write_crops;"
+        "import sys; from pathlib import Path; from microx.corpus.storage import write_crops;"
         "from microx.preprocessing.pipeline import stream_video;"
-        "from microx.workers import peak_memory_mib;"
+        "from microx.parallel import peak_memory_mib;"
         "write_crops(Path(sys.argv[1] + '.h5'), stream_video(sys.argv[1]), {});"
         "print(peak_memory_mib())"
     )

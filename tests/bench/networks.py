@@ -14,14 +14,14 @@ import keras
 import numpy as np
 from timing import seconds
 
-from microx.building import build_corpus
-from microx.labels import read_labels
+from microx.corpus.build import build_corpus
+from microx.labels.labels import read_labels
 from microx.models import BUILDERS, build_microx
 from microx.models.conv_lstm import ConvLSTM
 from microx.schema import DEFAULT_REGIONS
-from microx.settings import FitSettings
-from microx.synthetic import draw_corpus
-from microx.training import compile_for_training
+from microx.simulation.corpus import draw_corpus
+from microx.training.fit import compile_for_training
+from microx.training.settings import FitSettings
 
 BATCH, SIZE = 8, 32
 RUNS = 15
@@ -101,7 +101,7 @@ def measure_presets(tell):
 
 def measure_loader(tell, folder):
     """Every batch of an epoch, as compact is trained; and from a cache that holds a tenth."""
-    from microx.dataset import ClipDataset
+    from microx.training.dataset import ClipDataset
 
     drawn = draw_corpus(folder / "loaded", n_subjects=4, n_takes=1, n_workers=-1)
     labels = read_labels(drawn.parent, drawn, label_set="microx7")

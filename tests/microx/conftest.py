@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from microx.corpus import FORMAT, MANIFEST_COLUMNS, Corpus, hash_recipe, load_corpus
-from microx.preprocessing.faces import Status
+from microx.corpus.corpus import FORMAT, MANIFEST_COLUMNS, Corpus, hash_recipe, load_corpus
 from microx.preprocessing.recipe import Recipe
-from microx.synthetic import draw_take
+from microx.preprocessing.tracking.faces import Status
+from microx.simulation.corpus import draw_take
 
 
 def write_small_corpus(

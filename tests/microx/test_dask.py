@@ -13,7 +13,7 @@ import pytest
 
 from microx import build_corpus
 from microx.errors import CorpusError
-from microx.labels import read_labels
+from microx.labels.labels import read_labels
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.dask
@@ -141,7 +141,7 @@ def test_a_lost_scheduler_is_one_line_on_the_terminal(takes, tmp_path):
 @pytest.fixture
 def impatient(monkeypatch):
     """Wait for a scheduler or a worker a second only."""
-    monkeypatch.setattr("microx.workers.DASK_TIMEOUT_S", 1)
+    monkeypatch.setattr("microx.parallel.DASK_TIMEOUT_S", 1)
 
 
 @pytest.mark.usefixtures("impatient")

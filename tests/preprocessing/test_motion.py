@@ -7,7 +7,7 @@ import pytest
 from microx.errors import InputError
 from microx.preprocessing.motion import FLOW_SCALE, convert_crops
 from microx.schema import INPUTS
-from microx.synthetic import draw_take
+from microx.simulation.corpus import draw_take
 
 SIZES = (32, 60, 128)
 

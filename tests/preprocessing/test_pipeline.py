@@ -9,15 +9,15 @@ import pytest
 
 from microx.errors import InputError, LandmarkError
 from microx.preprocessing import pipeline
-from microx.preprocessing.faces import Status
 from microx.preprocessing.landmarks import outer_eye_distance, write_openface_csv
-from microx.preprocessing.occlusion import choose_occluder, parse_occlusions
+from microx.preprocessing.occlusion.occluder import choose_occluder, parse_occlusions
 from microx.preprocessing.pipeline import preprocess_video, stream_video
 from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.regions import crop_region
+from microx.preprocessing.tracking.faces import Status
 from microx.preprocessing.video import read_frames
 from microx.schema import EMOTIONS, REGIONS
-from microx.synthetic import draw_take
+from microx.simulation.corpus import draw_take
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,0 @@
-"""How drawn actors look and act; `microx.synthetic` films them."""

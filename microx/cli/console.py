@@ -1,0 +1,398 @@
+"""What the command line prints: bars, sentences and tables. It computes nothing of its own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from microx.schema import CLIP_FRAMES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from microx.cli.doctor import Finding
+    from microx.corpus.corpus import Corpus
+    from microx.evaluation.result import EvaluationResult
+    from microx.experiments.leakage import Leak
+    from microx.experiments.run import Run
+    from microx.labels.labels import Labels
+
+N_WORST, N_GOOD = 10, 10
+"""Videos that are printed one by one: the worst of a corpus; of a check, those without remarks
+(our choice)."""
+
+TOLD_EVERY_S = 60
+"""Between two lines of progress in a file (our choice)."""
+
+WIDE = 160
+"""Columns of a table that goes to a file or another program (our choice)."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+@contextmanager
+def show_progress(what: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar with the rate and the time left; yield the callback that moves it."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.1f} {unit}/s" if speed else "", style="dim")
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[item]}", table_column=Column(no_wrap=True, ratio=1)),
+        console=console,
+    )
+    task = bar.add_task(what, total=None, item="")
+    told = time.monotonic()
+
+    def advance(done: int, total: int, item: str) -> None:
+        nonlocal told
+        if not console.is_terminal:  # a log: a line now and then
+            if time.monotonic() - told > TOLD_EVERY_S:
+                told = time.monotonic()
+                console.print(f"{what}: {done} of {total} {unit}, {escape(item)}", soft_wrap=True)
+            return
+        bar.start()  # not before there is something to show
+        bar.update(task, completed=done, total=total, item=escape(item))
+
+    try:
+        yield advance
+        bar.update(task, item="")
+    finally:
+        if bar.live.is_started:  # or it would print an empty line for nothing
+            bar.stop()
+
+
+def say(what: str, value: object) -> None:
+    """Print one thing and its value on one line, however long."""
+    console.print(f"{what}: {escape(str(value))}", soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a sentence to heed: broken between words on a terminal, and not at all in a file."""
+    console.print(f"caution: {escape(text)}", soft_wrap=not console.is_terminal)
+
+
+def print_ledger(corpus: Corpus) -> None:
+    """Print what became of every video, frame and clip, and what to look into."""
+    from microx.corpus.quality import find_doubts, group_reasons, tabulate_sources
+
+    sources = tabulate_sources(corpus)
+    n_done = int((sources["status"] == "done").sum())
+    kept = f"; {corpus.n_kept} of them were there already" if corpus.n_kept else ""
+    console.print(f"\nvideos: {n_done} done, {len(sources) - n_done} skipped{kept}")
+    _print_reasons(group_reasons(sources))
+    if corpus.n_left_out:
+        console.print(f"{_count_videos(corpus.n_left_out)} no longer named: crops removed")
+    if n_done:
+        _print_frames(corpus)
+        _print_emotions(corpus)
+        _print_occluders(sources)
+        done = corpus.manifest[corpus.manifest["status"] == "done"]
+        n_subjects = done["subject"].replace("", None).nunique()
+        say("subjects", n_subjects or "none named, so people are told apart by video")
+    for doubt in find_doubts(corpus):
+        warn(doubt)
+
+
+def print_labelling(labels: Labels) -> None:
+    """Print which spellings a label set made another class of, and where frames are missing."""
+    from microx.corpus.quality import find_missing_numbers, first_few
+    from microx.labels.labels import find_mapped
+    from microx.preprocessing.video import list_files
+
+    mapped = find_mapped(labels)
+    if mapped:
+        say(f"label set {labels.label_set}", "; ".join(mapped))
+    gaps = []
+    for path in labels.table.loc[labels.table["reason"] == "", "path"]:
+        if (labels.root / path).is_dir():
+            images = list_files(labels.root / path)
+            lacking = find_missing_numbers(image.name for image in images)
+            gaps += [f"{path} ({lacking})"] if lacking else []
+    if gaps:
+        warn(
+            f"numbers are missing between the images of {_count_videos(len(gaps))}, and those "
+            f"after them move up in time: {first_few(gaps)}"
+        )
+
+
+def print_videos(table: pd.DataFrame) -> None:
+    """Print the most doubtful videos of `microx.corpus.quality.tabulate_videos`."""
+    console.print()
+    title = "video" if len(table) <= N_WORST else f"video, the {N_WORST} worst of {len(table)}"
+    columns = (title, "emotion", "without\ncrops", "lowest\nconfidence", "largest\njump", "clips")
+    rows = [
+        (
+            str(row.video_id),
+            str(row.emotion),
+            f"{row.missing:.0%}",
+            f"{row.confidence:.2f}",
+            f"{row.jump:.2f}",
+            str(row.n_clips),
+        )
+        for row in table.head(N_WORST).itertuples()
+    ]
+    _print_table(columns, rows, n_texts=2)
+
+
+def print_training(history: pd.DataFrame) -> None:
+    """Print how long a training took and which epoch was kept; see `fit_model`."""
+    best = history.iloc[int(history["val_loss"].argmin())]
+    say(
+        "epochs",
+        f"{len(history)} in {_duration(history['seconds'].sum())}; kept number "
+        f"{best['epoch']:.0f}, right in {best['val_accuracy']:.0%} of the clips it was chosen by",
+    )
+
+
+def print_run(run: Run, corpus: Corpus) -> None:
+    """Write a run's report, print its scores and cautions, and say where all of it lies."""
+    from microx.report.page import write_report
+
+    page = write_report([run.folder], corpus)
+    print_results(run.table)
+    print_cautions(run.rows)
+    say("table", (run.folder / "results.csv").resolve())
+    say("report", page.resolve())
+
+
+def print_results(results: pd.DataFrame) -> None:
+    """Print the scores, a row each, with the interval of the accuracy over subjects."""
+    from microx.evaluation.result import LEAKY_MARK
+
+    titles = ("row", "test clips", "accuracy", "95 % of subjects", "UAR", "UF1", "by video")
+    rows = [
+        (
+            row["name"] + (LEAKY_MARK if row["leaky"] and LEAKY_MARK not in row["name"] else ""),
+            str(row["n_test"]),
+            f"{row['accuracy']:.3f}",
+            _interval(row["accuracy_low"], row["accuracy_high"]) if not row["leaky"] else "",
+            *(f"{row[score]:.3f}" for score in ("uar", "uf1", "video_accuracy")),
+        )
+        for row in results.to_dict("records")
+    ]
+    _print_table(titles, rows)
+
+
+def print_gap(gap: float, low: float, high: float, n_subjects: int) -> None:
+    """Print what a leaky split adds to the accuracy."""
+    interval = f"95 % interval {low:+.3f} to {high:+.3f}" if low == low else "no interval"
+    verdict = ": more than luck" if low > 0 else ": no more than luck may do" if high >= 0 else ""
+    console.print(
+        f"the leaky split scores {gap:+.3f} against the honest one ({interval} over {n_subjects} "
+        f"people){verdict}",
+        soft_wrap=True,
+    )
+
+
+def print_leaks(leaks: Sequence[Leak]) -> None:
+    """Print what stands on both sides of a split, or that nothing was found."""
+    for kind, n in Counter(leak.kind for leak in leaks).items():
+        console.print(f"LEAK: {kind}: {n}")
+        for leak in [leak for leak in leaks if leak.kind == kind][:N_WORST]:
+            console.print(f"  {escape(str(leak))}", soft_wrap=True)
+        if n > N_WORST:
+            console.print(f"  and {n - N_WORST} more")
+    console.print(f"leaks: {len(leaks) or 'none found'}")
+
+
+def print_reproduction(run: Run) -> None:
+    """Print a paper's numbers beside ours: under its own protocol and under an honest one."""
+    from microx.experiments.replicate import describe_reproduction, reproduction_table
+
+    console.print()
+    for line in describe_reproduction(run):
+        console.print(escape(line))
+    table = reproduction_table(run)
+    titles = ("table", "row", "metric", "published", "ours, LEAKY", "ours, honest", "95 %")
+    rows = [
+        (
+            *(str(row[column]) for column in ("table", "row", "metric")),
+            *(_number(row[column]) for column in ("published", "leaky", "honest")),
+            _interval(row["honest_low"], row["honest_high"]),
+        )
+        for row in table.to_dict("records")
+    ]
+    _print_table(titles, rows, n_texts=3)
+    say("tables", (run.folder / "reproduction.md").resolve())
+
+
+def print_cautions(rows: Mapping[str, Sequence[EvaluationResult]]) -> None:
+    """Print what a reader must know before quoting the scores; the report says it, too."""
+    from microx.report.cautions import find_cautions
+
+    for caution in find_cautions(rows):
+        warn(caution)
+
+
+def print_scan(table: pd.DataFrame, *, quick: bool, faces: bool) -> None:
+    """Print what `microx.corpus.check.scan_videos` found, and how many videos are fine."""
+    fine = (table["problem"] == "") & (table["remarks"].map(len) == 0)
+    columns = [
+        "video",
+        "size",
+        "rate",
+        "frames",
+        "length",
+        *(["faces"] if faces else []),
+        "remarks",
+    ]
+    rows = [_scan_cells(video, faces) for video in table[~fine].to_dict("records")]
+    rows += [_scan_cells(video, faces) for video in table[fine].head(N_GOOD).to_dict("records")]
+    _print_table(columns, rows, ends_in_text=True)
+    rest = int(fine.sum()) - N_GOOD
+    if rest > 0:
+        console.print(f"and {rest} more without remarks")
+    n_bad = int((table["problem"] != "").sum())
+    some = int((~fine).sum()) - n_bad
+    length = "" if quick else f", {_duration(float(table['duration_s'].sum()))} in all"
+    console.print(
+        f"\nvideos: {len(table)}{length}: {int(fine.sum())} fine, {some} with remarks, "
+        f"{n_bad} cannot be used"
+    )
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what `microx.cli.doctor.diagnose` found, and what to do about it."""
+    styles = {"ok": "green", "failed": "red", "missing": "red", "optional": "yellow"}
+    table = _table(("what", "", "found"), n_texts=3)
+    for finding in findings:
+        state = f"[{styles[finding.state]}]{finding.state}[/]"
+        advice = f"\n[bold]→ {escape(finding.advice)}[/]" if finding.advice else ""
+        table.add_row(finding.name, state, escape(finding.found) + advice)
+    console.print(table)
+
+
+def _print_reasons(groups: Sequence[tuple[str, Sequence[str]]]) -> None:
+    from microx.corpus.quality import first_few
+
+    for reason, paths in groups[:N_WORST]:
+        console.print(
+            f"  skipped {len(paths)}: {escape(f'{reason} ({first_few(paths)})')}", soft_wrap=True
+        )
+    rest = sum(len(paths) for _, paths in groups[N_WORST:])
+    if rest:
+        console.print(f"  skipped {rest} more for other reasons: see manifest.csv")
+
+
+def _print_frames(corpus: Corpus) -> None:
+    from microx.corpus.quality import count_frames
+    from microx.corpus.storage import STATUS_COUNTS
+
+    counts = count_frames(corpus)
+    n_claimed, n_decoded = counts["n_claimed"], counts["n_decoded"]
+    claim = "" if n_claimed == n_decoded else f" (the files claim {n_claimed:,}, often an estimate)"
+    rate = corpus.recipe.get("frame_rate")
+    pace = "each at its own time" if rate is None else f"at {rate:g} a second"
+    left_out = f"; {counts['n_unused']:,} left out {pace}" if counts["n_unused"] else ""
+    cuts = f"; shot cuts: {counts['n_cuts']:,}" if counts["n_cuts"] else ""
+    console.print(f"frames decoded: {n_decoded:,}{claim}{left_out}{cuts}", soft_wrap=True)
+    n_frames, n_found = counts["n_frames"], counts["n_found"]
+    share = f" ({n_found / n_frames:.1%})" if n_frames else ""
+    what = "frames of faces" if corpus.recipe.get("faces") == "all" else "frames"
+    console.print(f"{what} {pace}: {n_found:,} of {n_frames:,} with a face{share}")
+    told = [(name[2:].replace("_", " "), counts[name]) for name in STATUS_COUNTS]
+    # The first, no face, goes with those that end without crops.
+    order = [*told[1:-2], told[0], *told[-2:]]
+    console.print("  " + ", ".join(f"{name} {count:,}" for name, count in order if count))
+
+
+def _print_emotions(corpus: Corpus) -> None:
+    from microx.corpus.quality import tabulate_emotions
+
+    table = tabulate_emotions(corpus)
+    n_whole, n_broken = int(table["n_clips"].sum()), int(table["n_broken"].sum())
+    every_face = corpus.recipe.get("faces") == "all"
+    broken = f"; {n_broken:,} left out for a missing face or a break (a cut, a leap)"
+    clips = f"clips of {CLIP_FRAMES} frames: {n_whole:,} whole{'' if every_face else broken}"
+    console.print(clips, soft_wrap=True)
+    things = "faces" if every_face else "videos"
+    rows = [
+        (str(row.emotion), str(row.n_videos), str(row.n_subjects), str(row.n_clips))
+        for row in table.itertuples()
+    ]
+    _print_table(("emotion", things, "subjects", "clips"), rows)
+
+
+def _print_occluders(sources: pd.DataFrame) -> None:
+    done = sources[sources["status"] == "done"]
+    for kind, n in done.loc[done["occluder"] != "", "occluder"].value_counts().items():
+        console.print(f"with {escape(str(kind))}: {n} of {_count_videos(len(done))}")
+
+
+def _count_videos(n: int) -> str:
+    return f"{n} video" if n == 1 else f"{n} videos"
+
+
+def _scan_cells(video: dict[Any, Any], faces: bool) -> list[str]:
+    n_decoded, rate = video["n_decoded"], video["frame_rate"]
+    cells = [video["path"], video["size"], f"{rate:.4g}" if rate else "", str(n_decoded or "")]
+    cells.append(f"{video['duration_s']:.1f} s" if rate and n_decoded else "")
+    if faces:
+        cells.append(video["faces"])
+    unusable = [f"CANNOT BE USED: {video['problem']}"] if video["problem"] else []
+    return [*cells, "; ".join(unusable + video["remarks"])]
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.2f}\u2013{high:.2f}" if low == low else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value == value else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _table(columns: Sequence[str], *, n_texts: int = 1, ends_in_text: bool = False) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for place, title in enumerate(columns):
+        text = place < n_texts or (ends_in_text and place == len(columns) - 1)
+        table.add_column(title, justify="left" if text else "right", overflow="fold")
+    return table
+
+
+def _print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    n_texts: int = 1,
+    ends_in_text: bool = False,
+) -> None:
+    table = _table(columns, n_texts=n_texts, ends_in_text=ends_in_text)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)

@@ -1,0 +1,225 @@
+"""Commands about one model: train it, test it, use it, export it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from microx.cli.console import (
+    console,
+    print_cautions,
+    print_results,
+    print_training,
+    say,
+    show_progress,
+)
+from microx.cli.options import (
+    AugmentOption,
+    BalanceOption,
+    EpochsOption,
+    Finder,
+    Format,
+    InputFpsOption,
+    InputsOption,
+    OccludeOption,
+    OneFace,
+    OpenFaceOption,
+    OutOption,
+    Preset,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    TensorBoardOption,
+    WithoutOption,
+    join_options,
+    split_names,
+    split_regions,
+)
+from microx.training.backend import load_keras
+
+
+def train(
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
+    out: OutOption,
+    regions: Annotated[
+        str,
+        typer.Option(
+            help="Streams: mouth,face,… or joined: eyes,eyes+brows. Default: all; the face alone "
+            "for presets of single pictures."
+        ),
+    ] = "",
+    model: PresetOption = Preset.compact,
+    epochs: EpochsOption = None,
+    seed: SeedOption = 0,
+    inputs: InputsOption = None,
+    balance: BalanceOption = None,
+    augment: AugmentOption = None,
+    occlude: OccludeOption = "",
+    settings: SetOption = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--continue",
+            metavar="MODEL",
+            help="Go on from a model or its .weights.h5; give the same options as for that one.",
+        ),
+    ] = None,
+    tensorboard: TensorBoardOption = False,
+) -> None:
+    """Train one model, leaving the test people untouched for `microx evaluate`."""
+    import pandas as pd
+
+    from microx.corpus.corpus import load_corpus
+
+    opened = load_corpus(corpus)
+    load_keras()
+    from microx.training.fit import train as train_model
+
+    with show_progress("training", "epochs") as advance:
+        path = train_model(
+            opened,
+            out,
+            regions=split_names(regions) or None,
+            preset=model.value,
+            seed=seed,
+            start=start,
+            tensorboard=tensorboard,
+            progress=advance,
+            **join_options(settings, epochs, inputs, balance, augment, occlude),
+        )
+    print_training(pd.read_csv(path.with_name("history.csv")))
+    say("score it", f"microx evaluate {shlex.quote(str(out))} {shlex.quote(str(corpus))}")
+    say("model", path)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A .keras file, or the folder that holds it.")],
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the predictions.")] = None,
+    occlude: OccludeOption = "",
+    without: WithoutOption = "",
+) -> None:
+    """Score a trained model on people it never saw."""
+    from microx.corpus.corpus import load_corpus
+    from microx.evaluation.stored_model import evaluate_model
+    from microx.evaluation.summary import results_table
+    from microx.training.model_file import find_model
+
+    opened = load_corpus(corpus)
+    load_keras()
+    path, note = find_model(model)
+    if note:
+        say("note", note)
+    result = evaluate_model(
+        path, opened, occlude=occlude or None, without=split_regions(without), out=out
+    )
+    rows = {result.name: (result,)}
+    print_results(results_table(rows))
+    print_cautions(rows)
+    if out is not None:
+        say("predictions", out)
+
+
+def predict(
+    video: Annotated[Path, typer.Argument(help="A video, or a folder of images.")],
+    model: Annotated[
+        Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and PNG.")] = Path("."),
+    without: WithoutOption = "",
+    landmarks: Annotated[
+        Finder | None, typer.Option(help="Default: what the model learned from.")
+    ] = None,
+    faces: Annotated[
+        OneFace | None,
+        typer.Option(
+            help="main: the person seen the most; cropped: pictures cut about a face already; "
+            "default: what the model learned from."
+        ),
+    ] = None,
+    input_fps: InputFpsOption = None,
+    openface: OpenFaceOption = None,
+) -> None:
+    """Say what a trained model sees in a video, over time."""
+    from microx.inference.video import predict_video, write_prediction
+    from microx.training.model_file import find_model
+
+    find_model(model)
+    load_keras()
+    with show_progress("looking", "frames") as advance:
+        prediction = predict_video(
+            video,
+            model,
+            without=split_regions(without),
+            landmarks=landmarks.value if landmarks else None,
+            faces=faces.value if faces else None,
+            input_fps=input_fps,
+            openface=openface,
+            progress=advance,
+        )
+    table, picture = write_prediction(prediction, out)
+    if prediction.note:
+        say("note", prediction.note)
+    share = prediction.n_found / prediction.n_frames
+    console.print(
+        f"frames: {prediction.n_found} of {prediction.n_frames} with a face ({share:.0%}), "
+        f"{prediction.n_clips} clips"
+    )
+    say("emotion", prediction.emotion)
+    for emotion, percentage in prediction.percentages.items():
+        console.print(f"  {percentage:5.1f} %  {escape(emotion)}")
+    if prediction.streams:
+        weights = prediction.mean_weights.items()
+        say("seen in", ", ".join(f"{stream} {weight:.0%}" for stream, weight in weights))
+    say("table", table)
+    say("time line", picture)
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="A .keras file, or the folder that holds it.")],
+    to: Annotated[Format, typer.Option(help="onnx and tflite are extras; h5: the weights alone.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; beside the model by default.")
+    ] = None,
+) -> None:
+    """Write a model in another format, checked number by number against Keras."""
+    from microx.training.model_file import find_model
+
+    find_model(model)
+    load_keras()
+    from microx.inference.export import export_model
+
+    say("exported", export_model(model, to.value, out))
+
+
+def explain(
+    model: Annotated[
+        Path, typer.Argument(help="A .keras file, or the folder that holds it, such as a run.")
+    ],
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
+    video: Annotated[str, typer.Option(help="Id of a video of the corpus: see manifest.csv.")],
+    out: OutOption,
+    emotion: Annotated[
+        str | None, typer.Option(help="Why this one; default: what the model names.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer whose filters are shown; default: the first.")
+    ] = None,
+) -> None:
+    """Draw why a model names a video as it does: where it looks, and what hiding costs."""
+    from microx.corpus.corpus import load_corpus
+    from microx.training.model_file import find_model
+
+    opened = load_corpus(corpus)
+    path, note = find_model(model)
+    if note:
+        say("note", note)
+    load_keras()
+    from microx.explain.explain import write_explanation
+
+    for picture in write_explanation(path, opened, video, out, emotion=emotion, layer=layer):
+        say("written", picture)

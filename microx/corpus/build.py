@@ -1,0 +1,427 @@
+"""Builds a corpus: runs the pipeline over many videos, in parallel, and never loses good work."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pandas as pd
+
+from microx._version import VERSION
+from microx.corpus.corpus import (
+    COUNT_COLUMNS,
+    FACE_MARK,
+    FORMAT,
+    MANIFEST_COLUMNS,
+    Corpus,
+    hash_recipe,
+    load_corpus,
+    read_description,
+)
+from microx.corpus.storage import read_facts, write_crops
+from microx.errors import CorpusError, InputError, LandmarkError
+from microx.files import hold_folder, is_leftover, remove_leftovers, whole_file
+from microx.labels.labels import Labels
+from microx.parallel import run_here, run_on_dask
+from microx.preprocessing.pipeline import stream_video
+from microx.preprocessing.recipe import PIPELINE_VERSION, Recipe, check_backend
+from microx.preprocessing.video import VIDEO_SUFFIXES, list_files
+from microx.progress import Progress
+
+_SAFE_ID = re.compile(r"\w[\w.-]*", re.ASCII)
+_OUR_FILES = frozenset({".lock", "corpus.json", "manifest.csv", "crops"})
+
+
+def build_corpus(
+    labels: Labels,
+    out: str | Path,
+    *,
+    landmarks_dir: str | Path | None = None,
+    openface: str | Path | None = None,
+    timeout_s: float | None = None,
+    n_workers: int = 1,
+    dask: str | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Corpus:
+    """Preprocess every labelled video into a corpus folder; what is already there stays.
+
+    Each video's file is written under another name and then renamed, so it is whole or not
+    there. A video that cannot be used is a row of the manifest with its reason, never an
+    exception; one that kills its worker process is tried again alone, and is such a row if it
+    does so again. Run again after an interruption, it goes on where it was; a video whose
+    bytes have changed is done anew, and the crops of one that is gone from folder and labels
+    are removed.
+
+    Parameters
+    ----------
+    labels : Labels
+        The videos and their labels, from `microx.labels.labels`.
+    out : path
+        The corpus folder, made if need be.
+    landmarks_dir : path, optional
+        For ``landmarks="csv"``: the folder with ``<path of the video>.csv``, or, where no other
+        video has its name, ``<name of the video>.csv``.
+    openface : str or path, optional
+        For ``landmarks="openface"``: the command, where the program is not on PATH.
+    timeout_s : float, optional
+        Seconds that OpenFace may take for one video.
+    n_workers : int
+        Processes; -1 for one per core. Work is spread by joblib; with 1, it is done in this
+        very process.
+    dask : str, optional
+        Address of a Dask scheduler whose workers do the work instead (extra ``microx[dask]``).
+        They need microx, and must see the same paths.
+    progress : callable, optional
+        Called with videos done, videos in all, and the video's id.
+    **settings
+        Fields of `microx.preprocessing.recipe.Recipe`: landmarks, faces, regions, size,
+        policy, margin, frame_rate, max_gap, occlude, occlude_seed. `input_fps` is that of the
+        labels. On the command line, frame_rate is ``--fps`` (None is ``native``),
+        occlude_seed ``--seed``, n_workers ``--workers`` and timeout_s ``--timeout``; margin
+        has no option, and the others have their own names.
+
+    Returns
+    -------
+    Corpus
+        Its ``n_kept`` and ``n_left_out`` tell what was there before.
+
+    Raises
+    ------
+    InputError
+        If a setting is unknown or out of its range, or `landmarks_dir` is not there, or one
+        is given that the landmarks have no use for.
+    CorpusError
+        If `out` was made by another recipe (the differences are named) or of the videos in
+        another folder, another run writes to it, it cannot be written, a video_id is unsafe,
+        or Dask cannot be reached.
+    LandmarkError
+        If the landmark backend is not installed.
+
+    Examples
+    --------
+    >>> build_corpus(read_labels("videos", "labels.csv"), "corpus", size=48)  # doctest: +SKIP
+    """
+    recipe = Recipe.of(**settings, input_fps=labels.input_fps)
+    _check_used(recipe, "csv", landmarks_dir=landmarks_dir)
+    _check_used(recipe, "openface", openface=openface, timeout=timeout_s)
+    check_backend(recipe, openface=openface, landmarks_dir=landmarks_dir)
+    if n_workers < 1 and n_workers != -1:
+        raise InputError(f"n_workers must be 1 or more, or -1 for all cores; received {n_workers}")
+    _check_ids(labels.table["video_id"])
+    # Workers may run in another folder.
+    out, root = Path(out).absolute(), labels.root.absolute()
+    folder = None if landmarks_dir is None else Path(landmarks_dir).absolute()
+    with _claimed(out, recipe, labels):
+        rows = {str(row["video_id"]): row for row in labels.table.to_dict("records")}
+        usable = [row for row in rows.values() if not row["reason"]]
+        names = Counter(Path(row["path"]).stem for row in usable)
+        jobs = [
+            _Job(
+                key=str(row["video_id"]),
+                path=root / row["path"],
+                target=out / "crops" / f"{row['video_id']}.h5",
+                recipe=recipe,
+                tables=_tables_for(row["path"], folder, names),
+                places=(root,) if folder is None else (root, folder),
+                openface=openface,
+                timeout_s=timeout_s,
+            )
+            for row in usable
+        ]
+        outcomes: dict[str, dict[str, Any]] = {}
+        run = run_here(jobs, n_workers) if dask is None else run_on_dask(jobs, dask)
+        with closing(run):
+            for video_id, outcome in run:
+                outcomes[video_id] = outcome
+                if progress:
+                    progress(len(outcomes), len(jobs), video_id)
+        _skip_copies(rows, outcomes)
+        n_left_out = _remove_unnamed(out, rows)
+        _write_manifest(out, rows, outcomes, every_face=recipe.faces == "all")
+        n_kept = sum(outcome["kept"] for outcome in outcomes.values())
+        return replace(load_corpus(out), n_kept=n_kept, n_left_out=n_left_out)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One video to preprocess."""
+
+    key: str  # the video's id
+    path: Path
+    target: Path
+    recipe: Recipe
+    tables: tuple[Path, ...]
+    places: tuple[Path, ...]  # folders that reasons leave out
+    openface: str | Path | None
+    timeout_s: float | None
+
+    def run(self) -> tuple[str, dict[str, Any]]:
+        """Preprocess the video unless its file is there already; say what became of it."""
+        if not self.target.parent.is_dir():
+            raise CorpusError(
+                f"{self.target.parent}: expected the corpus's folder; found none; Dask workers "
+                "must see the same paths, and nobody may move a corpus while it is written"
+            )
+        n_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # the processes share the cores already
+        try:
+            return self.key, self._outcome()
+        except (InputError, LandmarkError, OSError) as error:
+            # An OSError here is the video's: one of the corpus's own files is a CorpusError.
+            reason = str(error).removeprefix(f"{self.path}: ")
+        finally:
+            cv2.setNumThreads(n_threads)
+        for place in self.places:
+            reason = reason.replace(f"{place}/", "")
+        return self.give_up(" ".join(reason.split()))
+
+    def give_up(self, reason: str) -> tuple[str, dict[str, Any]]:
+        """Leave the video out of the corpus."""
+        outcome = {"status": "skipped", "reason": reason, "faces": [], "kept": False}
+        return self.key, outcome
+
+    def _outcome(self) -> dict[str, Any]:
+        table = self._table()
+        made_of = {
+            "recipe_hash": hash_recipe(self.recipe.as_dict()),
+            "pipeline": str(PIPELINE_VERSION),
+            "format": str(FORMAT),
+            "sha256": _hash_files(list_files(self.path)),
+            "landmarks_sha256": _hash_files([table]) if table else "",
+        }
+        facts = read_facts(self.target, made_of)
+        kept = facts is not None
+        if facts is None:
+            stream = stream_video(
+                self.path,
+                self.recipe,
+                name=self.key,
+                landmarks_csv=table,
+                openface=self.openface,
+                timeout_s=self.timeout_s,
+            )
+            facts = write_crops(self.target, stream, made_of)
+        outcome: dict[str, Any] = facts["video"] | {"faces": facts["faces"], "kept": kept}
+        outcome["sha256"] = made_of["sha256"]
+        if not any(face["n_found"] for face in facts["faces"]):
+            return outcome | {"status": "skipped", "reason": "no face found in any frame"}
+        return outcome | {"status": "done", "reason": ""}
+
+    def _table(self) -> Path | None:
+        if self.recipe.landmarks != "csv":
+            return None
+        for path in self.tables:
+            if path.is_file():
+                return path
+        raise InputError(f"{self.tables[0]}: expected the landmarks of this video; found no file")
+
+
+def _check_used(recipe: Recipe, landmarks: str, **given: object) -> None:
+    """Refuse what only other landmarks have a use for; it would be ignored."""
+    for name, value in given.items():
+        if value is not None and recipe.landmarks != landmarks:
+            raise InputError(
+                f"--{name.replace('_', '-')} is for --landmarks {landmarks}; received --landmarks "
+                f"{recipe.landmarks}; leave one out"
+            )
+
+
+def _check_ids(ids: pd.Series) -> None:
+    for video_id in ids:
+        if not _SAFE_ID.fullmatch(str(video_id)):
+            raise CorpusError(
+                f"video_id {video_id!r} must be letters, digits, '_', '-' and '.', "
+                "because it names a file"
+            )
+    if not ids.is_unique:
+        raise CorpusError(f"video_id {ids[ids.duplicated()].iloc[0]!r} stands for two videos")
+
+
+@contextmanager
+def _claimed(out: Path, recipe: Recipe, labels: Labels) -> Iterator[None]:
+    """Make the corpus folder this run's own, or refuse it."""
+    with ExitStack() as stack:
+        with _writing(out):
+            _check_is_ours(out)
+            out.mkdir(parents=True, exist_ok=True)
+            is_held = stack.enter_context(hold_folder(out))
+        if not is_held:
+            raise CorpusError(
+                f"{out}: another microx preprocess is writing this corpus; wait for it to end"
+            )
+        before = read_description(out)
+        if before is not None:
+            _check_same_recipe(out, before["recipe"], recipe.as_dict())
+            _check_same_videos(out, str(before.get("videos", "")), labels)
+        with _writing(out):
+            # Until the run has ended, there is no manifest, and so no corpus to read.
+            (out / "manifest.csv").unlink(missing_ok=True)
+            (out / "crops").mkdir(exist_ok=True)
+            remove_leftovers(out)
+            remove_leftovers(out / "crops")
+        description = {
+            "format": FORMAT,
+            "microx": VERSION,
+            "recipe": recipe.as_dict(),
+            "recipe_hash": hash_recipe(recipe.as_dict()),
+            "label_set": labels.label_set,
+            "classes": list(labels.classes),
+            "videos": str(labels.root.resolve()),
+        }
+        _write_text(out / "corpus.json", json.dumps(description, indent=2) + "\n")
+        try:
+            yield
+        finally:
+            remove_leftovers(out / "crops")  # of workers that were stopped for another's fault
+
+
+def _check_is_ours(out: Path) -> None:
+    """Refuse a folder of other things; one that a run left before it wrote anything is ours."""
+    if read_description(out) is not None or not out.is_dir():
+        return
+    foreign = [path.name for path in out.iterdir() if path.name not in _OUR_FILES]
+    foreign = sorted(name for name in foreign if not is_leftover(name))
+    if foreign:
+        raise CorpusError(
+            f"{out}: expected a new or empty folder, or a corpus to continue; found other files, "
+            f"such as {foreign[0]!r}; name another --out"
+        )
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CorpusError(
+            f"{path}: could not be written: {error}; what is done is kept; make room or name "
+            "another --out, then run the same command again"
+        ) from None
+
+
+def _check_same_recipe(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    other = [name for name in now if before.get(name) != now[name]]
+    if other:
+        raise CorpusError(
+            f"{out}: was made with {', '.join(_told(name, before.get(name)) for name in other)}; "
+            f"received {', '.join(_told(name, now[name]) for name in other)}; use the same "
+            "settings to continue, or another --out"
+        )
+
+
+def _told(name: str, value: Any) -> str:
+    """Say a setting as the command line has it; the margin is for Python only."""
+    option = {"margin": "margin", "frame_rate": "--fps", "occlude_seed": "--seed"}
+    if isinstance(value, list):
+        value = ",".join(value)
+    elif isinstance(value, float):
+        value = f"{value:g}"
+    elif not value and value != 0:  # no occluder, or no rate
+        value = "native" if name == "frame_rate" else "none"
+    return f"{option.get(name, '--' + name.replace('_', '-'))} {value}"
+
+
+def _check_same_videos(out: Path, before: str, labels: Labels) -> None:
+    """Refuse other videos, which would take the place of those that are there.
+
+    The same videos may well have moved.
+    """
+    held = {path.stem for path in _crops_files(out)}
+    if not before or not held or Path(before).resolve() == labels.root.resolve():
+        return
+    if Path(before).exists() or not held & set(labels.table["video_id"]):
+        raise CorpusError(
+            f"{out}: was made of the videos in {before}; received {labels.root}; use another "
+            "--out, or put both folders under one"
+        )
+
+
+def _tables_for(path: str, folder: Path | None, names: Counter[str]) -> tuple[Path, ...]:
+    """Where the CSV of a video may lie, the likelier place first."""
+    if folder is None:
+        return ()
+    video = Path(path)
+    bare = video.with_suffix("") if video.suffix.lower() in VIDEO_SUFFIXES else video
+    beside = folder / bare.parent / f"{bare.name}.csv"
+    # A bare name tells nothing where two videos have it.
+    return (beside, folder / f"{bare.name}.csv") if names[video.stem] == 1 else (beside,)
+
+
+def _skip_copies(
+    rows: Mapping[str, Mapping[Any, Any]], outcomes: Mapping[str, dict[str, Any]]
+) -> None:
+    """Use a recording once, though it lies there twice, so that no copy is trained and tested."""
+    same: dict[str, list[str]] = {}
+    for video_id in rows:
+        if outcomes.get(video_id, {}).get("status") == "done":
+            same.setdefault(outcomes[video_id]["sha256"], []).append(video_id)
+    for ids in same.values():
+        labels = {(rows[video_id]["emotion"], rows[video_id]["subject"]) for video_id in ids}
+        for video_id in ids[1:] if len(labels) == 1 else ids * (len(ids) > 1):
+            other = rows[ids[0] if video_id != ids[0] else ids[1]]["path"]
+            otherwise = "" if len(labels) == 1 else ", which is labelled otherwise"
+            outcomes[video_id] |= {"status": "skipped", "reason": f"a copy of {other}{otherwise}"}
+
+
+def _crops_files(out: Path) -> list[Path]:
+    return list((out / "crops").glob("[!.]*.h5"))  # hidden ones are being written
+
+
+def _remove_unnamed(out: Path, rows: Mapping[str, Any]) -> int:
+    """Remove the crops of videos that are neither there nor named any more, and count them."""
+    unnamed = [path for path in _crops_files(out) if path.stem not in rows]
+    for path in unnamed:
+        with _writing(path):
+            path.unlink(missing_ok=True)
+    return len(unnamed)
+
+
+def _write_manifest(
+    out: Path,
+    rows: Mapping[str, Mapping[Any, Any]],
+    outcomes: Mapping[str, dict[str, Any]],
+    *,
+    every_face: bool,
+) -> None:
+    lines = []
+    for video_id, row in rows.items():
+        outcome = {"status": "skipped", "faces": [], "occluder": ""} | outcomes.get(video_id, {})
+        for face in outcome["faces"] or [{"face": 0}]:
+            line = {**row, **outcome, **face}
+            if every_face and outcome["faces"]:
+                line["video_id"] = f"{video_id}{FACE_MARK}{face['face']}"
+            lines.append(line)
+    table = pd.DataFrame(lines, columns=list(MANIFEST_COLUMNS))
+    table["duration_s"] = table["duration_s"].fillna(0)
+    counts = list(COUNT_COLUMNS)
+    table[counts] = table[counts].fillna(0).astype(int)
+    # Every text is quoted, or a carriage return in a file's name would end a row.
+    text = table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+    _write_text(out / "manifest.csv", text)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with _writing(path), whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _hash_files(paths: Sequence[Path]) -> str:
+    """SHA-256 of a file, or of the hashes of several in order."""
+    hashes = []
+    for path in paths:
+        try:
+            with path.open("rb") as stream:
+                hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
+        except OSError as error:
+            raise InputError(f"{path}: expected a readable file; {error.strerror}") from None
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()

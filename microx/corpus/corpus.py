@@ -1,0 +1,503 @@
+"""The corpus on disk: what the pipeline left of many videos, to be read.
+
+A corpus folder holds ``corpus.json`` (the hashed recipe and the classes), ``manifest.csv``
+(one row a video, or a face of one, the skipped ones with their reason) and
+``crops/<video_id>.h5``, see `microx.corpus.storage`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from microx.corpus.storage import (
+    STATUS_COUNTS,
+    hash_crops,
+    read_crops_file,
+    read_facts,
+    stretch_lengths,
+)
+from microx.errors import CorpusError, InputError
+from microx.schema import CLIP_FRAMES
+
+FORMAT = 2
+MANIFEST_COLUMNS = (
+    *("video_id", "path", "emotion", "subject", "corpus", "onset", "apex", "offset"),
+    *("status", "reason", "face", "occluder"),
+    *("n_claimed", "n_decoded", "n_untimed", "n_unused", "n_cuts", "n_rejected", "n_people"),
+    *("n_frames", "n_found", "n_segments", *STATUS_COUNTS, "duration_s", "sha256"),
+)
+COUNT_COLUMNS = tuple(name for name in MANIFEST_COLUMNS if name == "face" or name.startswith("n_"))
+CLIP_COLUMNS = (
+    *("clip_id", "video_id", "start", "length"),
+    *("emotion", "label", "subject", "corpus", "n_found"),
+)
+PRESENCE = ("no expression", "expression")
+"""The classes of `Corpus.key_clips` of onset and apex."""
+
+N_NAMED = 5
+"""Ids that a message names at most (our choice)."""
+
+FACE_MARK = "~"
+"""Between a video's id and the number of a face, where a corpus holds all faces: ``talk~2``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A preprocessed corpus, open for reading.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    recipe : dict
+        How its crops were made: the arguments of `microx.preprocessing.pipeline.preprocess_video`.
+    classes : tuple of str
+        The emotions, in the order of the models' outputs.
+    label_set : str
+        The label set that named the classes, or ``"file"`` where the labels did.
+    manifest : DataFrame
+        One row a video, or with ``faces="all"`` one a face: `MANIFEST_COLUMNS`. ``status`` is done
+        or skipped. ``n_claimed`` frames were promised by the container, ``n_decoded`` came,
+        ``n_untimed`` of them without a time, ``n_unused`` are shown at no tick of the frame rate;
+        ``n_frames`` ticks stand in the corpus, ``n_found`` of them with crops, in ``n_segments``
+        unbroken stretches; the counts of `microx.corpus.storage.STATUS_COUNTS` tell how each tick
+        got its landmarks or why it has none, and add up to ``n_frames``. ``occluder`` is the kind
+        of thing that was put on the face, "" where none.
+    n_kept : int
+        Videos that `microx.corpus.build.build_corpus` found there already; 0 where it was not just
+        built.
+    n_left_out : int
+        Videos of before whose crops it removed, for they are no longer named; likewise.
+    """
+
+    folder: Path
+    recipe: dict[str, Any]
+    classes: tuple[str, ...]
+    label_set: str
+    manifest: pd.DataFrame
+    n_kept: int = 0
+    n_left_out: int = 0
+
+    @property
+    def recipe_hash(self) -> str:
+        """The first 16 digits of the recipe's SHA-256, the same on every machine."""
+        return hash_recipe(self.recipe)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions that were cropped."""
+        return tuple(self.recipe["regions"])
+
+    @property
+    def size(self) -> int:
+        """Pixels along a side of each crop."""
+        return int(self.recipe["size"])
+
+    def crops_path(self, video_id: str) -> Path:
+        """Path of the HDF5 file that holds a row of the manifest."""
+        return self.folder / "crops" / f"{video_id.partition(FACE_MARK)[0]}.h5"
+
+    def read_crops(
+        self, video_id: str, region: str, frames: Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
+        """Read the crops of one region: ``(T, size, size, 3)`` uint8 RGB, black where none.
+
+        Parameters
+        ----------
+        video_id, region : str
+        frames : sequence of n int, optional
+            Only these frames, in this order: ``(n, size, size, 3)``. The rest is not read.
+
+        Raises
+        ------
+        InputError
+            If there is no such video_id, or the video was skipped.
+        CorpusError
+            If the region was not cropped or the video's file is gone.
+        """
+        return self._read(video_id, region, frames)
+
+    def read_landmarks(self, video_id: str) -> np.ndarray:
+        """Read landmarks: ``(T, 68, 2)`` float32 in pixels of the frame, NaN where none."""
+        return self._read(video_id, "landmarks")
+
+    def read_size_hw(self, video_id: str) -> tuple[int, int]:
+        """Read the height and width of a video's frames."""
+        self._row(video_id)
+        facts = read_facts(self.crops_path(video_id)) or {"video": {"size_hw": (0, 0)}}
+        height, width = facts["video"]["size_hw"]
+        return int(height), int(width)
+
+    def read_frames_found(self, video_id: str) -> np.ndarray:
+        """Read whether a face was found in each frame of a video: ``(T,)`` bool."""
+        return self._read(video_id, "segment") >= 0
+
+    def read_ledger(self, video_id: str) -> pd.DataFrame:
+        """Read what became of each of the T frames of a video.
+
+        Returns
+        -------
+        DataFrame
+            time_s; source_frame, the decoded frame shown; status, a name of
+            `microx.preprocessing.tracking.faces.Status` in lower case; segment, -1 where no crops;
+            confidence, 0 to 1. Of a video without any face, all frames are no_face.
+
+        Raises
+        ------
+        InputError
+            If there is no such video_id, or the video could not be preprocessed.
+        CorpusError
+            If the video's file is gone.
+        """
+        from microx.preprocessing.tracking.faces import Status
+
+        row, path = self._row(video_id), self.crops_path(video_id)
+        nobody: dict[str, Any] = {"status": "no_face", "segment": -1, "confidence": 0.0}
+        faceless = row["n_frames"] and not _has_face(row)
+        seen = nobody
+        if not faceless:
+            seen = {name: self._read(video_id, name) for name in nobody}
+            seen["status"] = [Status(status).name.lower() for status in seen["status"]]
+        times = {
+            "time_s": read_crops_file(path, "timestamp"),
+            "source_frame": read_crops_file(path, "source_frame"),
+        }
+        return pd.DataFrame(times | seen)
+
+    def content_hash(self) -> str:
+        """Hash all that the corpus holds: the same for equal recipes, labels and videos.
+
+        It does not depend on where the corpus lies, on how many processes made it, nor on
+        how often they were interrupted. Paths and reasons are left out, which name places.
+
+        Raises
+        ------
+        CorpusError
+            If a video's file is gone or broken.
+        """
+        digest = hashlib.sha256(self.recipe_hash.encode())
+        rows = self.manifest.drop(columns=["path", "reason"]).sort_values("video_id")
+        digest.update(rows.to_csv(index=False).encode())
+        done = {
+            self.crops_path(video_id) for video_id in rows["video_id"][rows["status"] == "done"]
+        }
+        # Of a video that broke, a file of better days may be there still.
+        every = {self.crops_path(video_id) for video_id in rows["video_id"][rows["n_frames"] > 0]}
+        for path in sorted(done | {path for path in every if path.is_file()}):
+            digest.update(hash_crops(path).encode())
+        return digest.hexdigest()[:16]
+
+    def clips(
+        self,
+        length: int = CLIP_FRAMES,
+        *,
+        stride: int | None = None,
+        tail: str = "drop",
+        incomplete: bool = False,
+    ) -> pd.DataFrame:
+        """Index the clips: windows over each video's crops, none of them copied.
+
+        Parameters
+        ----------
+        length : int
+            Frames in a clip.
+        stride : int, optional
+            Frames from one clip's start to the next; without it, `length`: no overlap.
+        tail : {"drop", "pad"}
+            What becomes of the frames after the last whole clip: left out, or made a clip
+            by repeating the last frame (its ``start + length`` then passes the video's end).
+        incomplete : bool
+            Whether to list clips that a missing face or a cut breaks, too: their ``n_found``,
+            the frames of their longest unbroken stretch, is less than their length.
+
+        Returns
+        -------
+        DataFrame
+            clip_id, video_id, start, length, emotion, label (index into `classes`),
+            subject and corpus ("" where none), n_found. Empty where no video is long enough.
+
+        Examples
+        --------
+        >>> load_corpus("corpus").clips(16).label.value_counts()  # doctest: +SKIP
+        """
+        rows: list[dict[str, Any]] = []
+        done = self.manifest[self.manifest["status"] == "done"]
+        for video in done.itertuples():
+            segments = self._segments[str(video.video_id)]
+            for start in clip_starts(len(segments), length, stride or length, tail):
+                window = segments[start : start + length]
+                rows.append(
+                    {
+                        "clip_id": f"{video.video_id}:{start}",
+                        "video_id": video.video_id,
+                        "start": start,
+                        "length": length,
+                        "emotion": video.emotion,
+                        "label": self.classes.index(str(video.emotion)),
+                        "subject": video.subject,
+                        "corpus": video.corpus,
+                        "n_found": _longest_stretch(
+                            np.pad(window, (0, length - len(window)), "edge")
+                        ),
+                    }
+                )
+        clips = pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
+        if not incomplete:
+            clips = clips[clips["n_found"] == length]
+        return clips.reset_index(drop=True)
+
+    def find_frame(self, video_id: str, name: str) -> int | None:
+        """Find the frame that the labels name.
+
+        Parameters
+        ----------
+        video_id : str
+        name : {"onset", "apex", "offset"}
+            A column of the manifest, whose numbers count the decoded frames from 0.
+
+        Returns
+        -------
+        int or None
+            The frame of the corpus that shows it, or the nearest that shows a face; None where
+            the labels give no number, as for neutral videos or CASME II's ``/``, or one beyond
+            the frames that were decoded.
+        """
+        row = self._row(video_id)
+        number = pd.to_numeric(str(row[name]).strip(), errors="coerce")
+        if not 0 <= number < row["n_decoded"]:  # nor is nan
+            return None
+        if video_id not in self._source_frames:
+            shown = read_crops_file(self.crops_path(video_id), "source_frame")
+            self._source_frames[video_id] = shown.astype(float)
+        source = np.where(self._segments[video_id] < 0, np.inf, self._source_frames[video_id])
+        return int(np.argmin(np.abs(source - number)))
+
+    def key_clips(self, kind: str) -> pd.DataFrame:
+        """Index the frames that the labels name, for models of single images.
+
+        Parameters
+        ----------
+        kind : {"apex", "onset-apex-offset", "onset|apex"}
+            The apex of each video as a clip of one frame; all three as one clip, a triple; or
+            onset and apex as two clips of one frame, labelled 0 and 1: whether there is an
+            expression. Of a video whose labels lack a number, the middle of its frames with a
+            face takes the place of the apex, the first that of the onset and the last that of
+            the offset; "onset|apex" leaves videos without an apex out.
+
+        Returns
+        -------
+        DataFrame
+            As `clips`, and ``frames``: a tuple of frame numbers; ``n_guessed``: how many of
+            them the labels lack.
+
+        Notes
+        -----
+        An apex that people marked is no part of a video that nobody has seen yet: a score that
+        rests on it is to be called so.
+        """
+        groups = [tuple(group.split("-")) for group in kind.split("|")]
+        rows: list[dict[str, Any]] = []
+        for video in self.manifest[self.manifest["status"] == "done"].itertuples():
+            video_id = str(video.video_id)
+            seen = np.flatnonzero(self._segments[video_id] >= 0)
+            named = {name: self.find_frame(video_id, name) for name in ("onset", "apex", "offset")}
+            if not len(seen) or (kind == "onset|apex" and named["apex"] is None):
+                continue
+            usual = {"onset": seen[0], "apex": seen[len(seen) // 2], "offset": seen[-1]}
+            shown = usual | {name: frame for name, frame in named.items() if frame is not None}
+            for label, names in enumerate(groups):
+                frames = tuple(int(shown[name]) for name in names)
+                rows.append(
+                    {
+                        "clip_id": f"{video_id}:{'-'.join(names)}",
+                        "video_id": video_id,
+                        "start": frames[0],
+                        "length": len(frames),
+                        "emotion": video.emotion,
+                        "label": self.classes.index(str(video.emotion)),
+                        "subject": video.subject,
+                        "corpus": video.corpus,
+                        "n_found": len(frames),
+                        "frames": frames,
+                        "n_guessed": sum(named[name] is None for name in names),
+                    }
+                )
+                if kind == "onset|apex":
+                    rows[-1] |= {"label": label, "emotion": PRESENCE[label]}
+        return pd.DataFrame(rows, columns=[*CLIP_COLUMNS, "frames", "n_guessed"])
+
+    def check_clips(self, length: int = CLIP_FRAMES) -> None:
+        """Refuse a corpus that holds no clip, before it is called short of people.
+
+        Parameters
+        ----------
+        length : int
+            Frames in a clip.
+
+        Raises
+        ------
+        CorpusError
+            If no video shows one face in so many frames on end.
+        """
+        longest = max(map(_longest_stretch, self._segments.values()), default=0)
+        if longest < length:
+            raise CorpusError(
+                f"{self.folder}: expected clips of {length} frames; no video shows one face in "
+                f"{length} frames on end (at most in {longest}); give longer videos, --set "
+                f"n_frames={max(longest, 1)}, a --model of single pictures such as cnn6, or "
+                "--input-fps if folders of images are videos"
+            )
+
+    @cached_property
+    def _source_frames(self) -> dict[str, np.ndarray]:
+        return {}  # each read when it is first asked for
+
+    @cached_property
+    def _segments(self) -> dict[str, np.ndarray]:
+        done = self.manifest.loc[self.manifest["status"] == "done", "video_id"]
+        return {video_id: self._read(video_id, "segment") for video_id in done}
+
+    @cached_property
+    def _rows(self) -> dict[str, dict[Hashable, Any]]:
+        return {str(row["video_id"]): row for row in self.manifest.to_dict("records")}
+
+    def _row(self, video_id: str) -> dict[Hashable, Any]:
+        """Give the row of a video; refuse one that is not there."""
+        if video_id in self._rows:
+            return self._rows[video_id]
+        faces = [name for name in self._rows if name.partition(FACE_MARK)[0] == video_id]
+        known = faces or list(self._rows)
+        more = f" and {len(known) - N_NAMED} more" if len(known) > N_NAMED else ""
+        raise InputError(
+            f"{self.folder}: expected a video_id of the manifest; found no {video_id!r}; "
+            f"{'its faces are' if faces else 'known:'} {', '.join(known[:N_NAMED])}{more}"
+        )
+
+    def _read(
+        self, video_id: str, name: str, frames: Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
+        row = self._row(video_id)
+        if not _has_face(row):
+            raise InputError(
+                f"{self.folder}: expected a video with crops; {video_id!r} was skipped: "
+                f"{row['reason']}"
+            )
+        return read_crops_file(self.crops_path(video_id), name, int(row["face"]), frames)
+
+
+def _has_face(row: Mapping[Hashable, Any]) -> bool:
+    return any(row[name] for name in STATUS_COUNTS)  # landmarks that gave no crop are a face, too
+
+
+def _longest_stretch(segments: np.ndarray) -> int:
+    return int(stretch_lengths(segments).max(initial=0))
+
+
+def clip_starts(n_frames: int, length: int, stride: int, tail: str = "drop") -> list[int]:
+    """First frames of the clips of a video, see `Corpus.clips`; none for a video of 0 frames.
+
+    Examples
+    --------
+    >>> clip_starts(25, 10, 10), clip_starts(25, 10, 10, "pad"), clip_starts(7, 10, 10)
+    ([0, 10], [0, 10, 20], [])
+    """
+    if length < 1 or stride < 1:
+        raise CorpusError(
+            f"clips need a length and stride of 1 or more; received {length}, {stride}"
+        )
+    starts = list(range(0, n_frames - length + 1, stride))
+    if tail == "pad":
+        following = starts[-1] + stride if starts else 0
+        starts += [following] if following < n_frames else []
+    elif tail != "drop":
+        raise CorpusError(f"tail must be drop or pad; received {tail!r}")
+    return starts
+
+
+def load_corpus(folder: str | Path) -> Corpus:
+    """Open a corpus folder for reading.
+
+    Raises
+    ------
+    CorpusError
+        If the folder is not a corpus, was never finished, or is of another format.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    if description is None:
+        raise CorpusError(
+            f"{folder}: expected a corpus folder with corpus.json; found none; "
+            "make one: microx preprocess VIDEOS --out CORPUS"
+        )
+    manifest = folder / "manifest.csv"
+    if not manifest.is_file():
+        raise CorpusError(
+            f"{folder}: expected manifest.csv; found none: microx preprocess is still at work "
+            "there, or preprocessing was cut off; wait, or run the same command again: it goes on"
+        )
+    table = _read_manifest(manifest)
+    return Corpus(
+        folder=folder,
+        recipe=description["recipe"],
+        classes=tuple(description["classes"]),
+        label_set=description["label_set"],
+        manifest=table,
+    )
+
+
+def _read_manifest(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, keep_default_na=False, dtype=str)
+        for name in (*COUNT_COLUMNS, "duration_s"):
+            table[name] = pd.to_numeric(table[name])
+        return table[list(MANIFEST_COLUMNS)]
+    except (OSError, ValueError, KeyError) as error:  # pandas' parser errors are ValueErrors
+        found = " ".join(str(error).split())
+        raise CorpusError(
+            f"{path}: expected a row for each video; found {type(error).__name__}: {found}; delete "
+            "it and run the same microx preprocess command again, what is done is kept"
+        ) from None
+
+
+def hash_recipe(recipe: Mapping[str, Any]) -> str:
+    """Hash a recipe: the first 16 digits of the SHA-256 of its sorted JSON."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_description(folder: Path) -> dict[str, Any] | None:
+    """Read corpus.json; None where there is none.
+
+    Raises
+    ------
+    CorpusError
+        If it cannot be read or is of another format.
+    """
+    path = folder / "corpus.json"
+    if not path.is_file():
+        return None
+    try:
+        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if description["format"] != FORMAT:
+            found = f"format {description['format']}"
+        elif missing := {"recipe", "classes", "label_set"} - description.keys():
+            found = f"no {min(missing)}"
+        elif not isinstance(description["recipe"], dict):
+            found = f"the recipe {description['recipe']!r}"
+        else:
+            return description
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+    raise CorpusError(
+        f"{path}: expected a corpus description of format {FORMAT}; found {found}; delete that "
+        "file and run microx preprocess again: crops that fit are kept"
+    )

@@ -1,0 +1,1 @@
+"""Test predictions and what they are worth: metrics, intervals, tests, tables."""

@@ -1,0 +1,492 @@
+"""Train on some people, test on others: the only evaluation loop of microx.
+
+An ablation is this loop with fewer regions, a control is this loop with shuffled labels.
+`plan_evaluation` decides who trains and who tests, `evaluate_fold` does one fold of it, `evaluate`
+all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from microx.corpus.corpus import Corpus
+from microx.evaluation.metrics import accuracy_score
+from microx.evaluation.result import (
+    FACTS_OF_FOLDS,
+    HISTORY_COLUMNS,
+    EvaluationResult,
+    join_folds,
+)
+from microx.progress import Progress, part_of
+from microx.training.settings import FitSettings
+from microx.training.splits import LEAKY, Split, clip_groups, make_splits, read_parts
+
+BATCH_CLIPS = 32
+"""Clips predicted at a time (our choice)."""
+
+ORACLE = "epoch chosen on the test clips"
+"""What an oracle's name ends with, so that nobody quotes it by mistake."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How the tested clips are shown.
+
+    Attributes
+    ----------
+    occlude : str, optional
+        Objects put on the faces, such as ``"mask:0.5"``.
+    without : tuple of str
+        Regions taken as missing, for models that can do without them.
+    augment : str
+        Random changes, the same each time, such as ``"erase"``.
+    """
+
+    occlude: str | None = None
+    without: tuple[str, ...] = ()
+    augment: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """An evaluation, decided but not done: see `plan_evaluation`.
+
+    Attributes
+    ----------
+    corpus : Corpus
+        Of the classes that the clips are labelled with.
+    clips : DataFrame
+        With the labels that count, shuffled ones for a control.
+    splits : tuple of Split
+        A fold each.
+    settings : FitSettings
+    regions : tuple of str
+        Streams of the model.
+    preset : str
+    seed : int
+        Of training.
+    facts : dict
+        What is known beforehand, fit for JSON.
+    notes : tuple of str
+        What a reader of the scores has to know about the splits.
+    """
+
+    corpus: Corpus
+    clips: pd.DataFrame
+    splits: tuple[Split, ...]
+    settings: FitSettings
+    regions: tuple[str, ...]
+    preset: str
+    seed: int
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def plan_evaluation(
+    corpus: Corpus,
+    *,
+    regions: Sequence[str] | None = None,
+    protocol: str = "holdout",
+    preset: str = "compact",
+    seed: int = 0,
+    split_seed: int | None = None,
+    n_folds: int = 5,
+    split_file: str | Path | None = None,
+    shuffle_labels: bool = False,
+    **settings: Any,
+) -> Plan:
+    """Decide who trains, chooses the epoch and tests, and refuse what cannot be.
+
+    Parameters
+    ----------
+    corpus, regions, protocol, preset, seed, split_seed, n_folds, split_file, shuffle_labels,
+    **settings
+        See `evaluate`.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    MicroxError
+        As `evaluate` does.
+    """
+    from microx.models.streams import list_regions
+    from microx.training.dataset import check_regions, open_clips
+    from microx.training.fit import default_regions
+
+    regions = tuple(default_regions(corpus, preset) if regions is None else regions)
+    check_regions(corpus, list_regions(regions))
+    chosen = FitSettings.of(preset, **settings)
+    corpus, clips = open_clips(corpus, chosen)
+    parts: pd.DataFrame | None = None
+    notes: list[str] = []
+    if split_file is not None:
+        parts, notes = read_parts(split_file, corpus.manifest, clips)
+    split_seed = seed if split_seed is None else split_seed
+    splits = make_splits(clips, protocol, seed=split_seed, n_folds=n_folds, parts=parts)
+    facts = {
+        "protocol": protocol,
+        "leaky": protocol in LEAKY,
+        "group": "clip" if protocol in LEAKY else clip_groups(clips)[1],
+        "seed": seed,
+        "split_seed": split_seed,
+        "split_file": None if split_file is None else Path(split_file).name,
+        "n_subjects": int(clips["subject"].replace("", np.nan).nunique()),
+        "n_videos": int(clips["video_id"].nunique()),
+        "shuffled_labels": shuffle_labels,
+        "corpus": corpus.folder.resolve().name,
+    }
+    # The control keeps the splits of the true labels, and so the people that are tested.
+    if shuffle_labels:
+        clips = _shuffled(clips, corpus.classes, seed)
+    return Plan(corpus, clips, tuple(splits), chosen, regions, preset, seed, facts, tuple(notes))
+
+
+def evaluate_fold(
+    plan: Plan,
+    fold: int,
+    conditions: Sequence[tuple[str, Condition]],
+    *,
+    oracle: bool = False,
+    path: str | Path | None = None,
+    log_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> list[EvaluationResult]:
+    """Train on one fold and test what it leaves, once in each condition.
+
+    Parameters
+    ----------
+    plan : Plan
+    fold : int
+        From 0.
+    conditions : sequence of (str, Condition)
+        Names of the results and how each shows the tested clips.
+    oracle : bool
+        Whether to tell, too, what the epoch that suits the test clips best would have scored in
+        the first condition.
+    path : path, optional
+        ``.keras`` file for the model.
+    log_dir : path, optional
+        Folder for what TensorBoard shows.
+    progress : callable, optional
+        Called with epochs done, epochs in all, and a few words.
+
+    Returns
+    -------
+    list of EvaluationResult
+        One a condition; with `oracle` one more, its name ending in `ORACLE` and
+        ``facts["oracle"]`` true. It is no result: it was chosen with the answers in hand.
+    """
+    import keras
+
+    from microx.training.fit import fit_split
+
+    start = time.perf_counter()
+    split = plan.splits[fold]
+    test = plan.clips.iloc[split.test]
+    # What cannot be tested is refused before training.
+    datasets = [_show(plan, test, condition) for _, condition in conditions]
+    watcher = _Watcher(_show(plan, test, conditions[0][1])) if oracle else None
+    model, history, fit = fit_split(
+        plan.corpus,
+        plan.clips,
+        split,
+        plan.settings,
+        regions=plan.regions,
+        preset=plan.preset,
+        seed=plan.seed,
+        path=path,
+        after_epoch=watcher,
+        log_dir=log_dir,
+        progress=progress,
+    )
+    history = history.assign(fold=fold)[list(HISTORY_COLUMNS)]
+    facts = list_facts(fit) | plan.facts | {"n_test": [len(test)]}
+    facts["warnings"] = [*fit["warnings"], *plan.notes]
+    results = []
+    for (name, condition), dataset in zip(conditions, datasets, strict=True):
+        shown = {
+            "occlude_test": condition.occlude,
+            "without": list(condition.without),
+            "augment_test": condition.augment,
+            "seconds": round(time.perf_counter() - start, 2),
+        }
+        y_prob = predict_clips(model, dataset)
+        dataset.forget()
+        note = note_missing(fit, condition.without)
+        shown["warnings"] = [*facts["warnings"], *([note] if note else [])]
+        results.append(make_result(name, test, y_prob, fold, history, facts | shown))
+    if watcher is not None:
+        watcher.dataset.forget()
+        told = results[0].facts | {"oracle": True, "best_epoch": [watcher.epoch]}
+        name = f"{conditions[0][0]}, {ORACLE}"
+        results.append(make_result(name, test, watcher.y_prob, fold, history, told))
+    del model
+    keras.utils.clear_session()  # or each fold's graph stays in memory
+    return results
+
+
+class _Watcher:
+    """Tests after each epoch and remembers the best: what honest evaluation must not do."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self._y_true = dataset.clips["label"].to_numpy(np.int64)
+        self._n_epochs, self._best = 0, -1.0
+        self.epoch = 0
+        self.y_prob = np.zeros((0, 0), np.float32)
+
+    def __call__(self, model: Any) -> None:
+        self._n_epochs += 1
+        y_prob = predict_clips(model, self.dataset)
+        accuracy = accuracy_score(self._y_true, y_prob.argmax(axis=1))
+        if accuracy > self._best:
+            self._best, self.epoch, self.y_prob = accuracy, self._n_epochs, y_prob
+
+
+def _show(plan: Plan, test: pd.DataFrame, condition: Condition) -> Any:
+    from microx.models.streams import list_regions
+
+    return open_test(
+        plan.corpus,
+        test,
+        list_regions(plan.regions),
+        plan.settings,
+        condition,
+        tell_present=plan.preset == "compact",
+        seed=plan.seed,
+    )
+
+
+def evaluate(
+    corpus: Corpus,
+    *,
+    regions: Sequence[str] | None = None,
+    protocol: str = "holdout",
+    preset: str = "compact",
+    seed: int = 0,
+    split_seed: int | None = None,
+    n_folds: int = 5,
+    split_file: str | Path | None = None,
+    occlude_test: str | None = None,
+    without: Sequence[str] = (),
+    shuffle_labels: bool = False,
+    name: str | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> EvaluationResult:
+    """Train on some people, test on others, once per split.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    regions : sequence of str, optional
+        Streams of the model; None means one for every region the corpus holds, or the face
+        for presets that read one picture.
+    protocol : str
+        One of `microx.training.splits.PROTOCOLS`, or of the leaky ones; see
+        `microx.training.splits.make_splits`, also for `n_folds`.
+    preset : str
+        See `microx.training.fit.fit_split`.
+    seed : int
+        For weights, dropout, order, augmentation and shuffled labels.
+    split_seed : int, optional
+        Who is tested; None means `seed`. Trainings that differ in `seed` alone test the same
+        people.
+    split_file : path, optional
+        Of the protocol ``"list"``: who trains and tests; see `microx.training.splits.read_parts`.
+    occlude_test : str, optional
+        Objects put on the faces that are tested, such as ``"mask:0.5"``; see
+        `microx.training.dataset.ClipDataset`. The setting `occlude` is for training and validation.
+    without : sequence of str
+        Regions that testing takes as missing, for models that can do without them.
+    shuffle_labels : bool
+        A control that must score at chance: the videos' labels are dealt out anew.
+    name : str, optional
+        Of the row; None means the regions joined by ``+``.
+    out : path, optional
+        Folder for each fold's model, ``fold_<k>.keras``.
+    progress : callable, optional
+        Called with epochs done, epochs in all folds, and a few words.
+    **settings
+        Of `microx.training.settings.FitSettings`, where they differ from the preset's.
+
+    Returns
+    -------
+    EvaluationResult
+        Each test clip predicted once, by the epoch an inner validation of other people chose.
+
+    Raises
+    ------
+    SplitError
+        If the subjects are too few.
+    ModelError
+        If the corpus lacks a region or the preset is unknown.
+
+    Examples
+    --------
+    >>> result = evaluate(load_corpus("corpus"), regions=("mouth",))  # doctest: +SKIP
+    >>> float((result.y_pred == result.y_true).mean())  # doctest: +SKIP
+    0.81
+    """
+    plan = plan_evaluation(
+        corpus,
+        regions=regions,
+        protocol=protocol,
+        preset=preset,
+        seed=seed,
+        split_seed=split_seed,
+        n_folds=n_folds,
+        split_file=split_file,
+        shuffle_labels=shuffle_labels,
+        **settings,
+    )
+    name = "+".join(plan.regions) if name is None else name
+    condition = Condition(occlude_test, tuple(without))
+    n_folds = len(plan.splits)
+    folds = []
+    for fold in range(n_folds):
+        words = f"fold {fold + 1} of {n_folds}, " if n_folds > 1 else ""
+        path = None if out is None else Path(out) / f"fold_{fold}.keras"
+        told = part_of(progress, fold, n_folds, words)
+        folds += evaluate_fold(plan, fold, [(name, condition)], path=path, progress=told)
+    return join_folds(folds)
+
+
+def note_missing(facts: dict[str, Any], missing: Sequence[str]) -> str:
+    """Tell that a model has to do without regions which it never learned to do without.
+
+    Parameters
+    ----------
+    facts : dict
+        From `microx.training.model_file.load_model`.
+    missing : sequence of str
+        Regions.
+
+    Returns
+    -------
+    str
+        One line; empty where nothing is missing, or training hid regions too.
+    """
+    if not missing or facts["arguments"]["region_dropout"] > 0:
+        return ""
+    return (
+        f"the model has to do without {', '.join(missing)}, but was trained with all its regions "
+        "always there (region_dropout 0)"
+    )
+
+
+def open_test(
+    corpus: Corpus,
+    clips: pd.DataFrame,
+    regions: Sequence[str],
+    settings: FitSettings,
+    condition: Condition,
+    *,
+    tell_present: bool,
+    seed: int,
+) -> Any:
+    """Open tested clips as a condition shows them, in order, as a `ClipDataset`."""
+    from microx.training.dataset import ClipDataset
+
+    return ClipDataset(
+        corpus,
+        clips,
+        regions=regions,
+        inputs=settings.inputs,
+        reference=settings.reference,
+        batch_size=BATCH_CLIPS,
+        occlude=condition.occlude,
+        augment=condition.augment,
+        tell_present=tell_present,
+        without=condition.without,
+        seed=seed,
+    )
+
+
+def predict_clips(model: Any, dataset: Any) -> npt.NDArray[np.float32]:
+    """Give a model's answer to every clip of a dataset.
+
+    Parameters
+    ----------
+    model : keras.Model
+    dataset : microx.training.dataset.ClipDataset
+
+    Returns
+    -------
+    array (N, K) float32
+        In the order of the dataset's batches.
+
+    Notes
+    -----
+    Not by Keras's `predict`: on PyTorch that draws from the generator of the dropout, so that
+    who looks at the test between two epochs changes the next one; and TensorFlow would trace the
+    model again for a last batch that is shorter.
+    """
+    answers: list[npt.NDArray[np.float32]] = []
+    for index in range(len(dataset)):
+        clips, one_hot = dataset[index]
+        lacking = dataset.batch_size - len(one_hot)
+        if answers and lacking:
+            clips = {
+                name: np.pad(x, ((0, lacking), *((0, 0),) * (x.ndim - 1)), mode="edge")
+                for name, x in clips.items()
+            }
+        answers.append(np.asarray(model.predict_on_batch(clips), np.float32)[: len(one_hot)])
+    return np.concatenate(answers)
+
+
+def make_result(
+    name: str,
+    test: pd.DataFrame,
+    y_prob: npt.NDArray[np.float32],
+    fold: int,
+    history: pd.DataFrame,
+    facts: dict[str, Any],
+) -> EvaluationResult:
+    """Put the predictions (N, K) of one fold's test clips beside what is true of them."""
+    return EvaluationResult(
+        name=name,
+        regions=tuple(facts["regions"]),
+        classes=tuple(facts["classes"]),
+        y_true=test["label"].to_numpy(np.int64),
+        y_prob=y_prob,
+        clip_id=test["clip_id"].to_numpy(str),
+        video_id=test["video_id"].to_numpy(str),
+        subject=test["subject"].to_numpy(str),
+        fold=np.full(len(test), fold, np.int64),
+        history=history,
+        facts=facts,
+    )
+
+
+def list_facts(fit: dict[str, Any]) -> dict[str, Any]:
+    """Facts of one fit, those of its fold as lists of one, as `join_folds` wants them."""
+    return {key: [value] if key in FACTS_OF_FOLDS else value for key, value in fit.items()}
+
+
+def _shuffled(clips: pd.DataFrame, classes: Sequence[str], seed: int) -> pd.DataFrame:
+    """Deal the videos' labels out anew among the videos; the clips of one keep to one label.
+
+    Where the clips of a video differ in label, as onset and apex do, theirs are dealt out.
+    """
+    if clips.groupby("video_id")["label"].nunique().max() > 1:
+        order = np.random.default_rng(seed).permutation(len(clips))
+        return clips.assign(
+            **{name: clips[name].to_numpy()[order] for name in ("label", "emotion")}
+        )
+    videos = clips.drop_duplicates("video_id").set_index("video_id")["label"]
+    dealt = np.random.default_rng(seed).permutation(videos.to_numpy(np.int64))
+    labels = clips["video_id"].map(dict(zip(videos.index, dealt, strict=True))).to_numpy(np.int64)
+    return clips.assign(label=labels, emotion=np.array(classes)[labels])

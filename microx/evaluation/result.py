@@ -1,0 +1,275 @@
+"""What a model said about each test clip, kept so that every table can be redone without training.
+
+An `EvaluationResult` is one training, or several folds of one; `write_result` stores it, and
+`guess` gives what those would have said who do not look at the clips.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from microx.errors import InputError
+from microx.files import whole_file
+from microx.training.splits import clip_groups
+
+LEAKY_MARK = " (LEAKY)"
+"""What the name of a row ends with whose split shares people or videos."""
+
+HISTORY_COLUMNS = ("fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+
+_PREDICTIONS, _HISTORY, _RESULT = "predictions.csv", "history.csv", "result.json"
+
+FACTS_OF_FOLDS = (
+    *("n_train", "n_validation", "n_test", "train_class_counts", "best_epoch", "trained_on"),
+    *("seconds_to_best", "peak_memory_mib"),
+)
+"""Facts that have an entry for each fold."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """What one model (one per fold) said about each test clip, and how it was made.
+
+    Attributes
+    ----------
+    name : str
+        Name of the row in a table, such as ``"regions+face"``.
+    regions : tuple of str
+        The streams of the model; empty for a baseline.
+    classes : tuple of str
+        The K emotions, in the order of the columns of `y_prob`.
+    y_true : (n,) int64
+        Index into `classes`.
+    y_prob : (n, K) float32
+        Rows sum to 1.
+    clip_id, video_id, subject : (n,) str
+        `subject` is ``""`` where the corpus names none.
+    fold : (n,) int64
+        Which split the clip was tested in; each clip is tested once, unless a list of others
+        tests it in several folds.
+    history : DataFrame
+        Columns fold, epoch, loss, accuracy, val_loss, val_accuracy, seconds.
+    facts : dict
+        Protocol, counts, arguments, versions, warnings; fit for JSON.
+
+    Raises
+    ------
+    InputError
+        If the arrays differ in length or hold impossible values.
+    """
+
+    name: str
+    regions: tuple[str, ...]
+    classes: tuple[str, ...]
+    y_true: npt.NDArray[np.int64]
+    y_prob: npt.NDArray[np.float32]
+    clip_id: npt.NDArray[np.str_]
+    video_id: npt.NDArray[np.str_]
+    subject: npt.NDArray[np.str_]
+    fold: npt.NDArray[np.int64]
+    history: pd.DataFrame
+    facts: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        n_clips, n_classes = len(self.y_true), len(self.classes)
+        for field in ("y_true", "clip_id", "video_id", "subject", "fold"):
+            if np.shape(getattr(self, field)) != (n_clips,):
+                raise InputError(
+                    f"result '{self.name}': {field} must have shape ({n_clips},) like y_true; "
+                    f"found {np.shape(getattr(self, field))}"
+                )
+        if np.shape(self.y_prob) != (n_clips, n_classes):
+            raise InputError(
+                f"result '{self.name}': y_prob must have shape ({n_clips}, {n_classes}); "
+                f"found {np.shape(self.y_prob)}"
+            )
+        if n_clips and not (self.y_true.min() >= 0 and self.y_true.max() < n_classes):
+            raise InputError(f"result '{self.name}': y_true must lie in 0 … {n_classes - 1}")
+        # A nan fails this comparison too.
+        if not np.all(np.abs(self.y_prob.sum(axis=1) - 1) < 1e-3):
+            raise InputError(f"result '{self.name}': each row of y_prob must sum to 1")
+
+    @property
+    def y_pred(self) -> npt.NDArray[np.int64]:
+        """The most likely class of each row, (n,) int64; the first of equals."""
+        return np.asarray(np.argmax(self.y_prob, axis=1), np.int64)
+
+    @property
+    def group(self) -> npt.NDArray[np.str_]:
+        """Whom each row is about, (n,) str: the subject, or the video where none is named."""
+        return clip_groups(pd.DataFrame({"subject": self.subject, "video_id": self.video_id}))[0]
+
+    def by_video(self) -> EvaluationResult:
+        """The same with one row per video: its clips' probabilities averaged.
+
+        Returns
+        -------
+        EvaluationResult
+            In order of first appearance; `clip_id` repeats `video_id`. Empty stays empty. A video
+            whose clips have several true classes, such as onset and apex, has a row for each.
+        """
+        keys = pd.DataFrame({"fold": self.fold, "video_id": self.video_id, "y_true": self.y_true})
+        group = keys.groupby(list(keys), sort=False).ngroup().to_numpy()
+        _, first = np.unique(group, return_index=True)
+        n_rows = np.bincount(group, minlength=len(first))[:, None]
+        y_prob = np.zeros((len(first), len(self.classes)))
+        np.add.at(y_prob, group, self.y_prob)
+        return replace(
+            self,
+            y_true=self.y_true[first],
+            y_prob=(y_prob / n_rows).astype(np.float32),
+            clip_id=self.video_id[first],
+            video_id=self.video_id[first],
+            subject=self.subject[first],
+            fold=self.fold[first],
+        )
+
+
+def write_result(result: EvaluationResult, folder: str | Path) -> None:
+    """Store a result as predictions.csv, history.csv and, last of all, result.json.
+
+    Parameters
+    ----------
+    result : EvaluationResult
+    folder : path
+        Made if missing. result.json appears only when the rest is complete, so its
+        presence says that the result is whole.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions = tabulate_predictions(result)
+    with whole_file(folder / _PREDICTIONS) as partial:
+        predictions.to_csv(partial, index=False)
+    if not result.history.empty:  # a stored model's history lies beside the model
+        with whole_file(folder / _HISTORY) as partial:
+            result.history.to_csv(partial, index=False)
+    summary = {
+        "name": result.name,
+        "regions": list(result.regions),
+        "classes": list(result.classes),
+        "facts": result.facts,
+    }
+    with whole_file(folder / _RESULT) as partial:
+        partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def tabulate_predictions(result: EvaluationResult) -> pd.DataFrame:
+    """What was said of each clip, a line each.
+
+    Returns
+    -------
+    DataFrame
+        Columns clip_id, video_id, subject, fold, y_true and y_pred (names), p_<class> … as text
+        of nine digits, which give a float32 back exactly.
+    """
+    classes = np.array(result.classes)
+    return pd.DataFrame(
+        {
+            "clip_id": result.clip_id,
+            "video_id": result.video_id,
+            "subject": result.subject,
+            "fold": result.fold,
+            "y_true": classes[result.y_true],
+            "y_pred": classes[result.y_pred],
+        }
+        | {f"p_{name}": [f"{p:.9g}" for p in result.y_prob[:, k]] for k, name in enumerate(classes)}
+    )
+
+
+def is_finished(folder: str | Path) -> bool:
+    """Whether a folder holds a whole result."""
+    return (Path(folder) / _RESULT).is_file()
+
+
+def read_result(folder: str | Path) -> EvaluationResult:
+    """Read what `write_result` stored.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    EvaluationResult
+        Equal to the one written, probabilities to the last bit.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished result, or one that does not fit together.
+    """
+    folder = Path(folder)
+    if not is_finished(folder):
+        raise InputError(f"{folder}: no finished result here ({_RESULT} not found)")
+    try:
+        summary = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+        classes = tuple(summary["classes"])
+        text = dict.fromkeys(["clip_id", "video_id", "subject", "y_true", "y_pred"], str)
+        table = pd.read_csv(folder / _PREDICTIONS, dtype=text, keep_default_na=False)
+        index = {name: k for k, name in enumerate(classes)}
+        return EvaluationResult(
+            name=summary["name"],
+            regions=tuple(summary["regions"]),
+            classes=classes,
+            y_true=np.array([index[name] for name in table["y_true"]], np.int64),
+            y_prob=table[[f"p_{name}" for name in classes]].to_numpy(np.float32),
+            clip_id=table["clip_id"].to_numpy(str),
+            video_id=table["video_id"].to_numpy(str),
+            subject=table["subject"].to_numpy(str),
+            fold=table["fold"].to_numpy(np.int64),
+            history=_read_history(folder / _HISTORY),
+            facts=summary["facts"],
+        )
+    except (OSError, KeyError, ValueError, pd.errors.ParserError) as error:
+        raise InputError(
+            f"{folder}: the stored result is damaged ({type(error).__name__}: {error}); "
+            f"delete the folder and run again"
+        ) from error
+
+
+def _read_history(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame(columns=list(HISTORY_COLUMNS))
+    return pd.read_csv(path)
+
+
+def join_folds(results: Sequence[EvaluationResult]) -> EvaluationResult:
+    """Put the folds of one evaluation together.
+
+    Parameters
+    ----------
+    results : sequence of EvaluationResult, at least one
+        Of the same name and classes, in the order of the folds.
+
+    Returns
+    -------
+    EvaluationResult
+        Its facts are those of the first; what differs from fold to fold is listed, seconds are
+        added up.
+    """
+    first = results[0]
+    facts = [result.facts for result in results]
+    listed = {key: [one for each in facts for one in each[key]] for key in FACTS_OF_FOLDS}
+    joined: dict[str, Any] = {
+        field: np.concatenate([getattr(result, field) for result in results])
+        for field in ("y_true", "y_prob", "clip_id", "video_id", "subject", "fold")
+    }
+    return replace(
+        first,
+        **joined,
+        history=pd.concat([result.history for result in results], ignore_index=True),
+        facts=first.facts
+        | listed
+        | {
+            "warnings": list(dict.fromkeys(line for each in facts for line in each["warnings"])),
+            "seconds": round(sum(each["seconds"] for each in facts), 2),
+        },
+    )

@@ -1,0 +1,164 @@
+"""A stored model on the subjects of a corpus that it was not trained on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from microx.corpus.corpus import N_NAMED, Corpus
+from microx.errors import ModelError
+from microx.evaluation.evaluate import (
+    Condition,
+    list_facts,
+    make_result,
+    note_missing,
+    open_test,
+    predict_clips,
+)
+from microx.evaluation.result import HISTORY_COLUMNS, EvaluationResult, write_result
+from microx.training.model_file import find_differences, load_model, note_version
+from microx.training.settings import FitSettings
+from microx.training.splits import clip_groups
+
+
+def evaluate_model(
+    path: str | Path,
+    corpus: Corpus,
+    *,
+    occlude: str | None = None,
+    without: Sequence[str] = (),
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> EvaluationResult:
+    """Score a stored model on the people of a corpus that it was not trained on.
+
+    Parameters
+    ----------
+    path : path
+        A model of `microx.training.fit.train` or of a run; see
+        `microx.training.model_file.load_model`.
+    corpus : Corpus
+        Its own corpus, whose test people are then left, or another one made by the same recipe.
+    occlude : str, optional
+        Objects put on the tested faces, such as ``"mask"``; see
+        `microx.training.dataset.ClipDataset`.
+    without : sequence of str
+        Regions taken as missing, for models that can do without them.
+    seed : int
+        For what is put on whom.
+    out : path, optional
+        Folder for the result, see `write_result`.
+
+    Returns
+    -------
+    EvaluationResult
+        Named after the file; clips of known people are left out and named in
+        ``facts["warnings"]``.
+
+    Raises
+    ------
+    ModelError
+        If model and corpus differ in regions, size, classes or recipe, or if the model was
+        trained on everybody in the corpus.
+    """
+    from microx.models.fusion import needs_present
+    from microx.training.dataset import open_clips
+
+    start = time.perf_counter()
+    model, fit = load_model(path)
+    settings = FitSettings(**fit["arguments"])
+    corpus, clips = open_clips(corpus, settings)
+    tell_present = needs_present(model)
+    check_model_fits(fit, corpus, name=str(path), can_do_without=tell_present)
+    seen = clips["subject"].isin(fit["trained_on"]["subjects"])
+    seen |= clips["video_id"].isin(fit["trained_on"]["videos"])
+    test = clips[~seen]
+    known, kind = clip_groups(clips[seen])
+    if test.empty:
+        raise ModelError(
+            f"{path}: was trained on all {len(np.unique(known))} {kind}s of {corpus.folder}; "
+            f"a score on them would not be honest; give a corpus of other people"
+        )
+    warnings = list(fit["warnings"])
+    lacking = [region for region in fit["regions"] if region not in corpus.regions]
+    notes = note_version(fit), note_missing(fit, [*without, *lacking])
+    warnings += [note for note in notes if note]
+    if lacking:
+        warnings.append(f"the corpus lacks {', '.join(lacking)}: taken as missing")
+    if seen.any():
+        names = sorted(set(known))
+        more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
+        warnings.append(
+            f"left out, because the model was trained on them: {len(names)} {kind}s "
+            f"({', '.join(names[:N_NAMED])}{more})"
+        )
+    facts = list_facts(fit) | {
+        "protocol": "stored model",
+        "group": clip_groups(test)[1],
+        "seed": fit["seed"],
+        "n_test": [len(test)],
+        "n_subjects": int(test["subject"].replace("", np.nan).nunique()),
+        "n_videos": int(test["video_id"].nunique()),
+        "shuffled_labels": False,
+        "occlude_test": occlude,
+        "without": list(without),
+        "corpus": corpus.folder.resolve().name,
+        "warnings": warnings,
+    }
+    condition = Condition(occlude, tuple(without))
+    dataset = open_test(
+        corpus, test, fit["regions"], settings, condition, tell_present=tell_present, seed=seed
+    )
+    y_prob = predict_clips(model, dataset)
+    dataset.forget()
+    facts["seconds"] = round(time.perf_counter() - start, 2)
+    hidden = [f"wearing {occlude}"] if occlude else []
+    hidden += [f"without {region}" for region in without]
+    name = ", ".join([Path(path).stem, *hidden])
+    no_history = pd.DataFrame(columns=list(HISTORY_COLUMNS))
+    result = make_result(name, test, y_prob, 0, no_history, facts)
+    if out is not None:
+        write_result(result, out)
+    return result
+
+
+def check_model_fits(
+    facts: dict[str, Any], corpus: Corpus, *, name: str, can_do_without: bool = False
+) -> None:
+    """Refuse a corpus whose crops or classes are not those a model was trained on.
+
+    Parameters
+    ----------
+    facts : dict
+        From `microx.training.model_file.load_model`.
+    corpus : Corpus
+        May hold more regions than the model reads.
+    name : str
+        Of the model, for the message.
+    can_do_without : bool
+        Whether one of the model's regions is enough for it.
+
+    Raises
+    ------
+    ModelError
+        Naming the first difference.
+    """
+    missing = [region for region in facts["regions"] if region not in corpus.regions]
+    theirs = {"classes": list(corpus.classes), "size": corpus.size, "recipe": corpus.recipe}
+    differing = find_differences(facts, theirs)
+    if missing and not (can_do_without and set(missing) < set(facts["regions"])):
+        raise ModelError(
+            f"{name}: reads {', '.join(facts['regions'])}; {corpus.folder} lacks "
+            f"{', '.join(missing)}; preprocess again with --regions"
+        )
+    if differing:
+        key, (ours, found) = next(iter(differing.items()))
+        raise ModelError(
+            f"{name}: was trained with {key} {ours}; {corpus.folder} has {found}; "
+            f"preprocess the videos as the model's were, or train anew"
+        )

@@ -1,0 +1,1 @@
+"""Many evaluations as one run: ablations, leaks, the papers done again, published numbers."""

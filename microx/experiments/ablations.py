@@ -1,0 +1,329 @@
+"""The experiments of the papers, and others: which rows each has.
+
+`microx.experiments.run` does them. None has a training loop of its own: a row is arguments of
+`microx.evaluation.evaluate.evaluate`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from microx.corpus.corpus import Corpus
+from microx.errors import InputError
+from microx.evaluation.evaluate import Condition
+from microx.evaluation.result import LEAKY_MARK
+from microx.experiments.run import Row, Run, run_grid
+from microx.preprocessing.occlusion.occluder import OCCLUSIONS
+from microx.progress import Progress
+from microx.schema import CLIP_FRAMES, DEFAULT_REGIONS
+
+# MicroX paper, tables of single regions and of face against regions; our names.
+_PAPER_ROWS: dict[str, tuple[str, ...]] = {region: (region,) for region in DEFAULT_REGIONS} | {
+    "regions": tuple(region for region in DEFAULT_REGIONS if region != "face"),
+    "regions+face": DEFAULT_REGIONS,
+}
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Parts of the tested videos that wear something, along an occlusion curve (our choice)."""
+
+_WORN_IN_TRAINING = ",".join(f"{kind}:0.2" for kind in OCCLUSIONS)  # the rest is bare (our choice)
+
+ALONE = ", trained alone"
+"""What the names of rows end with that check a model of all regions by one of its own."""
+
+LEAKY_ROW, HONEST_ROW = f"by clip{LEAKY_MARK}", "by subject"
+
+
+def region_sets(kind: str, available: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Which regions the rows of an ablation use.
+
+    Parameters
+    ----------
+    kind : {"all", "paper", "full"}
+        One model on every region; the published comparisons; every subset.
+    available : sequence of str
+        Regions the corpus holds.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Row name to regions, in the order of the table.
+
+    Raises
+    ------
+    InputError
+        If the kind is unknown or the paper's regions are not all there.
+
+    Examples
+    --------
+    >>> list(region_sets("full", ("mouth", "face")))
+    ['mouth', 'face', 'mouth+face']
+    """
+    available = tuple(available)
+    missing = [region for region in DEFAULT_REGIONS if region not in available]
+    if kind == "all":
+        name = "+".join(available) if set(available) != set(DEFAULT_REGIONS) else "regions+face"
+        return {name: available}
+    if kind == "full":
+        sizes = range(1, len(available) + 1)
+        sets = [chosen for n in sizes for chosen in itertools.combinations(available, n)]
+        return {"+".join(chosen): chosen for chosen in sets}
+    if kind != "paper":
+        raise InputError(f"regions must be all, paper or full; found '{kind}'")
+    if missing:
+        raise InputError(
+            f"the paper's comparisons need {', '.join(DEFAULT_REGIONS)}; the corpus lacks "
+            f"{', '.join(missing)}; preprocess again with --regions, or use --regions all"
+        )
+    return dict(_PAPER_ROWS)
+
+
+def list_region_rows(
+    corpus: Corpus, regions: str = "paper", *, shuffle_labels: bool = False
+) -> list[Row]:
+    """A model for each region set; with `shuffle_labels` a last row of labels dealt out anew."""
+    sets = region_sets(regions, corpus.regions)
+    rows = [Row(name, {"regions": list(chosen)}) for name, chosen in sets.items()]
+    if shuffle_labels:
+        last = rows[-1]
+        fit = {**last.fit, "shuffle_labels": True}
+        rows.append(Row(f"{last.name}, labels shuffled", fit))
+    return rows
+
+
+def list_subset_rows(corpus: Corpus) -> list[Row]:
+    """One model that can do without regions, tested with every subset of them.
+
+    The single regions are also trained by themselves, to see what the shared model gives away.
+    """
+    regions = corpus.regions
+    rows = []
+    for name, chosen in sorted(region_sets("full", regions).items(), key=lambda one: -len(one[1])):
+        missing = tuple(region for region in regions if region not in chosen)
+        rows.append(Row(name, {"regions": list(regions)}, Condition(without=missing)))
+    return rows + [Row(f"{one}{ALONE}", {"regions": [one]}) for one in regions]
+
+
+def list_mask_rows(corpus: Corpus) -> list[Row]:
+    """With and without a mask, in training and in the test."""
+    masked = Condition(occlude="mask")
+    worn = {"occlude": "mask:0.5"}
+    return [
+        Row("trained bare, tested bare"),
+        Row("trained bare, tested with masks", {}, masked),
+        Row("trained with masks, tested bare", worn),
+        Row("trained with masks, tested with masks", worn, masked),
+    ]
+
+
+def list_occlusion_rows(corpus: Corpus) -> list[Row]:
+    """Every kind of object on a growing part of the tested videos, and random erasing.
+
+    Twice: trained on bare faces, and with objects on four faces of five.
+    """
+    rows = []
+    for words, fit in (("bare", {}), ("occluded", {"occlude": _WORN_IN_TRAINING})):
+        rows.append(Row(f"trained {words}, tested bare", fit))
+        for kind, share in itertools.product((*OCCLUSIONS, "erase"), SHARES):
+            worn = f"{kind}:{share:g}"
+            seen = Condition(augment=worn) if kind == "erase" else Condition(occlude=worn)
+            rows.append(Row(f"trained {words}, tested with {worn}", fit, seen))
+    return rows
+
+
+def list_length_rows(corpus: Corpus) -> list[Row]:
+    """Clips of several lengths, and of one length drawn more densely."""
+    longest = int(corpus.manifest["n_found"].max())
+    lengths = [n for n in (1, 5, CLIP_FRAMES, 16, 24) if n <= longest]
+    rows = [Row(f"{n} frames", {"n_frames": n, "stride": n}) for n in lengths]
+    dense = {"n_frames": CLIP_FRAMES, "stride": CLIP_FRAMES // 2}
+    return [*rows, Row(f"{CLIP_FRAMES} frames, every {CLIP_FRAMES // 2}", dense)]
+
+
+def list_setting_rows(name: str, values: Sequence[str]) -> list[Row]:
+    """One setting at several values."""
+    return [Row(value, {name: value}) for value in values]
+
+
+def list_optimizer_rows(corpus: Corpus) -> list[Row]:
+    """Adam, RMSprop and SGD, each at its own usual rate."""
+    rates = {"adam": 3e-3, "rmsprop": 1e-3, "sgd": 0.1}  # our choice, of compact
+    return [Row(name, {"optimizer": name, "learning_rate": rate}) for name, rate in rates.items()]
+
+
+def list_protocol_rows(corpus: Corpus) -> list[Row]:
+    """The published ways to divide clips beside honest ones; each tests other clips."""
+    return [
+        Row(f"clips 80/20{LEAKY_MARK}", {"protocol": "clips"}),
+        Row(f"clips 70/30{LEAKY_MARK}", {"protocol": "naive"}),
+        Row("subjects, holdout", {"protocol": "holdout"}),
+        Row("subjects, 5 folds", {"protocol": "kfold"}),
+    ]
+
+
+def list_inflation_rows(corpus: Corpus) -> list[Row]:
+    """The same model under the leaky and the honest protocol."""
+    return [
+        Row(LEAKY_ROW, {"protocol": "clips"}),
+        Row(HONEST_ROW, {"protocol": "kfold"}),
+    ]
+
+
+def list_network_rows(corpus: Corpus) -> list[Row]:
+    """CNN1, CNN2 and ResNet18, on single pictures."""
+    return list_setting_rows("preset", ("cnn1", "cnn2", "resnet18"))
+
+
+EXPERIMENTS: dict[str, Callable[[Corpus], list[Row]]] = {
+    "regions": list_region_rows,
+    "subsets": list_subset_rows,
+    "mask": list_mask_rows,
+    "occlusion": list_occlusion_rows,
+    "inputs": lambda corpus: list_setting_rows("inputs", ("rgb", "grey", "difference", "flow")),
+    "lengths": list_length_rows,
+    "optimizers": list_optimizer_rows,
+    "networks": list_network_rows,
+    "protocols": list_protocol_rows,
+    "inflation": list_inflation_rows,
+}
+"""Experiments by name: a corpus to its rows."""
+
+
+def run_ablation(
+    corpus: Corpus,
+    out: str | Path,
+    *,
+    regions: str = "paper",
+    shuffle_labels: bool = False,
+    **arguments: Any,
+) -> Run:
+    """Train and test with each region set.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    out : path
+        Run folder, made if missing. Finished cells in it are read, not trained again.
+    regions : {"all", "paper", "full"}
+        See `region_sets`.
+    shuffle_labels : bool
+        Add a control row: the last region set, its labels dealt out anew among the videos.
+        It must score at chance.
+    **arguments
+        See `run_experiment`.
+
+    Returns
+    -------
+    Run
+        Its ``table`` is also in results.csv. The same seed gives the same table.
+
+    Raises
+    ------
+    InputError
+        If `out` holds a run with other arguments or of another corpus; the difference is named.
+    SplitError
+        If the subjects are too few.
+    """
+    rows = list_region_rows(corpus, regions, shuffle_labels=shuffle_labels)
+    own = {"regions": regions, "shuffle_labels": shuffle_labels}
+    return _run(corpus, out, rows, "ablate", own, **arguments)
+
+
+def run_experiment(
+    name: str,
+    corpus: Corpus,
+    out: str | Path,
+    *,
+    protocol: str = "holdout",
+    preset: str = "compact",
+    seed: int = 0,
+    n_seeds: int = 1,
+    n_folds: int = 5,
+    split_file: str | Path | None = None,
+    oracle: bool = False,
+    tensorboard: bool = False,
+    n_workers: int = 1,
+    dask: str | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Run:
+    """Do one of `EXPERIMENTS`; a run that was cut off goes on.
+
+    Parameters
+    ----------
+    name : str
+    corpus : Corpus
+    out : path
+        Run folder, made if missing.
+    protocol, preset, n_folds, split_file, **settings
+        See `microx.evaluation.evaluate.evaluate`; the same for every row that does not say
+        otherwise.
+    seed, n_seeds, oracle, tensorboard, n_workers, dask, progress
+        See `microx.experiments.run.run_grid`.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        If there is no such experiment, or `out` holds another run.
+    """
+    if name not in EXPERIMENTS:
+        raise InputError(f"experiment must be one of {', '.join(EXPERIMENTS)}; found '{name}'")
+    return _run(
+        corpus,
+        out,
+        EXPERIMENTS[name](corpus),
+        f"experiment {name}",
+        {},
+        protocol=protocol,
+        preset=preset,
+        seed=seed,
+        n_seeds=n_seeds,
+        n_folds=n_folds,
+        split_file=split_file,
+        oracle=oracle,
+        tensorboard=tensorboard,
+        n_workers=n_workers,
+        dask=dask,
+        progress=progress,
+        **settings,
+    )
+
+
+def _run(
+    corpus: Corpus,
+    out: str | Path,
+    rows: Sequence[Row],
+    experiment: str,
+    own: dict[str, Any],
+    *,
+    tensorboard: bool = False,
+    n_workers: int = 1,
+    dask: str | None = None,
+    progress: Progress | None = None,
+    **arguments: Any,
+) -> Run:
+    """Do rows; what is recorded leaves out how it is done and what was not said."""
+    given = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in (own | arguments).items()
+        if value is not None
+    }
+    return run_grid(
+        corpus,
+        out,
+        rows,
+        experiment=experiment,
+        arguments=given,
+        tensorboard=tensorboard,
+        n_workers=n_workers,
+        dask=dask,
+        progress=progress,
+        **arguments,
+    )

@@ -1,0 +1,488 @@
+"""A trained model on a video: what it answers over time, and on the whole.
+
+The video is cropped exactly as the corpus was that the model learned from; the recipe
+travels in the model file. Every frame is accounted for: frames in no clip are rows too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from microx.errors import InputError, ModelError
+from microx.evaluation.evaluate import BATCH_CLIPS, note_missing
+from microx.files import whole_file
+from microx.plotting import draw_timeline, write_figure
+from microx.preprocessing.motion import convert_crops
+from microx.preprocessing.pipeline import stream_video
+from microx.preprocessing.preprocessed import FaceFrames, Ledger
+from microx.preprocessing.recipe import Recipe
+from microx.preprocessing.video import probe_video
+from microx.progress import Progress
+from microx.schema import FRAME_RATE
+from microx.training.model_file import find_model, load_model, note_version
+from microx.training.settings import COMPARED
+
+CLIP, NO_FACE, TOO_SHORT = "clip", "no face", "too short"
+"""The status of a row: a clip, frames without a face, or with one but too few for a clip."""
+
+_TAKEN_OVER = ("size", "policy", "margin", "frame_rate", "max_gap")
+"""What of the recipe of a model's corpus holds for a new video, too."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model answered over the length of a video.
+
+    Attributes
+    ----------
+    video : str
+        Path of the video.
+    model : str
+        Path of the model file used.
+    note : str
+        One line on choices made for the user, such as which of several models; may be empty.
+    classes : tuple of str
+        The K emotions, in the order of the columns of `y_prob`.
+    start_s, end_s : (n,) float64
+        What each row covers, in seconds from the first frame, by time of start. Clips may
+        overlap each other.
+    status : (n,) str
+        ``"clip"``, ``"no face"`` or ``"too short"``.
+    y_prob : (n, K) float32
+        Rows sum to 1; nan where the row is no clip.
+    streams : tuple of str
+        The S streams of a model that weighs them; empty for any other.
+    weights : (n, S) float32
+        What each stream counted for, from 0 to 1, 0 where its regions are missing; rows sum to
+        1; nan where the row is no clip.
+    n_frames, n_found : int
+        Frames at the model's frame rate, and those of them in which a face was found.
+
+    Raises
+    ------
+    InputError
+        If the arrays differ in length or there is no clip.
+    """
+
+    video: str
+    model: str
+    note: str
+    classes: tuple[str, ...]
+    start_s: npt.NDArray[np.float64]
+    end_s: npt.NDArray[np.float64]
+    status: npt.NDArray[np.str_]
+    y_prob: npt.NDArray[np.float32]
+    streams: tuple[str, ...]
+    weights: npt.NDArray[np.float32]
+    n_frames: int
+    n_found: int
+
+    def __post_init__(self) -> None:
+        n_rows = len(self.status)
+        for name, shape in (
+            ("start_s", (n_rows,)),
+            ("end_s", (n_rows,)),
+            ("y_prob", (n_rows, len(self.classes))),
+            ("weights", (n_rows, len(self.streams))),
+        ):
+            if np.shape(getattr(self, name)) != shape:
+                raise InputError(
+                    f"{self.video}: {name} must have shape {shape}; "
+                    f"found {np.shape(getattr(self, name))}"
+                )
+        if not (self.status == CLIP).any():
+            raise InputError(f"{self.video}: a prediction needs at least one clip; found none")
+
+    @property
+    def times_s(self) -> npt.NDArray[np.float64]:
+        """The middle of each row in seconds, (n,)."""
+        return (self.start_s + self.end_s) / 2
+
+    @property
+    def n_clips(self) -> int:
+        """How many rows are clips."""
+        return int((self.status == CLIP).sum())
+
+    @property
+    def percentages(self) -> dict[str, float]:
+        """Emotion to percentage: the mean of the clips' probabilities, largest first."""
+        mean = self.y_prob[self.status == CLIP].mean(axis=0, dtype=np.float64)
+        order = np.argsort(-mean, kind="stable")
+        return {self.classes[k]: 100 * float(mean[k]) for k in order}
+
+    @property
+    def mean_weights(self) -> dict[str, float]:
+        """Stream to what it counted for on average over the clips, from 0 to 1."""
+        mean = self.weights[self.status == CLIP].mean(axis=0, dtype=np.float64)
+        return dict(zip(self.streams, mean.tolist(), strict=True))
+
+    @property
+    def emotion(self) -> str:
+        """The emotion of the largest percentage, the first in the class list of equals."""
+        return next(iter(self.percentages))
+
+
+def predict_video(
+    path: str | Path,
+    model_path: str | Path,
+    *,
+    out: str | Path | None = None,
+    stride: int | None = None,
+    without: Sequence[str] = (),
+    landmarks: str | None = None,
+    faces: str | None = None,
+    input_fps: float | None = None,
+    openface: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Run a trained model over a video and tell what it says of the person seen the most.
+
+    Parameters
+    ----------
+    path : path
+        The video, an image, or a folder of images.
+    model_path : path
+        A ``.keras`` file of microx, or a folder: see `microx.training.model_file.find_model`.
+    out : path, optional
+        Folder to write the table and the time line to, by `write_prediction`.
+    stride : int, optional
+        Frames from one clip's start to the next; half a clip by default (our choice). Each
+        run of frames with a face ends with a clip of its last frames, so none is left over.
+    without : sequence of str
+        Regions that are hidden in this video, such as the mouth behind a mask, for models that
+        can do without them.
+    landmarks : {"dlib", "openface"}, optional
+        Who finds the landmarks; without it, who found those the model learned from, or dlib
+        where these came as CSV. Where the two differ, the note says so.
+    faces : {"main", "cropped"}, optional
+        Whether the video shows people, or is cut about a face already; without it, "cropped"
+        if that is what the model learned from.
+    input_fps : float, optional
+        Frames a second of a folder of images.
+    openface : str or path, optional
+        The OpenFace command, where the program is not on PATH.
+    progress : callable, optional
+        Called with frames done, frames expected and the video's name.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    InputError
+        If the file is no video, no face is found in it, or no face is followed for as many
+        frames as a clip needs.
+    ModelError
+        If there is no such model, it needs a region that is missing, or it reads frames that
+        only people's marks can tell.
+
+    Examples
+    --------
+    >>> predict_video("meeting.mp4", "RUN").emotion  # doctest: +SKIP
+    'happy'
+    """
+    file, note = find_model(model_path)
+    probe_video(path, input_fps=input_fps)  # a missing video is said before a model is loaded
+    model, facts = load_model(file)
+    note = _joined(note, note_version(facts))
+    read = _ClipReader(model, facts, without, name=str(file))
+    note = _joined(note, read.note, note_missing(facts, without))
+    recipe = facts["recipe"]
+    learned_from = recipe.get("landmarks", "dlib")
+    if landmarks is None:
+        landmarks = "dlib" if learned_from == "csv" else learned_from
+    if learned_from != landmarks:
+        note = _joined(
+            note,
+            f"the model learned from {learned_from} landmarks, this video's are of {landmarks}",
+        )
+    length = int(facts["n_frames"])
+    stride = max(1, length // 2) if stride is None else stride
+    if not 1 <= stride <= length:
+        raise InputError(
+            f"stride must be from 1 frame to the {length} of a clip, so that no frame is passed "
+            f"over; found {stride}"
+        )
+    if faces is None:
+        faces = "cropped" if recipe.get("faces") == "cropped" and landmarks == "dlib" else "main"
+    taken = {name: recipe[name] for name in _TAKEN_OVER if name in recipe}
+    stream = stream_video(
+        path,
+        Recipe(
+            landmarks=landmarks,
+            faces=faces,
+            regions=tuple(facts["regions"]),
+            input_fps=input_fps,
+            **taken,
+        ),
+        openface=openface,
+        progress=progress,
+    )
+    readers: dict[int, _Reader] = {}
+    for piece in stream:
+        reader = readers.setdefault(piece.face, _Reader(read, length, stride))
+        reader.read(piece)
+    prediction = readers.get(stream.main_face, _Reader(read, length, stride)).result(
+        Path(path), file, note, stream.ledger
+    )
+    if out is not None:
+        write_prediction(prediction, out)
+    return prediction
+
+
+def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, Path]:
+    """Write a prediction as a table and a picture.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    folder : path
+        Made if missing.
+
+    Returns
+    -------
+    csv, png : Path
+        ``<video>.emotions.csv`` with the columns start_s, time_s (the middle), end_s, status,
+        emotion, p_<class> … and, of a model that weighs its streams, weight_<stream> …, the
+        last ones empty where the row is no clip;
+        ``<video>.emotions.png``, the time line.
+
+    Examples
+    --------
+    >>> write_prediction(prediction, "out")  # doctest: +SKIP
+    (PosixPath('out/meeting.emotions.csv'), PosixPath('out/meeting.emotions.png'))
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder to write to; {error.strerror}") from None
+    is_clip = prediction.status == CLIP
+    best = np.where(is_clip[:, None], prediction.y_prob, 0).argmax(axis=1)
+    weights = [f"weight_{stream}" for stream in prediction.streams]
+    table = pd.DataFrame(
+        {
+            "start_s": [f"{value:.3f}" for value in prediction.start_s],
+            "time_s": [f"{value:.3f}" for value in prediction.times_s],
+            "end_s": [f"{value:.3f}" for value in prediction.end_s],
+            "status": prediction.status,
+            "emotion": np.where(is_clip, np.array(prediction.classes)[best], ""),
+        }
+        | {
+            name: [f"{p:.4f}" if ok else "" for p, ok in zip(column, is_clip, strict=True)]
+            for name, column in zip(
+                [*[f"p_{name}" for name in prediction.classes], *weights],
+                [*prediction.y_prob.T, *prediction.weights.T],
+                strict=True,
+            )
+        }
+    )
+    name = f"{Path(prediction.video).stem}.emotions"
+    csv = folder / f"{name}.csv"
+    with whole_file(csv) as unfinished:
+        table.to_csv(unfinished, index=False)
+    share = prediction.percentages[prediction.emotion]
+    title = (
+        f"{Path(prediction.video).name}: {prediction.emotion} {share:.0f} % "
+        f"({prediction.n_found} of {prediction.n_frames} frames with a face)"
+    )
+    figure = draw_timeline(
+        prediction.start_s,
+        prediction.end_s,
+        prediction.y_prob,
+        prediction.status.tolist(),
+        prediction.classes,
+        title=title,
+    )
+    return csv, write_figure(figure, folder / f"{name}.png")
+
+
+class _ClipReader:
+    """Asks a model about clips: probabilities (n, K), and beside them weights (n, S)."""
+
+    def __init__(
+        self, model: Any, facts: dict[str, Any], without: Sequence[str], *, name: str
+    ) -> None:
+        from microx.models.fusion import needs_present, show_weights
+
+        self._regions = regions = tuple(facts["regions"])
+        self._name = name
+        self._inputs, self.classes = str(facts["inputs"]), tuple(facts["classes"])
+        self._present = np.array([region not in without for region in regions], np.float32)
+        self._tells = needs_present(model)
+        if unknown := sorted(set(without) - set(regions)):
+            raise ModelError(
+                f"{name}: cannot do without {', '.join(unknown)}: it reads {', '.join(regions)}"
+            )
+        if without and not (self._tells and any(self._present)):
+            raise ModelError(
+                f"{name}: cannot do without {', '.join(without)}: it reads {', '.join(regions)} "
+                f"and needs {'one of them' if self._tells else 'them all'}"
+            )
+        if facts["arguments"]["frames"] == "onset-apex-offset":
+            raise ModelError(
+                f"{name}: reads onset, apex and offset, which people mark; a video that nobody "
+                "has marked has none; train with frames=apex or all"
+            )
+        compared = self._inputs in COMPARED
+        if compared and facts["n_frames"] == 1:
+            raise ModelError(
+                f"{name}: compares single frames with the onset, which people mark; in a video "
+                "that nobody has marked there is none; train with inputs=rgb or grey"
+            )
+        self.note = ""
+        if compared and facts["arguments"]["reference"] == "onset":
+            self.note = "clips are compared with their first frame: nobody marked an onset"
+        self._model = show_weights(model) if self._tells else model
+        self.streams: tuple[str, ...] = tuple(facts["streams"]) if self._tells else ()
+
+    def __call__(self, clips: dict[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        batch = {
+            region: np.stack([convert_crops(clip, self._inputs) for clip in crops])
+            for region, crops in clips.items()
+        }
+        if not self._tells:
+            return np.asarray(self._model.predict_on_batch(batch), np.float32)
+        seen = [clips[region].any(axis=(1, 2, 3, 4)) for region in self._regions]
+        present = np.stack(seen, axis=1) * self._present  # what is black is missing
+        if not present.any(axis=1).all():
+            raise ModelError(
+                f"{self._name}: reads {', '.join(self._regions)}; a clip of the video shows none "
+                "of those that are not missing: they are black"
+            )
+        batch["present"] = present
+        return np.concatenate(self._model.predict_on_batch(batch), axis=1).astype(np.float32)
+
+
+class _Reader:
+    """Cuts the frames of a video into clips as they come, and predicts them."""
+
+    def __init__(self, read: _ClipReader, length: int, stride: int) -> None:
+        self._read, self._length, self._stride = read, length, stride
+        self._held: dict[str, npt.NDArray[np.uint8]] = {}  # crops of the run still wanted
+        self._held_from = 0  # frame number of the first of them
+        self._next = 0  # where the next clip of the run starts
+        self._run_from = 0
+        self._waiting: list[dict[str, npt.NDArray[np.uint8]]] = []
+        self._rows: list[tuple[int, int, str]] = []  # first frame, past the last, status
+        self._answers: list[npt.NDArray[np.float32]] = []  # probabilities, then weights
+        self._segment: int | None = None  # of the run; -1 where there is no face
+        self._seen = self.n_found = self.longest = 0
+
+    def read(self, piece: FaceFrames) -> None:
+        """Take the next stretch of the face."""
+        self._pass_over(piece.start)
+        edges = np.flatnonzero(np.diff(piece.segment)) + 1
+        for rows in np.split(np.arange(len(piece)), edges):
+            self._begin_run(int(piece.segment[rows[0]]))
+            self._seen += len(rows)
+            if self._segment != -1:
+                self.n_found += len(rows)
+                self._extend({region: crops[rows] for region, crops in piece.crops.items()})
+
+    def _pass_over(self, tick: int) -> None:
+        """Go on to a tick before which the face was not seen."""
+        if tick > self._seen:
+            self._begin_run(-1)
+            self._seen = tick
+
+    def _begin_run(self, segment: int) -> None:
+        if segment != self._segment:
+            self._end_run()
+            self._segment, self._run_from = segment, self._seen
+            self._held, self._held_from, self._next = {}, self._seen, self._seen
+
+    def _extend(self, crops: dict[str, npt.NDArray[np.uint8]]) -> None:
+        self._held = {
+            region: np.concatenate([self._held[region], new]) if self._held else new
+            for region, new in crops.items()
+        }
+        while self._next + self._length <= self._seen:
+            self._take(self._next)
+            self._next += self._stride
+        # the last `length` frames may still become the run's closing clip
+        keep_from = max(self._held_from, min(self._next, self._seen - self._length))
+        self._held = {
+            region: held[keep_from - self._held_from :] for region, held in self._held.items()
+        }
+        self._held_from = keep_from
+
+    def _take(self, start: int) -> None:
+        at = slice(start - self._held_from, start - self._held_from + self._length)
+        self._waiting.append({region: held[at] for region, held in self._held.items()})
+        self._rows.append((start, start + self._length, CLIP))
+        if len(self._waiting) == BATCH_CLIPS:
+            self._predict_waiting()
+
+    def _predict_waiting(self) -> None:
+        if self._waiting:
+            regions = self._waiting[0]
+            clips = {
+                region: np.stack([clip[region] for clip in self._waiting]) for region in regions
+            }
+            self._answers.append(self._read(clips))
+            self._waiting = []
+
+    def _end_run(self) -> None:
+        n_frames = self._seen - self._run_from
+        if n_frames == 0:
+            return
+        if self._segment == -1:
+            self._rows.append((self._run_from, self._seen, NO_FACE))
+            return
+        self.longest = max(self.longest, n_frames)
+        if n_frames < self._length:
+            self._rows.append((self._run_from, self._seen, TOO_SHORT))
+        elif self._rows[-1][1] < self._seen:
+            self._take(self._seen - self._length)
+
+    def result(self, video: Path, model: Path, note: str, ledger: Ledger) -> Prediction:
+        """End the video and put its rows together."""
+        self._pass_over(len(ledger))
+        self._end_run()
+        self._predict_waiting()
+        if not self._answers:
+            raise InputError(self._why_nothing(video))
+        first, past, status = (np.array(column) for column in zip(*self._rows, strict=True))
+        answers = np.concatenate(self._answers)
+        rows = np.full((len(status), answers.shape[1]), np.nan, np.float32)
+        rows[status == CLIP] = answers
+        step_s = float(ledger.timestamp[-1]) / max(1, len(ledger) - 1)
+        step_s = step_s or 1 / FRAME_RATE  # a photograph is shown as long as a frame of a video
+        return Prediction(
+            video=str(video),
+            model=str(model),
+            note=note,
+            classes=self._read.classes,
+            start_s=ledger.timestamp[first],
+            end_s=ledger.timestamp[past - 1] + step_s,
+            status=status,
+            y_prob=rows[:, : len(self._read.classes)],
+            streams=self._read.streams,
+            weights=rows[:, len(self._read.classes) :],
+            n_frames=self._seen,
+            n_found=self.n_found,
+        )
+
+    def _why_nothing(self, video: Path) -> str:
+        if self.n_found == 0:
+            return (
+                f"{video}: expected a face; found none in any of {self._seen} frames; a face must "
+                f"be lit, near and turned to the camera"
+            )
+        return (
+            f"{video}: expected a face in {self._length} frames on end, the length of a clip; "
+            f"found one in {self.n_found} of {self._seen} frames, at most {self.longest} on end"
+        )
+
+
+def _joined(*sentences: str) -> str:
+    return "; ".join(sentence for sentence in sentences if sentence)

@@ -1,0 +1,136 @@
+"""Text as HTML, Markdown or LaTeX, with everything that means something there escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+
+def render_page(template: str, context: Mapping[str, Any]) -> str:
+    """Fill one of the templates in ``microx/templates/``.
+
+    Parameters
+    ----------
+    template : str
+        Its file name.
+    context : mapping
+        What it names; a name that is missing is an error.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(context)
+
+
+_MARKS = re.compile(r"([\\`*_{}\[\]<>#|$~])")
+
+
+def escape_markdown(text: object) -> str:
+    r"""Give a text that Markdown shows as it is, on one line.
+
+    Examples
+    --------
+    >>> print(escape_markdown("left_eye | <b>"))
+    left\_eye \| \<b\>
+    """
+    return " ".join(_MARKS.sub(r"\\\1", str(text)).split(" ")).replace("\n", " ")
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Write a table as Markdown of the kind with pipes; its index is left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of texts or numbers. Without rows it gives the head alone, without columns ``""``.
+
+    Returns
+    -------
+    str
+        Ends with a line break.
+
+    Examples
+    --------
+    >>> print(to_markdown(pd.DataFrame({"row": ["mouth"], "accuracy": ["83 %"]})))
+    | row | accuracy |
+    | :--- | ---: |
+    | mouth | 83 % |
+    <BLANKLINE>
+    """
+    if not len(table.columns):
+        return ""
+    sides = [":---", *["---:"] * (len(table.columns) - 1)]
+    lines = [list(table.columns), sides, *table.to_numpy().tolist()]
+    cells = [line if line is sides else [escape_markdown(cell) for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def to_latex(table: pd.DataFrame, *, caption: str, label: str) -> str:
+    r"""Write a table as LaTeX for the package booktabs; its index is left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of texts or numbers.
+    caption : str
+        Stands above the table.
+    label : str
+        For ``\ref``.
+
+    Returns
+    -------
+    str
+        A floating table. Every character that LaTeX would take for a command is escaped.
+
+    Examples
+    --------
+    >>> r"left\_eye" in to_latex(pd.DataFrame({"row": ["left_eye"]}), caption="", label="tab:a")
+    True
+    """
+    columns = "l" + "r" * (len(table.columns) - 1)
+    shown = table.astype(str).rename(columns=escape_latex).map(escape_latex)
+    text = shown.to_latex(
+        index=False,
+        escape=False,
+        column_format=columns,
+        caption=escape_latex(caption),
+        label=label,
+        position="tbp",
+    )
+    return str(text)
+
+
+_LATEX = {
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "\xa0": "~",
+    "\u2013": "--",
+    "\u2212": "$-$",
+    "±": r"$\pm$",
+    "\n": " ",
+}
+
+
+def escape_latex(text: object) -> str:
+    r"""Give a text that LaTeX prints as it is.
+
+    Examples
+    --------
+    >>> print(escape_latex("50 % of left_eye"))
+    50 \% of left\_eye
+    """
+    return "".join(_LATEX.get(mark, mark) for mark in str(text))

@@ -1,0 +1,1 @@
+"""One HTML page of runs that can be trusted, and the tables and figures in it."""

@@ -1,0 +1,300 @@
+"""What a reader must know before quoting a number: the cautions a run earns, in words.
+
+Thresholds are our choice and are named in each sentence, so that a reader can disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from microx.corpus.quality import first_few
+from microx.evaluation.baselines import guess
+from microx.evaluation.metrics import accuracy_score
+from microx.evaluation.result import LEAKY_MARK, EvaluationResult
+
+Rows = Mapping[str, Sequence[EvaluationResult]]
+"""Rows of a run by name, a result a seed, as `microx.experiments.run.Run` has them."""
+
+FEW_SUBJECTS = 10
+"""Below this many test subjects a score mostly says who happened to be tested (our choice)."""
+
+FEW_EPOCHS = 5
+"""A training that was allowed fewer is a trial (our choice)."""
+
+STEEP = 0.05
+"""Part of the validation loss that the last three epochs took off, beyond which more epochs are
+worth their time (our choice)."""
+
+MANY_DROPPED = 0.05
+"""Share of videos or frames lost beyond which the rest may not stand for all (our choice)."""
+
+NONE = "\u2013"
+"""An en dash, for a number that does not exist."""
+
+
+def percent(share: float, n: int = 0) -> str:
+    r"""Write a share as a percentage no finer than the rows it was counted over.
+
+    Parameters
+    ----------
+    share : float in [0, 1] or nan
+        nan gives an en dash.
+    n : int
+        Rows it was counted over; from 1,000 on there is one decimal (our choice).
+
+    Examples
+    --------
+    >>> percent(0.8267, 52), percent(0.8267, 5200)
+    ('83\xa0%', '82.7\xa0%')
+    """
+    return NONE if math.isnan(share) else f"{100 * share:.{int(n >= 1000)}f}\xa0%"
+
+
+def is_leaky(result: EvaluationResult) -> bool:
+    """Tell whether clips of one subject or video stood on both sides of a result's splits.
+
+    Examples
+    --------
+    >>> is_leaky(result)  # doctest: +SKIP
+    False
+    """
+    facts = result.facts
+    return bool(facts.get("leaky")) or facts.get("group") not in ("subject", "video")
+
+
+def group_of(result: EvaluationResult) -> str:
+    """Say whom an interval is over: ``"subject"``, or ``"video"`` where some are not named.
+
+    Examples
+    --------
+    >>> group_of(result)  # doctest: +SKIP
+    'subject'
+    """
+    return "subject" if np.all(result.subject != "") else "video"
+
+
+def bare_name(name: str) -> str:
+    """Name a row without the mark of a leak, for where the mark stands beside it.
+
+    Examples
+    --------
+    >>> bare_name("by clip (LEAKY)"), bare_name("by subject")
+    ('by clip', 'by subject')
+    """
+    return name.removesuffix(LEAKY_MARK)
+
+
+def marked(name: str, leaky: bool) -> str:
+    """Name a row so that a leak shows without colour, too.
+
+    Examples
+    --------
+    >>> marked("by clip (LEAKY)", True), marked("face", True), marked("face", False)
+    ('by clip (LEAKY)', 'face (LEAKY)', 'face')
+    """
+    return bare_name(name) + LEAKY_MARK if leaky else name
+
+
+def is_shuffled(result: EvaluationResult) -> bool:
+    """Tell whether a result is the control trained on shuffled labels.
+
+    Examples
+    --------
+    >>> is_shuffled(result)  # doctest: +SKIP
+    False
+    """
+    return bool(result.facts.get("shuffled_labels"))
+
+
+def main_row(rows: Rows) -> str:
+    """Name the row a run is about: honest, of true labels, and then the one that sees most regions.
+
+    It is chosen by what went into it, never by its score; of equals it is the first.
+
+    Parameters
+    ----------
+    rows : mapping of str to sequence of EvaluationResult, at least one
+
+    Examples
+    --------
+    >>> main_row(run.rows)  # doctest: +SKIP
+    'regions+face'
+    """
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        first = rows[name][0]
+        seen = set(first.regions) - set(first.facts.get("without", ()))
+        return not is_shuffled(first), not is_leaky(first), len(seen)
+
+    return max(rows, key=rank)
+
+
+def find_cautions(rows: Rows, manifest: pd.DataFrame | None = None) -> list[str]:
+    """List what weakens a run's numbers, gravest first, one sentence each.
+
+    Parameters
+    ----------
+    rows : mapping of str to sequence of EvaluationResult, at least one
+        A result a seed.
+    manifest : DataFrame, optional
+        A corpus's manifest, for videos and frames lost on the way.
+
+    Returns
+    -------
+    list of str
+        Plain text; empty when there is nothing to say.
+
+    Examples
+    --------
+    >>> find_cautions(run.rows)  # doctest: +SKIP
+    ['Only 3 subjects were tested …']
+    """
+    true = {name: results for name, results in rows.items() if not is_shuffled(results[0])}
+    controls = {name: results for name, results in rows.items() if name not in true}
+    main = rows[main_row(rows)]
+    found = [
+        *_cautions_of_protocol(rows, main),
+        *_cautions_of_control(controls),
+        *_cautions_of_guessing(true),
+        *_cautions_of_classes(main),
+        *_cautions_of_training(true),
+    ]
+    if manifest is not None:
+        found += _cautions_of_ledger(manifest)
+    for results in true.values():
+        found += [str(text) for result in results for text in result.facts.get("warnings", [])]
+    return list(dict.fromkeys(found))
+
+
+def _cautions_of_protocol(rows: Rows, main: Sequence[EvaluationResult]) -> Iterator[str]:
+    first = main[0]
+    leaky = [bare_name(name) for name, results in rows.items() if is_leaky(results[0])]
+    if leaky:
+        which = "" if len(leaky) == len(rows) else f" (rows {first_few(leaky, 5)})"
+        yield (
+            f"LEAKY{which}: clips of the same subject or video were trained on and tested on. "
+            "These scores measure memory as well as skill and may not be quoted as performance "
+            "on new people."
+        )
+    if first.facts.get("group") == "video":
+        yield (
+            "The corpus names no subjects, so the split could only keep videos apart: the same "
+            "person may have been trained on and tested on. Name the subjects in the labels "
+            "file for a score on new people."
+        )
+    n_subjects = len(set(first.subject.tolist()) - {""})
+    if 0 < n_subjects < FEW_SUBJECTS:
+        whom = "1 subject was" if n_subjects == 1 else f"{n_subjects} subjects were"
+        yield (
+            f"Only {whom} tested (fewer than {FEW_SUBJECTS}): another choice of test subjects "
+            f"could move every score by many points. Small differences between rows may be luck."
+        )
+    if len(main) == 1:
+        yield (
+            "One training of each row: with another seed every score would be somewhat "
+            "different, and the intervals, which are about other people, do not include that."
+        )
+    else:
+        yield (
+            f"{len(main)} trainings of each row: ± tells how they differ. The intervals and p are "
+            "about other people and do not include that."
+        )
+
+
+def _cautions_of_control(controls: Rows) -> Iterator[str]:
+    for results in controls.values():
+        first = results[0]
+        n_videos = len(first.by_video().y_true)
+        expected = max(1 / len(first.classes), _mean_accuracy([guess(first, "most_frequent")]))
+        # Labels are shuffled among videos, so videos, not clips, are the independent draws.
+        limit = expected + 2 * math.sqrt(expected * (1 - expected) / max(n_videos, 1))
+        accuracy = _mean_accuracy(results)
+        if accuracy > limit:
+            yield (
+                f"The control with shuffled labels scored {percent(accuracy)}, above the "
+                f"{percent(limit)} that luck explains (two standard errors over {n_videos} "
+                f"videos): something other than the emotion gives the answer away."
+            )
+
+
+def _cautions_of_guessing(rows: Rows) -> Iterator[str]:
+    below = [
+        name
+        for name, results in rows.items()
+        if _mean_accuracy(results) <= _mean_accuracy([guess(results[0], "most_frequent")])
+    ]
+    if below:
+        quoted = first_few([f"“{name}”" for name in below], 8)  # names may hold commas
+        yield f"No better than always naming the most frequent class: {quoted}."
+
+
+def _cautions_of_classes(main: Sequence[EvaluationResult]) -> Iterator[str]:
+    first = main[0]
+    n_classes = len(first.classes)
+    classes = np.array(first.classes)
+    untested = classes[np.bincount(first.y_true, minlength=n_classes) == 0]
+    answers = np.concatenate([result.y_pred for result in main])
+    unnamed = classes[np.bincount(answers, minlength=n_classes) == 0]
+    if len(untested):
+        yield f"No test clip shows {', '.join(untested)}: nothing is known about it."
+    if len(unnamed):
+        yield f"“{first.name}” never answered {', '.join(unnamed)}."
+
+
+def _cautions_of_training(rows: Rows) -> Iterator[str]:
+    epochs = {results[0].facts.get("arguments", {}).get("epochs") for results in rows.values()}
+    fewest = min((n for n in epochs if isinstance(n, int)), default=FEW_EPOCHS)
+    if fewest < FEW_EPOCHS:
+        yield (
+            f"Trained for {fewest} {'epoch' if fewest == 1 else 'epochs'} at most (fewer than "
+            f"{FEW_EPOCHS}): a trial, whose scores say little about what the model could learn."
+        )
+    rising = [name for name, results in rows.items() if any(map(_still_learns, results))]
+    if rising:
+        yield (
+            f"Still learning when the epochs ran out (the last three took more than "
+            f"{percent(STEEP)} off the validation loss): {first_few(rising, 5)}. More epochs may "
+            f"raise the score; allow more and run again."
+        )
+
+
+def _still_learns(result: EvaluationResult) -> bool:
+    """Whether a fold's best epoch was the last one allowed, and the loss still fell steeply.
+
+    Along a cosine the rate ends at zero, and the last epoch is the best by design.
+    """
+    arguments = result.facts.get("arguments", {})
+    if result.history.empty or arguments.get("schedule") == "cosine":
+        return False
+    best = result.facts.get("best_epoch", [])
+    folds = result.history.groupby("fold", sort=True)["val_loss"]
+    for chosen, (_, losses) in zip(best, folds, strict=False):
+        before = losses.to_numpy()[-4:]
+        ran_out = chosen == len(losses) == arguments.get("epochs")
+        if ran_out and len(before) == 4 and before[-1] < (1 - STEEP) * before[0]:
+            return True
+    return False
+
+
+def _cautions_of_ledger(manifest: pd.DataFrame) -> Iterator[str]:
+    skipped = int((manifest["status"] != "done").sum())
+    if skipped > MANY_DROPPED * len(manifest):
+        yield (
+            f"{skipped} of {len(manifest)} videos were left out (more than "
+            f"{percent(MANY_DROPPED)}); the scores hold for those that remained."
+        )
+    done = manifest[manifest["status"] == "done"]
+    frames, with_face = int(done["n_frames"].sum()), int(done["n_found"].sum())
+    if frames - with_face > MANY_DROPPED * frames:
+        yield (
+            f"No face was found in {frames - with_face:,} of {frames:,} frames (more than "
+            f"{percent(MANY_DROPPED)}); these frames are in no clip and no score."
+        )
+
+
+def _mean_accuracy(results: Sequence[EvaluationResult]) -> float:
+    return float(np.mean([accuracy_score(result.y_true, result.y_pred) for result in results]))

@@ -1,0 +1,416 @@
+"""How a run was tested, what went into it, and how to do it again: words and counts for a page.
+
+Nothing is scored here; `microx.report.tables` has the scores.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from microx.corpus.corpus import Corpus, clip_starts
+from microx.corpus.quality import first_few
+from microx.evaluation.result import EvaluationResult
+from microx.evaluation.summary import coverage_scores
+from microx.experiments.run import Run
+from microx.report.cautions import is_leaky, is_shuffled, percent
+from microx.schema import CLIP_FRAMES
+from microx.training.settings import FitSettings
+from microx.training.splits import clip_groups
+
+N_NAMES = 40
+"""Subjects named in a cell or a sentence; the rest are counted (our choice)."""
+
+_WHAT_WAS_RUN = {
+    "ablate": "One model for each set of regions; it never saw the others.",
+    "experiment regions": "One model for each set of regions; it never saw the others.",
+    "experiment subsets": "One model that can do without regions, tested with every subset of "
+    "them; single regions are also trained by themselves.",
+    "experiment mask": "Trained and tested with and without masks drawn on the faces.",
+    "experiment occlusion": "Faces partly hidden in more and more of the tested videos, for a "
+    "model trained on bare faces and one trained on hidden ones.",
+    "experiment inputs": "The same model on several kinds of pixels.",
+    "experiment lengths": "The same model on clips of several lengths; the rows test other clips.",
+    "experiment optimizers": "The same model, trained by several optimisers.",
+    "experiment networks": "Several networks, on single pictures.",
+    "experiment protocols": "The same model, its clips divided in leaky and in honest ways.",
+    "experiment inflation": "The same model under a leaky and an honest protocol: what the leak "
+    "is worth.",
+}
+_OF_A_PAPER = "What a paper did, divided as it was published (LEAKY) and by people, side by side."
+
+# Argument of run_ablation and run_experiment → option of the command line.
+_OPTION_OF = {
+    "regions": "--regions",
+    "protocol": "--protocol",
+    "preset": "--model",
+    "epochs": "--epochs",
+    "seed": "--seed",
+    "n_seeds": "--seeds",
+    "n_folds": "--folds",
+    "split_file": "--split",
+    "inputs": "--inputs",
+    "balance": "--balance",
+    "augment": "--augment",
+    "occlude": "--occlude",
+}
+_FLAG_OF = {"shuffle_labels": "--shuffle-labels", "oracle": "--oracle", "quick": "--quick"}
+
+
+def what_was_run(experiment: str) -> str:
+    """Say what the rows of an experiment are; ``""`` for one that is not known.
+
+    Examples
+    --------
+    >>> what_was_run("ablate")
+    'One model for each set of regions; it never saw the others.'
+    """
+    if experiment.startswith("reproduce "):
+        return _OF_A_PAPER
+    return _WHAT_WAS_RUN.get(experiment, "")
+
+
+def protocol_in_words(main: EvaluationResult, *, oracle: bool = False) -> list[str]:
+    """Say who was trained, validated and tested, and when the test was looked at.
+
+    Parameters
+    ----------
+    main : EvaluationResult
+        The first seed's of the row that the page is about.
+    oracle : bool
+        Whether the run also asked what choosing the epoch on the test clips would have given.
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
+    facts = main.facts
+    group = facts.get("group")
+    units = f"{group}s" if group in ("subject", "video") else "clips"
+    lines = [_division(str(facts["protocol"]), units, len(facts["n_train"]))]
+    if is_leaky(main):
+        lines.append(
+            "LEAKY: clips of one subject or one video fell on both sides of the split. The scores "
+            "below are too good, by how much nobody can tell from them."
+        )
+    elif group == "subject":
+        lines.append("No person is shared: all clips of a subject fall on one side of a split.")
+    else:
+        lines.append(
+            "No video is shared, but the corpus names no subjects: a person may be on both sides."
+        )
+    subjects = sorted(set(main.subject.tolist()) - {""})
+    if subjects:
+        lines.append(f"Subjects tested ({len(subjects)}): {first_few(subjects, N_NAMES)}.")
+    lines.append(_validation(str(facts["protocol"]), str(group or "clip")))
+    lines.append("The test clips were predicted once, after the epoch was chosen.")
+    if oracle:
+        lines.append(
+            "Beside that they were predicted after every epoch (--oracle), for the gap alone that "
+            "is told below: no score and no choice rests on it."
+        )
+    return lines
+
+
+def _validation(protocol: str, group: str) -> str:
+    if protocol == "list":
+        return (
+            "The epoch was chosen on the list's own validation part, or, where it has none, on one "
+            f"cut out of the training side by {group}; its clips trained nothing."
+        )
+    cut = (
+        "The epoch was chosen on an inner validation set cut out of the training side, again by "
+        f"{group}; its clips trained nothing"
+    )
+    if protocol in ("kfold", "loso", "loco"):
+        return f"{cut}, and the model of that fold is not scored on them."
+    return f"{cut} and are in no score."
+
+
+def _division(protocol: str, units: str, n_folds: int) -> str:
+    return {
+        "holdout": f"One split: some {units} are trained on, others are tested (holdout).",
+        "kfold": f"{n_folds} folds: the {units} of each are tested once, by a model trained on "
+        f"those of the others.",
+        "loso": f"Leave one subject out: {n_folds} models, each tested on one it never saw.",
+        "loco": f"Leave one corpus out: {n_folds} models, each tested on a corpus it never saw.",
+        "list": "A fixed list says who is trained on and who is tested.",
+        "clips": "A fifth of the shuffled clips is tested, whosoever they are, as the MicroX "
+        "paper's released code does.",
+        "naive": "Three tenths of the shuffled clips are tested, whosoever they are (70/30).",
+    }.get(protocol, f"Protocol: {protocol}.")
+
+
+def fold_rows(main: EvaluationResult) -> list[dict[str, Any]]:
+    """Count what each split trained, validated and tested, and name whom."""
+    facts = main.facts
+    rows = []
+    for fold in range(len(facts["n_train"])):
+        tested = main.fold == fold
+        known = (_of_fold(facts.get("trained_on"), fold) or {}).get("subjects", [])
+        rows.append(
+            {
+                "fold": fold,
+                "n_train": facts["n_train"][fold],
+                "n_validation": _of_fold(facts.get("n_validation"), fold),
+                "n_test": int(tested.sum()),
+                "known": first_few(known, 12),
+                "test": first_few(sorted(set(main.subject[tested].tolist()) - {""}), N_NAMES),
+                "best_epoch": _of_fold(facts.get("best_epoch"), fold),
+            }
+        )
+    return rows
+
+
+def clips_of_run(corpus: Corpus, main: EvaluationResult) -> pd.DataFrame:
+    """Index the corpus's clips as the run did, with those that lack a face."""
+    arguments = main.facts.get("arguments", {})
+    if arguments.get("frames", "all") != "all":
+        return corpus.key_clips(arguments["frames"])
+    given = {name: arguments[name] for name in ("stride", "tail") if name in arguments}
+    if "n_frames" in main.facts:
+        given["length"] = main.facts["n_frames"]
+    return corpus.clips(**given, incomplete=True)
+
+
+def account_for(corpus: Corpus, every: pd.DataFrame) -> dict[str, Any]:
+    """Account for every video, frame and clip of the corpus.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    every : DataFrame
+        From `clips_of_run`.
+
+    Returns
+    -------
+    dict
+        Counts, and the reasons for which videos were left out.
+    """
+    manifest = corpus.manifest
+    done = manifest[manifest["status"] == "done"]
+    skipped = manifest[manifest["status"] != "done"]
+    reasons = [
+        {
+            "reason": str(reason),
+            "n": len(rows),
+            "videos": first_few(rows["path"].map(str).tolist(), 5),
+        }
+        for reason, rows in skipped.groupby("reason", dropna=False)
+    ]
+    clips = every[every["n_found"] == every["length"]]
+    without = done[~done["video_id"].isin(clips["video_id"])]
+    length = int(every["length"].iloc[0]) if len(every) else 0
+    return {
+        "n_videos": len(manifest),
+        "n_done": len(done),
+        "reasons": reasons,
+        "n_frames": int(done["n_frames"].sum()),
+        "n_found": int(done["n_found"].sum()),
+        "n_clips": len(clips),
+        "n_incomplete": len(every) - len(clips),
+        "length": length,
+        "of_pictures": length == 1,
+        "without_clip": first_few(without["path"].map(str).tolist(), 5),
+        "n_without_clip": len(without),
+    }
+
+
+def count_missing(
+    results: Sequence[EvaluationResult], corpus: Corpus, every: pd.DataFrame
+) -> dict[str, Any]:
+    """Score the tested people's clips and videos with those that show no face counted wrong, too.
+
+    Parameters
+    ----------
+    results : sequence of EvaluationResult
+        A seed each, of one row.
+    corpus : Corpus
+    every : DataFrame
+        From `clips_of_run`.
+
+    Returns
+    -------
+    dict
+        ``coverage``: rows of name, n, accuracy, UAR and UF1 as text, by clip and by video; empty
+        where nothing is missing, or where whole subjects or videos were not what was tested.
+        ``unplaced``: videos without any face of which nobody knows whether they would have been
+        tested; they are in no row.
+    """
+    main = results[0]
+    if is_leaky(main) or is_shuffled(main):
+        return {"coverage": [], "unplaced": 0}
+    manifest = corpus.manifest
+    skipped = (manifest["status"] != "done") & (manifest["n_frames"] > 0)
+    faceless = manifest[skipped & (manifest["n_found"] == 0)]
+    tested = _was_tested(main, faceless)
+    clips = every[(every["n_found"] < every["length"]) & _was_tested(main, every)]
+    videos = clips[~clips["video_id"].isin(main.video_id)]
+    clips = pd.concat([clips, _would_be_clips(main, faceless[tested])])
+    videos = pd.concat([videos, faceless[tested]]).drop_duplicates("video_id")
+    coverage = _cover("clips", results, clips)
+    coverage += _cover("videos", [result.by_video() for result in results], videos)
+    known = {name for fold in main.facts["trained_on"] for name in fold["subjects"]}
+    unplaced = ~tested & ~faceless["subject"].isin(known - {""}).to_numpy()
+    return {"coverage": coverage, "unplaced": int(unplaced.sum())}
+
+
+def _was_tested(main: EvaluationResult, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether rows are of somebody who was tested: everybody is, where folds go round."""
+    everybody = main.facts["protocol"] in ("kfold", "loso", "loco")
+    return np.isin(clip_groups(rows)[0], main.group) | everybody
+
+
+def _would_be_clips(main: EvaluationResult, faceless: pd.DataFrame) -> pd.DataFrame:
+    """The clips that videos would have given, had they shown a face; a row each."""
+    arguments = main.facts.get("arguments", {})
+    if arguments.get("frames", "all") == "onset|apex":
+        named = faceless[faceless["apex"].astype(str).str.strip().str.isdigit()]
+        return named.drop(columns="emotion").merge(pd.Series(main.classes, name="emotion"), "cross")
+    if arguments.get("frames", "all") != "all":
+        return faceless
+    length = main.facts.get("n_frames", CLIP_FRAMES)
+    stride, tail = arguments.get("stride") or length, arguments.get("tail", "drop")
+    n_clips = [len(clip_starts(int(n), length, stride, tail)) for n in faceless["n_frames"]]
+    return faceless.loc[faceless.index.repeat(n_clips)]
+
+
+def _cover(
+    what: str, results: Sequence[EvaluationResult], missing: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """Score results of clips or videos without and with what is missing; none where nothing is."""
+    classes = results[0].classes
+    index = {name: label for label, name in enumerate(classes)}
+    labels = np.asarray(missing["emotion"].map(index).dropna(), np.int64)
+    if not len(labels):
+        return []
+    each = [coverage_scores(r.y_true, r.y_pred, labels, len(classes)) for r in results]
+    table = sum(each[1:], each[0]) / len(each)
+    return [
+        {
+            "name": f"{what}: {name}",
+            "n": f"{int(row['n']):,}",
+            "scores": [percent(row[score], int(row["n"])) for score in ("accuracy", "uar", "uf1")],
+        }
+        for name, row in table.iterrows()
+    ]
+
+
+def clip_counts(main: EvaluationResult, clips: pd.DataFrame | None) -> dict[str, Any]:
+    """Count clips by subject and emotion: all of the corpus, else those tested."""
+    if clips is None:
+        named = np.array(main.classes)[main.y_true]
+        clips = pd.DataFrame({"subject": main.subject, "emotion": named})
+        what = "tested clips"
+    else:
+        what = "clips"
+    tested = set(main.subject.tolist())
+    counts = pd.crosstab(clips["subject"], clips["emotion"]).reindex(
+        columns=list(main.classes), fill_value=0
+    )
+    rows = [
+        {
+            "subject": subject or "(not named)",
+            "tested": subject in tested,
+            "counts": [int(value) for value in row],
+            "total": int(row.sum()),
+        }
+        for subject, row in zip(counts.index.map(str), counts.to_numpy(), strict=True)
+    ]
+    totals = [int(value) for value in counts.to_numpy().sum(axis=0)]
+    return {"what": what, "rows": rows, "totals": totals, "total": sum(totals)}
+
+
+def fact_rows(main: EvaluationResult, corpus: str) -> list[tuple[str, str]]:
+    """Name what somebody else needs to get the same numbers."""
+    facts = main.facts
+    versions = facts.get("versions", {})
+    rows = [
+        ("seed", facts.get("seed")),
+        ("corpus", corpus),
+        ("recipe hash", facts.get("recipe_hash")),
+        *((f"recipe: {name}", value) for name, value in (facts.get("recipe") or {}).items()),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("model preset", facts.get("preset")),
+        ("streams", facts.get("streams")),
+        ("parameters", f"{facts['n_parameters']:,}" if "n_parameters" in facts else None),
+        *((f"setting: {name}", value) for name, value in facts.get("arguments", {}).items()),
+        ("seconds to the best epoch", facts.get("seconds_to_best")),
+        ("peak memory in MiB", facts.get("peak_memory_mib")),
+    ]
+    return [(name, in_words(value)) for name, value in rows if value not in (None, "", {})]
+
+
+def commands(run: Run, corpus: str) -> dict[str, str]:
+    """Write the run as a shell command and as Python, from the arguments it recorded.
+
+    Parameters
+    ----------
+    run : Run
+    corpus : str
+        Where it lies.
+
+    Returns
+    -------
+    dict
+        ``shell``, ``python`` and ``imports``.
+    """
+    verb, _, name = str(run.about.get("experiment", "ablate")).partition(" ")
+    arguments = _known_arguments(run.about.get("arguments", {}))
+    if verb == "reproduce":  # the paper says all else
+        seeds = run.about["seeds"]
+        arguments = {"quick": arguments.get("quick", False), "seed": seeds[0]}
+        arguments |= {"n_seeds": len(seeds)}
+    out = str(run.folder)
+    words = ["microx", verb, *([name] if name else []), corpus, "--out", out]
+    for key, value in arguments.items():
+        if key in _FLAG_OF:
+            words += [_FLAG_OF[key]] if value else []
+        elif key == "build":
+            words += [f"--set=build.{part}={json.dumps(one)}" for part, one in value.items()]
+        elif key in _OPTION_OF:
+            words += [_OPTION_OF[key], str(value)]
+        else:
+            words.append(f"--set={key}={value}")
+    given = "".join(f", {key}={value!r}" for key, value in arguments.items())
+    functions = {"ablate": "run_ablation", "reproduce": "reproduction.reproduce"}
+    function = functions.get(verb, "run_experiment")
+    before = f"{name!r}, " if name else ""
+    return {
+        "shell": shlex.join(words),
+        "python": f"{function}({before}load_corpus({corpus!r}), {out!r}{given})",
+        "imports": f"from microx import load_corpus, {function.partition('.')[0]}",
+    }
+
+
+def _known_arguments(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the experiments take today of what a run recorded, which may be an older one."""
+    arguments = {name: value for name, value in recorded.items() if value is not None}
+    if arguments.pop("class_weight", None) == "balanced":
+        arguments.setdefault("balance", "weights")
+    known = {*_FLAG_OF, *_OPTION_OF, *(setting.name for setting in fields(FitSettings))}
+    return {name: value for name, value in arguments.items() if name in known}
+
+
+def _of_fold(values: Any, fold: int) -> Any:
+    """Give a fold's own entry of a fact that is one a fold, where the run recorded it."""
+    return values[fold] if isinstance(values, list) and fold < len(values) else None
+
+
+def in_words(value: Any) -> str:
+    """Write a recorded fact as text.
+
+    Examples
+    --------
+    >>> in_words(["mouth", "face"]), in_words(0.5)
+    ('mouth, face', '0.5')
+    """
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

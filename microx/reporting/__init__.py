@@ -1,1 +1,0 @@
-"""What a report is put together from; `microx.report` writes it."""

@@ -1,0 +1,1 @@
+"""From a corpus to a fitted model: splits, clips, augmentation, settings and the fit itself."""

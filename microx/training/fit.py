@@ -1,0 +1,559 @@
+"""Fit a model on one split: the only training loop of microx."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from microx.corpus.corpus import N_NAMED, Corpus
+from microx.errors import InputError, ModelError
+from microx.files import whole_file
+from microx.models import BUILDERS
+from microx.models.fusion import STREAMS, needs_present, show_streams
+from microx.models.streams import list_regions
+from microx.parallel import peak_memory_mib
+from microx.progress import Progress
+from microx.training.callbacks import WATCHED, Clock, list_callbacks
+from microx.training.dataset import ClipDataset, check_regions, open_clips
+from microx.training.losses import AnswerLoss, StreamLoss, answer_accuracy
+from microx.training.model_file import (
+    find_differences,
+    find_model,
+    load_model,
+    load_weights,
+    read_versions,
+    save_model,
+)
+from microx.training.settings import COMPARED, FitSettings
+from microx.training.splits import Split, make_splits, split_warnings
+
+_OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
+
+_PLATEAU_FACTOR = 0.2
+"""What the rate is multiplied with on a plateau (our choice)."""
+
+
+def fit_model(
+    model: keras.Model,
+    train: ClipDataset,
+    validation: ClipDataset,
+    settings: FitSettings,
+    *,
+    seed: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Train a model; the weights of the epoch with the lowest validation loss stay.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Changed in place.
+    train, validation : ClipDataset
+        Of different subjects; see `microx.training.splits`.
+    settings : FitSettings
+        Its epochs, optimizer, learning_rate, schedule, label_smoothing, auxiliary, balance
+        ("weights") and patience count here; the rest made the model and the datasets.
+    seed : int
+        For Keras's global generators.
+    callbacks : sequence of keras.callbacks.Callback
+        Called beside those that stop the training.
+    progress : callable, optional
+        Called with epochs done, epochs in all, and a few words.
+
+    Returns
+    -------
+    DataFrame
+        One row per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds. The
+        losses are those of the model's answer, without its streams'.
+
+    Raises
+    ------
+    ModelError
+        If the loss is no longer a number.
+
+    Examples
+    --------
+    >>> history = fit_model(model, train, validation, FitSettings(epochs=5))  # doctest: +SKIP
+    >>> int(history["val_loss"].argmin())  # doctest: +SKIP
+    4
+    """
+    keras.utils.set_random_seed(seed)
+    trained = compile_for_training(model, settings, n_steps=len(train))
+    clock = Clock(settings.epochs, progress)
+    own = [
+        clock,
+        keras.callbacks.EarlyStopping(
+            monitor=WATCHED, mode="min", patience=settings.patience, restore_best_weights=True
+        ),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    if settings.schedule == "plateau":
+        own.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor=WATCHED,
+                mode="min",
+                factor=_PLATEAU_FACTOR,
+                patience=max(1, settings.patience // 2),
+            )
+        )
+    with warnings.catch_warnings():
+        # Of clips of one frame, a ConvLSTM's recurrent kernel has nothing to learn from.
+        warnings.filterwarnings("ignore", message="Gradients do not exist")
+        fitted = trained.fit(
+            train,
+            validation_data=validation,
+            epochs=settings.epochs,
+            class_weight=_balanced(train) if settings.balance == "weights" else None,
+            shuffle=False,  # the dataset has: Keras would do so again, by no seed of ours
+            callbacks=[*own, *callbacks],
+            verbose=0,
+        )
+    columns = {
+        "loss": "answer_loss",
+        "accuracy": "answer_accuracy",
+        "val_loss": "val_answer_loss",
+        "val_accuracy": "val_answer_accuracy",
+    }
+    history = pd.DataFrame({name: fitted.history.get(key, []) for name, key in columns.items()})
+    if history.empty or not np.isfinite(history[["loss", "val_loss"]]).all(axis=None):
+        raise ModelError(
+            f"{model.name}: the loss is no longer a number; use a lower learning rate "
+            f"than {settings.learning_rate}"
+        )
+    history.insert(0, "epoch", np.arange(1, len(history) + 1))
+    history["seconds"] = clock.seconds
+    return history
+
+
+def compile_for_training(model: keras.Model, settings: FitSettings, n_steps: int) -> keras.Model:
+    """Make what is trained in a model's place: the same weights, with losses and an optimizer.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Stays as it is, so that its file holds no optimizer.
+    settings : FitSettings
+        Its optimizer, learning_rate, schedule, epochs, label_smoothing and auxiliary count here.
+    n_steps : int
+        Batches in an epoch.
+
+    Returns
+    -------
+    keras.Model
+        Gives what `model` gives; of a model of streams `show_streams`.
+    """
+    has_streams = any(layer.name == STREAMS for layer in model.layers)
+    trained = show_streams(model) if has_streams else keras.Model(model.inputs, model.output)
+    trained.compile(
+        optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, n_steps)),
+        loss=StreamLoss(settings.label_smoothing, settings.auxiliary),
+        metrics=[
+            AnswerLoss(settings.label_smoothing),
+            keras.metrics.MeanMetricWrapper(answer_accuracy, name="answer_accuracy"),
+        ],
+        # TensorFlow's XLA makes a ConvLSTM's training step 18 times slower on a CPU; the
+        # other backends need their own compilers.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    # Here, as the metrics' variables, and not in the first step: TensorFlow would trace that step
+    # twice, once to see them made.
+    trained.optimizer.build(trained.trainable_variables)
+    return trained
+
+
+def fit_split(
+    corpus: Corpus,
+    clips: pd.DataFrame,
+    split: Split,
+    settings: FitSettings,
+    *,
+    preset: str = "compact",
+    regions: Sequence[str],
+    seed: int = 0,
+    start: str | Path | None = None,
+    path: str | Path | None = None,
+    after_epoch: Callable[[keras.Model], None] | None = None,
+    log_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[keras.Model, pd.DataFrame, dict[str, Any]]:
+    """Build a model and train it on one split; the test part is not looked at.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    clips : DataFrame
+        See `microx.training.dataset.open_clips`.
+    split : Split
+        Of `clips`.
+    settings : FitSettings
+    preset : str
+        Of `microx.models.BUILDERS`.
+    regions : sequence of str
+        The model's streams; see `microx.models.streams.parse_streams`.
+    seed : int
+        For weights, dropout, order and augmentation.
+    start : path, optional
+        A ``.keras`` file of microx, or ``.weights.h5``, whose weights training goes on from; the
+        optimizer starts anew.
+    path : path, optional
+        ``.keras`` file for the model and its facts. While training goes on, the best model so
+        far lies beside it as ``.<name>.best.keras``.
+    after_epoch : callable, optional
+        Called with the model after each epoch.
+    log_dir : path, optional
+        Folder for what TensorBoard shows.
+    progress : callable, optional
+        As for `fit_model`.
+
+    Returns
+    -------
+    model : keras.Model
+    history : DataFrame
+        See `fit_model`.
+    facts : dict
+        What `microx.training.model_file.load_model` gives back: classes, regions, streams, inputs,
+        recipe, recipe_hash, size, n_frames, preset, n_parameters, seed, best_epoch,
+        seconds_to_best, peak_memory_mib (of the process, so far; a GPU's own is not counted),
+        trained_on, n_train, n_validation, train_class_counts, warnings, arguments, versions;
+        continued_from, where it was.
+
+    Raises
+    ------
+    ModelError
+        If the preset is unknown, the corpus lacks a region, or the model to start from does not
+        fit or has seen people of the test part.
+    """
+    check_regions(corpus, list_regions(regions))  # what is never there cannot be learned
+    train, validation = clips.iloc[split.train], clips.iloc[split.validation]
+    facts = _describe(corpus, clips, split, settings, preset, regions, seed)
+    with _precision(settings.precision):
+        model = _build(preset, regions, settings, facts)
+        facts["n_parameters"] = int(model.count_params())
+        if start is not None:
+            _continue_from(model, Path(start), facts, clips, split)
+        shared: dict[str, Any] = {
+            "regions": facts["regions"],
+            "inputs": settings.inputs,
+            "reference": settings.reference,
+            "batch_size": settings.batch_size,
+            "occlude": settings.occlude,
+            "tell_present": needs_present(model),
+        }
+        checkpoint = _Checkpoint(model, path, facts)
+        fitted_on = ClipDataset(
+            corpus,
+            train,
+            **shared,
+            shuffle=True,
+            balance=settings.balance == "sampling",
+            augment=settings.augment,
+            part="train",
+            seed=seed,
+        )
+        chosen_on = ClipDataset(corpus, validation, **shared, part="validation", seed=seed)
+        history = fit_model(
+            model,
+            fitted_on,
+            chosen_on,
+            settings,
+            seed=seed,
+            callbacks=list_callbacks(model, checkpoint.write, after_epoch, log_dir),
+            progress=progress,
+        )
+        for dataset in (fitted_on, chosen_on):
+            dataset.forget()
+    best = int(history["val_loss"].argmin())
+    facts |= {
+        "best_epoch": int(history["epoch"][best]),
+        "seconds_to_best": round(float(history["seconds"][: best + 1].sum()), 2),
+        "peak_memory_mib": round(peak_memory_mib()),
+    }
+    checkpoint.finish(facts)
+    return model, history, facts
+
+
+def train(
+    corpus: Corpus,
+    out: str | Path,
+    *,
+    regions: Sequence[str] | None = None,
+    preset: str = "compact",
+    seed: int = 0,
+    start: str | Path | None = None,
+    tensorboard: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Path:
+    """Train one model on a holdout's training people and leave its test people untouched.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    out : path
+        Folder for model.keras, history.csv and split.csv (clip_id, video_id, subject, part).
+    regions : sequence of str, optional
+        Streams of the model; None means one for every region the corpus holds.
+    preset, seed, start, progress
+        See `fit_split`.
+    tensorboard : bool
+        Whether to write what TensorBoard shows, into the folder ``tensorboard``.
+    **settings
+        Of `microx.training.settings.FitSettings`, where they differ from the preset's.
+
+    Returns
+    -------
+    Path
+        Of the model, for `microx.evaluate_model` and `microx.predict_video`.
+
+    Raises
+    ------
+    InputError
+        If `out` already holds a model, or a setting cannot be.
+    CorpusError
+        If no video is long enough for a clip.
+    SplitError
+        If there are fewer than three subjects, or videos where there are no subjects.
+    """
+    path = Path(out) / "model.keras"
+    if path.exists():
+        raise InputError(f"{path}: already there; choose another folder for a new model")
+    chosen = FitSettings.of(preset, **settings)
+    corpus, clips = open_clips(corpus, chosen)
+    (split,) = make_splits(clips, "holdout", seed=seed)
+    _, history, _ = fit_split(
+        corpus,
+        clips,
+        split,
+        chosen,
+        preset=preset,
+        regions=default_regions(corpus, preset) if regions is None else regions,
+        seed=seed,
+        start=start,
+        path=path,
+        log_dir=path.with_name("tensorboard") if tensorboard else None,
+        progress=progress,
+    )
+    with whole_file(path.with_name("history.csv")) as partial:
+        history.to_csv(partial, index=False)
+    table = clips[["clip_id", "video_id", "subject"]].copy()
+    for part, rows in split.parts():
+        table.loc[rows, "part"] = part
+    with whole_file(path.with_name("split.csv")) as partial:
+        table.to_csv(partial, index=False)
+    return path
+
+
+def default_regions(corpus: Corpus, preset: str) -> tuple[str, ...]:
+    """Streams of a model where nothing is said: all that a corpus holds, or the face for those
+    presets that read one picture.
+    """
+    is_picture = preset not in ("compact", "paper")
+    return ("face",) if is_picture and "face" in corpus.regions else corpus.regions
+
+
+def _build(
+    preset: str, regions: Sequence[str], settings: FitSettings, facts: dict[str, Any]
+) -> keras.Model:
+    if preset not in BUILDERS:
+        raise ModelError(f"preset must be one of {', '.join(BUILDERS)}; found '{preset}'")
+    given: dict[str, Any] = {
+        "n_frames": facts["n_frames"],
+        "size": facts["size"],
+        "n_classes": len(facts["classes"]),
+        "inputs": settings.inputs,
+        "seed": facts["seed"],
+    }
+    if preset == "compact":
+        given["region_dropout"] = settings.region_dropout
+    takes = inspect.signature(BUILDERS[preset]).parameters
+    known = takes.keys() - {"regions", "preset", "block", "region_dropout", *given}
+    if unknown := sorted(settings.build.keys() - known):
+        raise ModelError(
+            f"preset {preset}: build.{unknown[0]} is unknown; known: "
+            f"{', '.join(f'build.{name}' for name in sorted(known)) or 'none'}"
+        )
+    return BUILDERS[preset](regions, **given, **settings.build)
+
+
+def _rate(settings: FitSettings, n_steps: int) -> Any:
+    if settings.schedule != "cosine":
+        return settings.learning_rate
+    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * n_steps)
+
+
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _describe(
+    corpus: Corpus,
+    clips: pd.DataFrame,
+    split: Split,
+    settings: FitSettings,
+    preset: str,
+    regions: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Facts that are known before training."""
+    train, validation = clips.iloc[split.train], clips.iloc[split.validation]
+    seen, fitted = pd.concat([train, validation]), _list_people(train)
+    counts = np.bincount(train["label"].to_numpy(int), minlength=len(corpus.classes))
+    cautions = split_warnings(clips, split, corpus.classes)
+    if settings.reference == "onset" and settings.inputs in COMPARED:
+        cautions.append("it compares with the onset that people marked, which a new video lacks")
+    if settings.frames != "all":
+        cautions.append(
+            f"its clips are the frames that people marked ({settings.frames}), which nobody knows "
+            "of a new video"
+        )
+        if n_guessed := int((clips["n_guessed"] > 0).sum()):
+            cautions.append(
+                f"{n_guessed} of {len(clips)} clips are of videos without such marks: their first, "
+                "middle or last frames stand in for them"
+            )
+    return {
+        "classes": list(corpus.classes),
+        "regions": list(list_regions(regions)),
+        "streams": list(regions),
+        "inputs": settings.inputs,
+        "recipe": corpus.recipe,
+        "recipe_hash": corpus.recipe_hash,
+        "size": corpus.size,
+        "n_frames": int(clips["length"].iloc[0]),
+        "preset": preset,
+        "seed": seed,
+        "trained_on": {
+            **_list_people(seen),
+            "only_chose_epoch": {
+                kind: sorted(set(names) - set(fitted[kind]))  # leaky splits share people
+                for kind, names in _list_people(validation).items()
+            },
+        },
+        "n_train": len(train),
+        "n_validation": len(validation),
+        "train_class_counts": counts.tolist(),
+        "warnings": cautions,
+        "arguments": settings.as_dict(),
+        "versions": read_versions(),
+    }
+
+
+def _list_people(clips: pd.DataFrame) -> dict[str, list[str]]:
+    return {
+        "subjects": sorted(set(clips["subject"]) - {""}),
+        "videos": sorted(set(clips["video_id"])),
+    }
+
+
+def _continue_from(
+    model: keras.Model, start: Path, facts: dict[str, Any], clips: pd.DataFrame, split: Split
+) -> None:
+    """Give a model the weights of another, and its facts what that one has seen."""
+    facts["continued_from"] = start.name
+    if start.suffix != ".h5":
+        start, _ = find_model(start)
+    if start.suffix == ".h5":
+        load_weights(model, start)
+        facts["warnings"].append(
+            f"training went on from {start.name}, which does not say whom it was trained on: that "
+            "may be the people of the test"
+        )
+        return
+    _, before = load_model(start)
+    if before["preset"] != facts["preset"]:
+        raise ModelError(
+            f"{start}: cannot go on from it: it is a {before['preset']}, the new model a "
+            f"{facts['preset']}; name the same --model"
+        )
+    facts["warnings"] += [line for line in before["warnings"] if line not in facts["warnings"]]
+    for key, (theirs, ours) in find_differences(before, facts).items():
+        raise ModelError(
+            f"{start}: cannot go on from it: of its {key} it says {_listed(theirs)}, the new model "
+            f"{_listed(ours)}; give the same options as for that model"
+        )
+    seen, test = before["trained_on"], _list_people(clips.iloc[split.test])
+    for kind in test:
+        if known := sorted(set(seen[kind]) & set(test[kind])):
+            raise ModelError(
+                f"{start}: cannot go on from it: it was trained on {kind} of the test part "
+                f"({_first_of(known)}); use the same --seed and corpus as for that model"
+            )
+    _add_people(facts, seen, _list_people(clips.iloc[split.train]), start.name)
+    load_weights(model, start)
+
+
+def _add_people(
+    facts: dict[str, Any], seen: dict[str, Any], train: dict[str, list[str]], name: str
+) -> None:
+    """Add to a model's people those that another has seen; warn of whom it has learned by heart."""
+    whom = facts["trained_on"]
+    choosing, chose_before = whom["only_chose_epoch"], seen.get("only_chose_epoch", {})
+    cautions = []
+    for kind in train:
+        fitted = set(seen[kind]) - set(chose_before.get(kind, ()))
+        if known := sorted(fitted & set(choosing[kind])):
+            cautions.append(
+                f"training went on from {name}, which has learned from {len(known)} of the {kind} "
+                f"that choose the best epoch now ({_first_of(known)}): it is chosen too hopefully"
+            )
+        whom[kind] = sorted(set(whom[kind]) | set(seen[kind]))
+        choosing[kind] = sorted(set(whom[kind]) - fitted - set(train[kind]))
+    facts["warnings"] += cautions[:1]  # who knows the subjects knows their videos
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return ", ".join(names[:N_NAMED]) + (" …" if len(names) > N_NAMED else "")
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+class _Checkpoint:
+    """The best model so far under a hidden name; the model's own name means it is finished."""
+
+    def __init__(self, model: keras.Model, path: str | Path | None, facts: dict[str, Any]) -> None:
+        self._model, self._facts = model, facts
+        self._path = None if path is None else Path(path)
+        self._hidden = self._path and self._path.with_name(f".{self._path.stem}.best.keras")
+        if self._hidden:
+            self._hidden.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self) -> None:
+        if self._hidden:
+            cut_off = "its training was cut off: these are the best weights until then"
+            unknown = dict.fromkeys(("best_epoch", "seconds_to_best", "peak_memory_mib"))
+            cautions = {"warnings": [*self._facts["warnings"], cut_off]}
+            save_model(self._model, self._hidden, self._facts | unknown | cautions)
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        if self._path and self._hidden:
+            save_model(self._model, self._path, facts)
+            self._hidden.unlink(missing_ok=True)
+
+
+def _balanced(train: ClipDataset) -> dict[int, float]:
+    labels = train.clips["label"].to_numpy(int)
+    present, counts = np.unique(labels, return_counts=True)
+    weights = len(labels) / (len(present) * counts)
+    return {int(label): float(weight) for label, weight in zip(present, weights, strict=True)}

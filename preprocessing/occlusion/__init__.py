@@ -1,0 +1,1 @@
+"""Masks, sunglasses, hands and scarves drawn over a face, frame after frame."""

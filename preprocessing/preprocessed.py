@@ -1,0 +1,90 @@
+"""What the pipeline gives: the frames of a face, and the ledger of their video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from microx.preprocessing.landmarks import Landmarks
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """What became of every frame of a video, whatever faces it shows.
+
+    Parameters
+    ----------
+    timestamp : ndarray of shape (T,), float64
+        Seconds since the first frame of each of the T ticks of the steady rate.
+    source_frame : ndarray of shape (T,), int32
+        The decoded frame, from 0, that each tick shows.
+    size_hw : tuple of int
+        Height and width of the frames.
+    n_claimed, n_decoded, n_untimed : int
+        Frames the container promised, frames that came, and those of them whose time the
+        stream did not give.
+    n_cuts : int
+        Shot cuts, and holes in time, in which no picture is shown.
+    n_rejected : int
+        Stretches in which something was followed for a while and found to be no face.
+    """
+
+    timestamp: np.ndarray
+    source_frame: np.ndarray
+    size_hw: tuple[int, int]
+    n_claimed: int
+    n_decoded: int
+    n_untimed: int
+    n_cuts: int
+    n_rejected: int
+
+    def __len__(self) -> int:
+        return len(self.timestamp)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceFrames:
+    """The crops of one face over consecutive ticks of a video.
+
+    Parameters
+    ----------
+    face : int
+        Which person, from 0 in the order of being found.
+    start : int
+        The first tick, from 0.
+    crops : dict of ndarray of shape (n, size, size, 3), uint8
+        Region to RGB crops; black where there is none.
+    landmarks : Landmarks
+        Length n; points are NaN where there are no crops.
+    box_xyxy : ndarray of shape (n, R, 4), float32
+        Where each region was cut, in pixels of the frame, regions in the order of `crops`;
+        NaN where it was not cut from this frame.
+    status : ndarray of shape (n,), uint8
+        `microx.preprocessing.tracking.faces.Status` of each frame.
+    segment : ndarray of shape (n,), int32
+        The unbroken stretch each frame belongs to; -1 where there are no crops.
+    """
+
+    face: int
+    start: int
+    crops: dict[str, np.ndarray]
+    landmarks: Landmarks
+    box_xyxy: np.ndarray
+    status: np.ndarray
+    segment: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    @property
+    def n_found(self) -> int:
+        """Frames with crops."""
+        return int(self.landmarks.success.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class PreprocessedVideo(FaceFrames):
+    """One face over all T ticks of a video, and the video's ledger."""
+
+    ledger: Ledger

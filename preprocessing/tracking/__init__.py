@@ -1,0 +1,1 @@
+"""The embedded landmark trackers: faces found, followed and told apart."""

@@ -1,0 +1,104 @@
+"""Who is who: tells by dlib's face descriptor whether a face has been seen before.
+
+Source of the descriptor: dlib, ``dlib_face_recognition_resnet_model_v1``, which the package
+face-recognition-models brings. It is worked out only where somebody could be meant: after
+a cut, a gap, or a crossing.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from microx.preprocessing.tracking.weights import find_weights
+
+# Distance of two descriptors below which they show one person: dlib's own example says 0.6
+# (face_recognition.py); a face smaller than the descriptor was made for looks like many.
+_SAME_PERSON, _SAME_SMALL_PERSON = 0.55, 0.40
+_SMALL_PORTRAIT = 60  # px, side of the detector's box
+_MOST_PORTRAITS = 8  # kept of a person, the latest
+
+
+class Portrait:
+    """A face cut out of a frame for dlib's descriptor.
+
+    Parameters
+    ----------
+    rgb : ndarray of shape (H, W, 3), uint8
+        The frame.
+    xy : ndarray of shape (68, 2)
+        Landmarks in pixels.
+    box_xyxy : ndarray of shape (4,)
+        The face's box in pixels.
+    """
+
+    def __init__(self, rgb: np.ndarray, xy: np.ndarray, box_xyxy: np.ndarray) -> None:
+        import dlib
+
+        points = dlib.points([dlib.point(round(x), round(y)) for x, y in xy.tolist()])
+        box = dlib.rectangle(*(round(edge) for edge in box_xyxy.tolist()))
+        self._chip = dlib.get_face_chip(rgb, dlib.full_object_detection(box, points))
+        self._is_small = box.width() < _SMALL_PORTRAIT
+        self._descriptor: np.ndarray | None = None
+
+    def distance(self, other: Portrait) -> float:
+        """How unlike two faces are; below 1, they are one person."""
+        small = self._is_small or other._is_small
+        limit = _SAME_SMALL_PERSON if small else _SAME_PERSON
+        return float(np.linalg.norm(self.descriptor - other.descriptor)) / limit
+
+    @property
+    def descriptor(self) -> np.ndarray:
+        """Dlib's 128 numbers."""
+        if self._descriptor is None:
+            self._descriptor = np.array(_describer().compute_face_descriptor(self._chip))
+        return self._descriptor
+
+
+class People:
+    """Everyone seen in a video, by identity, from 0 in the order of being known."""
+
+    def __init__(self) -> None:
+        self._portraits: list[list[Portrait]] = []
+        self._last_seen: list[int] = []
+
+    def see(self, identity: int, index: int) -> None:
+        """Note that someone is in sight in a frame."""
+        self._last_seen[identity] = index
+
+    def remember(self, identity: int, portrait: Portrait) -> None:
+        """Keep a picture of someone who goes out of sight."""
+        self._portraits[identity] = [*self._portraits[identity], portrait][-_MOST_PORTRAITS:]
+
+    def recognise(self, portrait: Portrait, began: int) -> int:
+        """Say who a face is: someone who was out of sight when it appeared, or someone new.
+
+        Parameters
+        ----------
+        portrait : Portrait
+        began : int
+            The frame in which the face appeared: who was seen since then is somebody else.
+        """
+        distances = {
+            identity: min((p.distance(portrait) for p in portraits), default=math.inf)
+            for identity, portraits in enumerate(self._portraits)
+            if self._last_seen[identity] < began
+        }
+        nearest = min(distances, key=lambda identity: distances[identity], default=None)
+        if nearest is not None and distances[nearest] < 1:
+            return nearest
+        self._portraits.append([])
+        self._last_seen.append(began)
+        return len(self._portraits) - 1
+
+
+@cache
+def _describer() -> Any:
+    import dlib
+
+    return dlib.face_recognition_model_v1(
+        str(find_weights("dlib_face_recognition_resnet_model_v1.dat"))
+    )
