@@ -175,7 +175,7 @@ def read_label_set(name: str) -> dict[str, str]:
     'contempt'
     """
     if name in LABEL_SETS:
-        source = files("microx") / "label_sets" / f"{name}.csv"
+        source = files("microx.labels") / "sets" / f"{name}.csv"
     elif Path(name).is_file():
         source = Path(name)
     else:
