@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 import joblib
 
-from microx._version import VERSION
 from microx.errors import CorpusError
 
 DASK_TIMEOUT_S = 10
@@ -169,7 +168,8 @@ def _import_distributed(address: str) -> Any:
 
 
 def _version() -> str:
-    return VERSION
+    """Tell the version of the package as a worker finds it, whole or not."""
+    return str(importlib.import_module("microx").__version__)
 
 
 def _check_workers(client: Any, address: str) -> None:

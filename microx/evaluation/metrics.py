@@ -408,10 +408,8 @@ def confusion_rates(y_true: Labels, y_pred: Labels, n_classes: int) -> npt.NDArr
            [nan, nan]])
     """
     counts = confusion_matrix(y_true, y_pred, n_classes)
-    n_true = counts.sum(axis=1, keepdims=True)
-    rates = np.full(counts.shape, np.nan)
-    np.divide(counts, n_true, out=rates, where=n_true > 0)
-    return rates
+    with np.errstate(invalid="ignore"):
+        return np.asarray(counts / counts.sum(axis=1, keepdims=True), np.float64)
 
 
 def per_class_scores(y_true: Labels, y_pred: Labels, classes: Sequence[str]) -> pd.DataFrame:
@@ -445,14 +443,14 @@ def per_class_scores(y_true: Labels, y_pred: Labels, classes: Sequence[str]) -> 
     fear         NaN     NaN       NaN        0
     """
     check_pairs(y_true, y_pred, len(classes))
-    scores = sk.precision_recall_fscore_support(
-        y_true, y_pred, labels=list(range(len(classes))), zero_division=0
-    )
-    table = pd.DataFrame(
-        dict(zip(("precision", "recall", "f1", "support"), scores, strict=True)), list(classes)
-    )
-    occurs = table["support"] > 0
-    return table.where(occurs).assign(support=table["support"].astype(np.int64))
+    names, labels = ("precision", "recall", "f1", "support"), list(range(len(classes)))
+    table = pd.DataFrame(0, list(classes), list(names))
+    if len(y_true):
+        table[[*names]] = np.transpose(
+            sk.precision_recall_fscore_support(y_true, y_pred, labels=labels, zero_division=0)
+        )
+    support = table["support"].astype(np.int64)
+    return table.where(support > 0).assign(support=support)
 
 
 def two_by_two(y_true: Labels, y_pred: Labels, classes: Sequence[str]) -> pd.DataFrame:
@@ -483,7 +481,9 @@ def two_by_two(y_true: Labels, y_pred: Labels, classes: Sequence[str]) -> pd.Dat
     happy   1   1   0   1
     """
     check_pairs(y_true, y_pred, len(classes))
-    counts = sk.multilabel_confusion_matrix(y_true, y_pred, labels=list(range(len(classes))))
+    counts, labels = np.zeros((len(classes), 2, 2), np.int64), list(range(len(classes)))
+    if len(y_true):
+        counts = sk.multilabel_confusion_matrix(y_true, y_pred, labels=labels)
     cells = {"TP": (1, 1), "FP": (0, 1), "FN": (1, 0), "TN": (0, 0)}
     return pd.DataFrame({name: counts[:, i, j] for name, (i, j) in cells.items()}, list(classes))
 

@@ -122,7 +122,7 @@ def test_a_label_set_of_ones_own(folder):
 def test_every_spelling_of_ours_has_a_source(name):
     from importlib.resources import files
 
-    lines = (files("microx") / "label_sets" / f"{name}.csv").read_text().splitlines()
+    lines = (files("microx.labels") / "sets" / f"{name}.csv").read_text().splitlines()
     assert all(line.split(",", 2)[2] for line in lines)
     assert read_label_set(name)
 
