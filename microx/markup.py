@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,6 +73,30 @@ def to_markdown(table: pd.DataFrame) -> str:
     lines = [list(table.columns), sides, *table.to_numpy().tolist()]
     cells = [line if line is sides else [escape_markdown(cell) for cell in line] for line in lines]
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def to_html(table: pd.DataFrame, *, caption: str) -> str:
+    """Write a table as HTML such as a notebook shows; its index is left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of texts or numbers. Without rows or columns the caption stands alone.
+    caption : str
+        Stands above the table.
+
+    Returns
+    -------
+    str
+        Everything that means something in HTML is escaped.
+
+    Examples
+    --------
+    >>> print(to_html(pd.DataFrame(), caption="Corpus(0 videos)"))
+    <p>Corpus(0 videos)</p>
+    """
+    head = f"<p>{html.escape(caption)}</p>"
+    return head + table.to_html(index=False, border=0) if table.size else head
 
 
 def to_latex(table: pd.DataFrame, *, caption: str, label: str) -> str:

@@ -162,12 +162,10 @@ def preprocess(
     from microx.labels.labels import read_labels
 
     frame_rate = read_rate(fps)
-    if labels is None and (videos / "labels.csv").is_file():
-        labels = videos / "labels.csv"
     labelled = read_labels(
         videos, labels, columns=read_columns(column or []), label_set=label_set, input_fps=input_fps
     )
-    say("labels", labels or f"class sub-folders of {videos}")
+    say("labels", labelled.source)
     with show_progress("preprocessing", "videos") as advance:
         corpus = build_corpus(
             labelled,

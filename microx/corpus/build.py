@@ -30,7 +30,7 @@ from microx.corpus.corpus import (
 from microx.corpus.storage import read_facts, write_crops
 from microx.errors import CorpusError, InputError, LandmarkError
 from microx.files import hold_folder, is_leftover, remove_leftovers, whole_file
-from microx.labels.labels import Labels
+from microx.labels.labels import Labels, read_labels
 from microx.parallel import run_here, run_on_dask
 from microx.preprocessing.pipeline import stream_video
 from microx.preprocessing.recipe import PIPELINE_VERSION, Recipe, check_backend
@@ -42,7 +42,7 @@ _OUR_FILES = frozenset({".lock", "corpus.json", "manifest.csv", "crops"})
 
 
 def build_corpus(
-    labels: Labels,
+    labels: Labels | str | Path,
     out: str | Path,
     *,
     landmarks_dir: str | Path | None = None,
@@ -64,8 +64,9 @@ def build_corpus(
 
     Parameters
     ----------
-    labels : Labels
-        The videos and their labels, from `microx.labels.labels`.
+    labels : Labels or path
+        The videos and their labels, from `microx.labels.labels`; a folder of videos is read as
+        `microx.labels.labels.read_labels` reads it.
     out : path
         The corpus folder, made if need be.
     landmarks_dir : path, optional
@@ -86,9 +87,9 @@ def build_corpus(
     **settings
         Fields of `microx.preprocessing.recipe.Recipe`: landmarks, faces, regions, size,
         policy, margin, frame_rate, max_gap, occlude, occlude_seed. `input_fps` is that of the
-        labels. On the command line, frame_rate is ``--fps`` (None is ``native``),
-        occlude_seed ``--seed``, n_workers ``--workers`` and timeout_s ``--timeout``; margin
-        has no option, and the others have their own names.
+        labels, or goes to `read_labels` with a folder. On the command line, frame_rate is
+        ``--fps`` (None is ``native``), occlude_seed ``--seed``, n_workers ``--workers`` and
+        timeout_s ``--timeout``; margin has no option, and the others have their own names.
 
     Returns
     -------
@@ -98,8 +99,8 @@ def build_corpus(
     Raises
     ------
     InputError
-        If a setting is unknown or out of its range, or `landmarks_dir` is not there, or one
-        is given that the landmarks have no use for.
+        If a folder's labels cannot be read, a setting is unknown or out of its range, or
+        `landmarks_dir` is not there, or one is given that the landmarks have no use for.
     CorpusError
         If `out` was made by another recipe (the differences are named) or of the videos in
         another folder, another run writes to it, it cannot be written, a video_id is unsafe,
@@ -111,6 +112,8 @@ def build_corpus(
     --------
     >>> build_corpus(read_labels("videos", "labels.csv"), "corpus", size=48)  # doctest: +SKIP
     """
+    if not isinstance(labels, Labels):
+        labels = read_labels(labels, input_fps=settings.pop("input_fps", None))
     recipe = Recipe.of(**settings, input_fps=labels.input_fps)
     _check_used(recipe, "csv", landmarks_dir=landmarks_dir)
     _check_used(recipe, "openface", openface=openface, timeout=timeout_s)

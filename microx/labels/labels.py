@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from microx.errors import InputError
+from microx.markup import to_html
 from microx.preprocessing.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
 
 LABEL_SETS = ("microx7", "ekman7", "megc3")
@@ -50,6 +51,13 @@ class Labels:
     input_fps : float, optional
         Frames a second of the videos that are folders of images; None where images are
         videos of one frame.
+    source : str
+        Where the labels were read: the labels file, or ``"class sub-folders of FOLDER"``.
+
+    Examples
+    --------
+    >>> Labels(Path("videos"), pd.DataFrame({"reason": [], "subject": []}), (), "file")
+    Labels(0 videos, 0 subjects, 0 emotions)
     """
 
     root: Path
@@ -57,6 +65,28 @@ class Labels:
     classes: tuple[str, ...]
     label_set: str
     input_fps: float | None = None
+    source: str = ""
+
+    def __repr__(self) -> str:
+        usable = self.table[self.table["reason"] == ""]
+        n_left_out = len(self.table) - len(usable)
+        left_out = f"{n_left_out} left out, " if n_left_out else ""
+        n_subjects = usable.loc[usable["subject"] != "", "subject"].nunique()
+        classes = f"{len(self.classes)} emotions"
+        classes += f" of {self.label_set}" if self.label_set != "file" else ""
+        return f"Labels({len(usable)} videos, {left_out}{n_subjects} subjects, {classes})"
+
+    def _repr_html_(self) -> str:
+        usable = self.table[self.table["reason"] == ""]
+        rows = [
+            {
+                "emotion": emotion,
+                "videos": int((usable["emotion"] == emotion).sum()),
+                "subjects": usable.loc[usable["emotion"] == emotion, "subject"].nunique(),
+            }
+            for emotion in self.classes
+        ]
+        return to_html(pd.DataFrame(rows), caption=repr(self))
 
 
 def read_labels(
@@ -77,8 +107,9 @@ def read_labels(
         CSV in UTF-8, separated by comma, semicolon or tab, with a header. A path in it names
         a video, be that a file or a folder of frames, and is relative to `videos` or to the
         file itself; a bare name, with or without its ending, will do where only one video
-        has it. Titles of columns may differ in capitals. Without a file, the first sub-folder
-        a video lies in is its emotion, and there are no subjects.
+        has it. Titles of columns may differ in capitals. Without it, that is ``labels.csv`` in
+        `videos`; where that is missing, too, the first sub-folder a video lies in is its emotion,
+        and there are no subjects.
     columns : dict, optional
         Where the file has other column names: ``{"emotion": "Estimated Emotion"}``.
     label_set : str, optional
@@ -104,6 +135,8 @@ def read_labels(
     ('neutral', 'anger', 'disgust', 'fear', 'happy', 'sad', 'surprise')
     """
     root = Path(videos)
+    if labels_file is None and (root / "labels.csv").is_file():
+        labels_file = root / "labels.csv"
     found = find_videos(root, input_fps=input_fps)
     if not found:
         raise InputError(
@@ -117,7 +150,7 @@ def read_labels(
     if labels_file is None and not usable.any():
         raise InputError(
             f"{root}: expected labels; found none: the {len(found)} videos or images lie in no "
-            "class sub-folders; name a labels file: --labels FILE"
+            "class sub-folders, and there is no labels.csv; name a labels file: `labels_file`"
         )
     if not usable.any():
         raise InputError(
@@ -132,7 +165,8 @@ def read_labels(
         classes = _apply_label_set(table, label_set, str(labels_file or root))
     table["spelling"] = spelling
     table.insert(0, "video_id", _video_ids(table["path"]))
-    return Labels(root, table, classes, label_set or "file", input_fps)
+    source = f"class sub-folders of {root}" if labels_file is None else str(labels_file)
+    return Labels(root, table, classes, label_set or "file", input_fps, source)
 
 
 def find_mapped(labels: Labels) -> list[str]:
@@ -246,7 +280,7 @@ def _read_file(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         if title not in table.columns and (name in columns or name in ("path", "emotion")):
             raise InputError(
                 f"{path}: expected a column {title!r} for {name}; found "
-                f"{', '.join(table.columns)}; name it: --column {name}=COLUMN"
+                f"{', '.join(table.columns)}; name it: `columns={name}=COLUMN`"
             )
     chosen = {
         name: table[title].str.strip() if title in table.columns else ""
@@ -305,7 +339,7 @@ def _resolve(
     if matches:
         return named, f"the name fits {len(matches)} videos: {', '.join(matches[:3])}"
     if any(os.path.isdir(base / named) for base in (root, beside)):
-        return named, "a folder is a video if it holds images and is given a rate: --input-fps FPS"
+        return named, "a folder is a video if it holds images and is given a rate: `input_fps`"
     return named, "no such video"
 
 
@@ -322,7 +356,7 @@ def _apply_label_set(table: pd.DataFrame, name: str, source: str) -> tuple[str, 
     if unknown:
         raise InputError(
             f"{source}: emotion {', '.join(map(repr, unknown))} is not in label set {name}; known: "
-            f"{', '.join(mapping)}; mend the label, or map it in a CSV given as --label-set"
+            f"{', '.join(mapping)}; mend the label, or map it in a CSV given as `label_set`"
         )
     table.loc[usable, "emotion"] = spelled.map(mapping)
     left_out = usable & (table["emotion"] == "")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from microx.markup import escape_latex, escape_markdown, to_latex, to_markdown
+from microx.markup import escape_latex, escape_markdown, to_html, to_latex, to_markdown
 
 HOSTILE = pd.DataFrame({"row_a|b": ["left_eye & <b> 50\xa0% $x^2$ {\\o} ~ #1 [a](b)\n\nline"]})
 
@@ -20,6 +20,13 @@ def test_tables_without_rows_or_columns_are_no_trouble():
     assert to_markdown(pd.DataFrame()) == ""
     assert to_markdown(pd.DataFrame(columns=["a"])).count("\n") == 2
     assert r"\toprule" in to_latex(pd.DataFrame(columns=["a"]), caption="", label="tab:a")
+
+
+def test_html_shows_a_table_as_text():
+    text = to_html(HOSTILE, caption="a < b")
+    assert "<p>a &lt; b</p>" in text
+    assert "&lt;b&gt;" in text
+    assert "<th>row_a|b</th>" in text
 
 
 def test_latex_prints_what_was_written():

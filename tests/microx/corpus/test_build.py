@@ -48,6 +48,21 @@ def corpus(labels, tmp_path_factory):
     return build_corpus(labels, tmp_path_factory.mktemp("corpora") / "corpus")
 
 
+def test_a_folder_is_read_as_read_labels_reads_it(takes, tmp_path):
+    videos = tmp_path / "videos"
+    (videos / "joy").mkdir(parents=True)
+    shutil.copy(takes["happy"], videos / "joy")
+    corpus = build_corpus(videos, tmp_path / "by_folders", landmarks="dlib")
+    assert corpus.manifest["emotion"].tolist() == ["joy"]
+    (videos / "labels.csv").write_text("path,emotion,subject\njoy/happy.mp4,glad,A\n")
+    corpus = build_corpus(str(videos), tmp_path / "by_sheet")
+    assert (
+        corpus.content_hash()
+        == build_corpus(read_labels(videos), tmp_path / "by_labels").content_hash()
+    )
+    assert corpus.classes == ("glad",)
+
+
 def test_every_video_is_a_row_with_its_fate(corpus):
     rows = corpus.manifest.set_index("path")
     assert rows["status"].to_dict() == {

@@ -51,6 +51,26 @@ def test_nothing_vanishes(folder):
     }
 
 
+def test_labels_in_the_folder_itself_are_found_and_named(folder):
+    (folder / "labels.csv").write_text("path,emotion\nS01/a.mp4,joy\n")
+    labels = read_labels(folder)
+    assert labels.source == str(folder / "labels.csv")
+    assert labels.classes == ("joy",)
+    (folder / "labels.csv").unlink()
+    assert read_labels(folder).source == f"class sub-folders of {folder}"
+    assert read_labels(folder).classes == ("S01", "S02")
+
+
+def test_labels_show_how_much_they_hold(folder):
+    sheet = write(folder, "path,emotion,subject\nS01/a.mp4,joy,A\nb,joy,A\nç d.avi,fear,B\n")
+    assert repr(read_labels(folder, sheet)) == (
+        "Labels(3 videos, 1 left out, 2 subjects, 2 emotions)"
+    )
+    mapped = read_labels(folder, sheet, label_set="ekman7")
+    assert repr(mapped) == "Labels(3 videos, 1 left out, 2 subjects, 7 emotions of ekman7)"
+    assert "<td>fear</td>" in mapped._repr_html_()
+
+
 def test_a_video_labelled_twice_is_not_guessed_at(folder):
     sheet = write(folder, "path,emotion\nS01/a.mp4,joy\nS01/a.mp4,sad\nS01/b.mp4,sad\n")
     labels = read_labels(folder, sheet)
@@ -260,7 +280,7 @@ def test_a_sheet_may_name_a_folder_of_frames(folders_of_frames, named):
 
 def test_a_folder_of_frames_without_a_rate_is_explained(folders_of_frames):
     sheet = write(folders_of_frames, "path,emotion\nsad/EP02_01f,disgust\n")
-    with pytest.raises(InputError, match=r"none fits: a folder is a video if .*--input-fps FPS"):
+    with pytest.raises(InputError, match=r"none fits: a folder is a video if .*`input_fps`"):
         read_labels(folders_of_frames, sheet)
 
 
