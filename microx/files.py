@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 _MARK = ".part"
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.part(\.[^.]*)?", re.DOTALL)
@@ -31,8 +32,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
     Examples
     --------
-    >>> with whole_file("table.csv") as partial:  # doctest: +SKIP
-    ...     table.to_csv(partial)
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with whole_file(Path(folder) / "table.csv") as partial:
+    ...         n_written = partial.write_text("name")
+    ...     os.listdir(folder)
+    ['table.csv']
     """
     path = Path(path)
     with scratch_file(path) as partial:
@@ -44,14 +49,40 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def hold_folder(folder: str | Path) -> Iterator[bool]:
-    """Keep a folder for this process; give False where another one holds it.
+    """Keep a folder for this process; give False where it is held already.
 
     The hold falls with the process, however it ends. A file system without locks gives True.
+
+    Parameters
+    ----------
+    folder : path
+        It must exist. Its file ``.lock`` is made, and stays on Linux and macOS.
+
+    Yields
+    ------
+    bool
+        Whether the folder is held by this block.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder, hold_folder(folder) as first:
+    ...     with hold_folder(folder) as second:
+    ...         first, second
+    (True, False)
     """
-    with (Path(folder) / ".lock").open("w") as lock:
+    path = Path(folder) / ".lock"
+    with path.open("a"):
+        pass  # what cannot be written is told, and not taken for a file system without locks
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            stack.enter_context(FileLock(path, timeout=0, fallback_to_soft=False))
+        except Timeout:
             yield False
             return
         except OSError:
