@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+from sklearn.utils.class_weight import compute_class_weight
 
 from microx.corpus.corpus import N_NAMED, Corpus
 from microx.errors import InputError, ModelError
@@ -21,6 +22,7 @@ from microx.models.fusion import STREAMS, needs_present, show_streams
 from microx.models.streams import list_regions
 from microx.parallel import peak_memory_mib
 from microx.progress import Progress
+from microx.text import first_few
 from microx.training.callbacks import WATCHED, Clock, list_callbacks
 from microx.training.dataset import ClipDataset, check_regions, open_clips
 from microx.training.losses import AnswerLoss, StreamLoss, answer_accuracy
@@ -496,7 +498,7 @@ def _continue_from(
         if known := sorted(set(seen[kind]) & set(test[kind])):
             raise ModelError(
                 f"{start}: cannot go on from it: it was trained on {kind} of the test part "
-                f"({_first_of(known)}); use the same --seed and corpus as for that model"
+                f"({first_few(known, N_NAMED)}); use the same --seed and corpus as for that model"
             )
     _add_people(facts, seen, _list_people(clips.iloc[split.train]), start.name)
     load_weights(model, start)
@@ -514,15 +516,12 @@ def _add_people(
         if known := sorted(fitted & set(choosing[kind])):
             cautions.append(
                 f"training went on from {name}, which has learned from {len(known)} of the {kind} "
-                f"that choose the best epoch now ({_first_of(known)}): it is chosen too hopefully"
+                f"that choose the best epoch now ({first_few(known, N_NAMED)}): it is chosen too "
+                "hopefully"
             )
         whom[kind] = sorted(set(whom[kind]) | set(seen[kind]))
         choosing[kind] = sorted(set(whom[kind]) - fitted - set(train[kind]))
     facts["warnings"] += cautions[:1]  # who knows the subjects knows their videos
-
-
-def _first_of(names: Sequence[str]) -> str:
-    return ", ".join(names[:N_NAMED]) + (" …" if len(names) > N_NAMED else "")
 
 
 def _listed(value: Any) -> str:
@@ -554,6 +553,6 @@ class _Checkpoint:
 
 def _balanced(train: ClipDataset) -> dict[int, float]:
     labels = train.clips["label"].to_numpy(int)
-    present, counts = np.unique(labels, return_counts=True)
-    weights = len(labels) / (len(present) * counts)
+    present = np.unique(labels)
+    weights = compute_class_weight("balanced", classes=present, y=labels)
     return {int(label): float(weight) for label, weight in zip(present, weights, strict=True)}
