@@ -20,6 +20,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from microx.preprocessing.mean_face import mean_face
 from microx.simulation.canvas import CANVAS, CENTRE, UNIT, to_canvas
 from microx.simulation.features import EyeArtist, MouthArtist
 from microx.simulation.looks import Look, draw_look
@@ -34,53 +35,6 @@ _LAMP_CONTRAST = 0.8  # at least, of a single lamp; our choice
 
 _GRID_STEP = 8  # canvas pixels between two points of a displacement field
 _GRID = CANVAS // _GRID_STEP + 1
-
-# Our choice, near the mean of dlib's landmarks on frontal faces: the subject's right half and the
-# midline, in face units; the left half mirrors it.
-_RIGHT_HALF: dict[int, tuple[float, float]] = {
-    0: (-0.782, 0.020), 1: (-0.772, 0.228), 2: (-0.750, 0.436), 3: (-0.712, 0.645),
-    4: (-0.640, 0.842), 5: (-0.525, 1.010), 6: (-0.378, 1.148), 7: (-0.202, 1.252),
-    8: (0.0, 1.290),
-    17: (-0.640, -0.135), 18: (-0.540, -0.222), 19: (-0.408, -0.258), 20: (-0.265, -0.245),
-    21: (-0.130, -0.205),
-    27: (0.0, -0.050), 28: (0.0, 0.093), 29: (0.0, 0.230), 30: (0.0, 0.372),
-    31: (-0.142, 0.490), 32: (-0.074, 0.510), 33: (0.0, 0.524),
-    36: (-0.500, 0.008), 37: (-0.416, -0.044), 38: (-0.314, -0.046), 39: (-0.218, 0.012),
-    40: (-0.316, 0.036), 41: (-0.418, 0.038),
-    48: (-0.322, 0.750), 49: (-0.208, 0.695), 50: (-0.088, 0.668), 51: (0.0, 0.686),
-    57: (0.0, 0.902), 58: (-0.095, 0.892), 59: (-0.206, 0.842),
-    60: (-0.268, 0.752), 61: (-0.092, 0.748), 62: (0.0, 0.754), 66: (0.0, 0.758),
-    67: (-0.093, 0.752),
-}  # fmt: skip
-
-_MIRROR = np.array(
-    [
-        *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
-        45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
-        54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
-    ]
-)  # fmt: skip
-
-
-def mean_shape() -> Array:
-    """The 68 landmarks of the mean drawn face at rest, mouth closed.
-
-    Returns
-    -------
-    ndarray of float32, shape (68, 2)
-        In face units.
-
-    Examples
-    --------
-    >>> shape = mean_shape()
-    >>> float(shape[45, 0] - shape[36, 0])
-    1.0
-    """
-    shape = np.zeros((68, 2), np.float32)
-    for index, (x, y) in _RIGHT_HALF.items():
-        shape[index] = x, y
-        shape[_MIRROR[index]] = (-x if x else 0.0), y
-    return shape
 
 
 @dataclass(frozen=True)
@@ -133,7 +87,7 @@ def draw_identity(seed: int) -> Identity:
 
 def _draw_shape(rng: np.random.Generator, *, masculine: bool) -> Array:
     """Vary the mean shape: jaw, brows, eyes, nose, lips. The ranges are our choice."""
-    shape = mean_shape()
+    shape = mean_face().astype(np.float32)
     x, y = shape[:, 0], shape[:, 1]
     side = np.sign(x)
     low = np.clip((y[:17] - 0.3) / 0.8, 0, 1)
@@ -349,6 +303,7 @@ class Actor:
 
     Examples
     --------
+    >>> from microx.simulation.expressions import ACTIONS
     >>> frame, xy = Actor(draw_identity(0)).draw(dict.fromkeys(ACTIONS, 0.0))
     >>> frame.shape, xy.shape
     ((256, 256, 3), (68, 2))

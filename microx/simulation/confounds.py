@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from microx.preprocessing.drawing import Array, round_corners
 from microx.preprocessing.occlusion.occluder import Occluder
-from microx.preprocessing.occlusion.painting import Array, Painting, Sheet, curve, pick_colour
+from microx.preprocessing.occlusion.painting import Painting, Sheet, pick_colour
 from microx.schema import EMOTIONS
 
 _PAINTS = ((196, 44, 40), (40, 86, 178), (236, 234, 228), (34, 34, 38), (232, 188, 44),
@@ -101,7 +102,9 @@ def paint_glasses(rng: np.random.Generator) -> Painting:
         for line in (ring, temple):
             frame = np.maximum(frame, sheet.stroke(line * [sign, 1], thick))
     inner = 0.355 - wide
-    bridge = curve([(-inner, 0.0), (-0.4 * inner, -0.06), (0.4 * inner, -0.06), (inner, 0.0)])
+    bridge = round_corners(
+        [(-inner, 0.0), (-0.4 * inner, -0.06), (0.4 * inner, -0.06), (inner, 0.0)]
+    )
     frame = np.maximum(frame, sheet.stroke(bridge, thick))
     relief = np.minimum(sheet.depth(frame), 0.5 * thick)
     colour = pick_colour(rng, _FRAMES) * (0.6 + 0.5 * sheet.light(relief))[..., None]
@@ -114,7 +117,9 @@ def paint_stripes(rng: np.random.Generator) -> Painting:
     slant, thick = rng.uniform(-0.3, 0.3), rng.uniform(0.06, 0.085)
     cover = np.zeros(sheet.size_hw, np.float32)
     for y in 0.22 + 0.13 * np.arange(rng.integers(2, 4)):
-        stripe = curve([(0.24, y), (0.42, y + 0.4 * slant * 0.36), (0.62, y + slant * 0.36)])
+        stripe = round_corners(
+            [(0.24, y), (0.42, y + 0.4 * slant * 0.36), (0.62, y + slant * 0.36)]
+        )
         for sign in (-1, 1):
             cover = np.maximum(cover, sheet.stroke(stripe * [sign, 1], thick, 0.006))
     return _finish_paint(sheet, pick_colour(rng, _PAINTS), 0.85 * cover)

@@ -9,16 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from microx.simulation.canvas import (
-    CANVAS,
-    face_grid,
-    fill,
-    grain,
-    smooth_curve,
-    soften,
-    stroke,
-    to_canvas,
-)
+from microx.preprocessing.drawing import fill, grain, smooth_curve, soften, stroke
+from microx.simulation.canvas import CANVAS, face_grid, to_canvas
 from microx.simulation.looks import HAIR_STYLES, Look
 
 Array = np.ndarray

@@ -12,17 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from microx.simulation.canvas import (
-    UNIT,
-    bell,
-    box_slices,
-    fill,
-    grain,
-    smooth_curve,
-    soften,
-    stroke,
-    to_canvas,
-)
+from microx.preprocessing.drawing import fill, grain, smooth_curve, soften, stroke
+from microx.simulation.canvas import UNIT, bell, box_slices, to_canvas
 from microx.simulation.portrait import Portrait
 
 Array = np.ndarray

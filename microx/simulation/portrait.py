@@ -13,21 +13,9 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
+from microx.preprocessing.drawing import fill, grain, smooth_curve, soften, stroke
 from microx.simulation import costume
-from microx.simulation.canvas import (
-    CANVAS,
-    UNIT,
-    bell,
-    box_slices,
-    face_grid,
-    fill,
-    grain,
-    smooth_curve,
-    soften,
-    stroke,
-    to_canvas,
-    to_linear,
-)
+from microx.simulation.canvas import CANVAS, UNIT, bell, box_slices, face_grid, to_canvas, to_linear
 from microx.simulation.looks import Look
 
 Array = np.ndarray

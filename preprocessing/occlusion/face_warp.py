@@ -1,4 +1,4 @@
-"""Where a face lies in a picture: a smooth map from face units, fitted to its landmarks.
+"""A smooth map from face units to an image, fitted to the landmarks of one face.
 
 Only landmarks that expressions hardly move count, so that what is laid on the face rides on the
 head and not on the mouth. All numbers are our choice.
@@ -12,18 +12,15 @@ from functools import lru_cache
 import numpy as np
 
 from microx.errors import InputError
+from microx.preprocessing.mean_face import MIRROR, mean_face
 from microx.schema import N_LANDMARKS
 
-# A level face at rest, in face units: (point, its mirror image, x and y of the mirror image, how
-# far it is trusted). Jaw points slide along the cheek, and the chin drops with the mouth.
-_STEADY = (
-    *((0, 16, 0.782, 0.020, 0.5), (1, 15, 0.772, 0.228, 0.5), (2, 14, 0.750, 0.436, 0.5)),
-    *((3, 13, 0.712, 0.645, 0.5), (4, 12, 0.640, 0.842, 0.4), (5, 11, 0.525, 1.010, 0.3)),
-    *((6, 10, 0.378, 1.148, 0.3), (7, 9, 0.202, 1.252, 0.3), (8, 8, 0.0, 1.290, 0.3)),
-    *((27, 27, 0.0, -0.050, 1.0), (28, 28, 0.0, 0.093, 1.0), (29, 29, 0.0, 0.230, 1.0)),
-    *((30, 30, 0.0, 0.372, 1.0), (33, 33, 0.0, 0.524, 1.0), (32, 34, 0.074, 0.510, 1.0)),
-    *((31, 35, 0.142, 0.490, 1.0), (36, 45, 0.500, 0.008, 1.5), (39, 42, 0.218, 0.012, 1.5)),
-)
+# Landmarks that are fitted, and how far each is trusted: jaw points slide along the cheek, and the
+# chin drops with the mouth. Each counts with its mirror image.
+_TRUST = {
+    **dict.fromkeys((0, 1, 2, 3), 0.5), 4: 0.4, **dict.fromkeys((5, 6, 7, 8), 0.3),
+    **dict.fromkeys((27, 28, 29, 30, 33, 32, 31), 1.0), **dict.fromkeys((36, 39), 1.5),
+}  # fmt: skip
 _MIDDLE = np.array([0.0, 0.45])  # of the face, in face units
 _REACH = 0.85  # face units from the middle to where the bending ends: ears and chin
 _NOSE = 0.3  # face units from its tip to where it stands out by a third
@@ -33,12 +30,12 @@ _GRID = 17  # points a side at which the map is worked out; between them it is l
 
 
 @dataclass(frozen=True, eq=False)
-class Placement:
-    """The map from face units to a picture: a plane, and bending as of a turned paraboloid.
+class FaceWarp:
+    """The map from face units to an image: a plane, and bending as of a turned paraboloid.
 
     A head is near a paraboloid; turned, each point moves by its depth, which is a square in x
     and y, and the nose stands out of it. Face units have their origin midway between the outer
-    eye corners, x to the right of the picture, y down, and their distance is 1.
+    eye corners, x to the right of the image, y down, and their distance is 1.
 
     Parameters
     ----------
@@ -52,17 +49,17 @@ class Placement:
     bending: np.ndarray
 
     @classmethod
-    def fit(cls, xy: np.ndarray) -> Placement | None:
+    def fit(cls, xy: np.ndarray) -> FaceWarp | None:
         """Fit the map to the landmarks of one face by least squares.
 
         Parameters
         ----------
         xy : ndarray of shape (68, 2)
-            In pixels of the picture.
+            In pixels of the image.
 
         Returns
         -------
-        Placement or None
+        FaceWarp or None
             None where landmarks are NaN or span no face.
 
         Raises
@@ -87,24 +84,24 @@ class Placement:
         """Picture pixels to one face unit, the mean of both directions."""
         return float(np.sqrt(abs(np.linalg.det(self.plane[1:]))))
 
-    def to_picture(self, face: np.ndarray) -> np.ndarray:
-        """Face units (..., 2) to picture pixels (..., 2)."""
+    def to_image(self, face: np.ndarray) -> np.ndarray:
+        """Face units (..., 2) to image pixels (..., 2)."""
         bent = face + _bend_terms(face) @ self.bending
         return np.asarray(self.plane[0] + bent @ self.plane[1:])
 
     def find_box(
         self, box_xyxy: tuple[float, float, float, float], size_hw: tuple[int, int]
     ) -> tuple[slice, slice]:
-        """Rows and columns of the picture that a box in face units can reach."""
+        """Rows and columns of the image that a box in face units can reach."""
         x = np.linspace(box_xyxy[0], box_xyxy[2], 9)
         y = np.linspace(box_xyxy[1], box_xyxy[3], 9)
-        at = self.to_picture(np.stack(np.meshgrid(x, y), axis=-1)).reshape(-1, 2)
+        at = self.to_image(np.stack(np.meshgrid(x, y), axis=-1)).reshape(-1, 2)
         low = np.clip(np.floor(at.min(axis=0)) - 1, 0, size_hw[::-1]).astype(int)
         high = np.clip(np.ceil(at.max(axis=0)) + 2, 0, size_hw[::-1]).astype(int)
         return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
     def to_face(self, rows: slice, columns: slice) -> np.ndarray:
-        """Face units of each pixel of a box of the picture, (h, w, 2) float32."""
+        """Face units of each pixel of a box of the image, (h, w, 2) float32."""
         x = np.linspace(columns.start, columns.stop - 1, _GRID)
         y = np.linspace(rows.start, rows.stop - 1, _GRID)
         at = np.stack(np.meshgrid(x, y), axis=-1)
@@ -136,14 +133,14 @@ def _bend_terms(face: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _solver() -> tuple[np.ndarray, np.ndarray]:
     """The steady landmarks (n,), and the weights (6, n) that fit the map to their places."""
-    mirrored = [(left, -x, y, w) for left, right, x, y, w in _STEADY if left != right]
-    rows = [(right, x, y, w) for _, right, x, y, w in _STEADY] + mirrored
-    places = np.array([(x, y) for _, x, y, _ in rows])
-    trust = np.array([w for *_, w in rows])
-    terms = np.column_stack([np.ones(len(rows)), places, _bend_terms(places)])
+    points = [MIRROR[point] for point in _TRUST]
+    points += [point for point in _TRUST if MIRROR[point] != point]
+    places = mean_face()[points]
+    trust = np.array([_TRUST.get(point) or _TRUST[MIRROR[point]] for point in points])
+    terms = np.column_stack([np.ones(len(points)), places, _bend_terms(places)])
     stiff = np.diag([0, 0, 0, *[_STIFFNESS] * 3])
     weights = np.linalg.solve(terms.T * trust @ terms + stiff, terms.T * trust)
-    return np.array([point for point, *_ in rows]), weights
+    return np.array(points), weights
 
 
 @lru_cache(maxsize=256)

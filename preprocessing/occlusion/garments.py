@@ -12,14 +12,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from microx.preprocessing.drawing import Array, round_corners
 from microx.preprocessing.occlusion.hand import paint_hand
 from microx.preprocessing.occlusion.painting import (
     PIXELS_PER_UNIT,
-    Array,
     Painting,
     Sheet,
     both_sides,
-    curve,
     pick_colour,
 )
 
@@ -96,7 +95,7 @@ def _creases(sheet: Sheet, n: int) -> Array:
     for _ in range(n):
         sign, start = sheet.rng.choice([-1, 1]), sheet.rng.uniform(0.42, 0.90)
         reach, fall = sheet.rng.uniform(0.2, 0.45), sheet.rng.uniform(-0.12, 0.18)
-        line = curve([(0.72, start), (0.72 - reach / 2, start + 0.2 * fall),
+        line = round_corners([(0.72, start), (0.72 - reach / 2, start + 0.2 * fall),
                        (0.72 - reach, start + fall)]) * [sign, 1]  # fmt: skip
         lit -= 0.10 * sheet.stroke(line, 0.012, 0.014)
         lit += 0.08 * sheet.stroke(line - [0, 0.026], 0.012, 0.014)
@@ -119,7 +118,7 @@ def _pleated(sheet: Sheet, cover: Array) -> tuple[Array, Array]:
     inside = sheet.depth(cover)
     welt = np.exp(-(((inside - 0.045) / 0.005) ** 2))
     lit += 0.05 * np.clip(1 - inside / 0.04, 0, 1) - 0.10 * welt * (np.sin(260 * (x + y)) > -0.2)
-    wire = sheet.stroke(curve([(-0.30, 0.345), (-0.16, 0.27), (0, 0.19), (0.16, 0.27),
+    wire = sheet.stroke(round_corners([(-0.30, 0.345), (-0.16, 0.27), (0, 0.19), (0.16, 0.27),
                                 (0.30, 0.345)]), 0.02, 0.007)  # fmt: skip
     lit += 0.12 * wire - 0.10 * np.roll(wire, round(0.026 * PIXELS_PER_UNIT), axis=0)
     return np.broadcast_to(colour, (*sheet.size_hw, 3)), lit
@@ -176,7 +175,7 @@ def _ear_loops(sheet: Sheet, side: float, shape: str) -> Array:
     for sign in (-1, 1):
         for start, end in ((top, 0.02), (low, 0.36)):
             line = [(side - 0.05, start), (0.78, 0.6 * start + 0.4 * end), (0.83, end)]
-            cords = np.maximum(cords, sheet.stroke(curve(line) * [sign, 1], 0.017))
+            cords = np.maximum(cords, sheet.stroke(round_corners(line) * [sign, 1], 0.017))
     return cords
 
 
@@ -212,7 +211,7 @@ def paint_sunglasses(rng: np.random.Generator) -> Painting:
     frame_colour = pick_colour(rng, ((150, 132, 92), (150, 152, 158), (42, 42, 46)) if rim < 0.03
                          else ((22, 22, 25), (22, 22, 25), (84, 54, 34), (120, 30, 34),
                                (214, 210, 204)))  # fmt: skip
-    right = curve(_LENSES[shape], closed=True)
+    right = round_corners(_LENSES[shape], closed=True)
     lens, frame = (np.zeros(sheet.size_hw, np.float32) for _ in range(2))
     for sign in (-1, 1):
         outline = right * [sign, 1]
@@ -221,7 +220,7 @@ def paint_sunglasses(rng: np.random.Generator) -> Painting:
         frame = np.maximum(frame, sheet.stroke(ring, 1.25 * rim))
         frame = np.maximum(frame, _temple(sheet, right[:, 0].max(), rim, sign))
     low = -0.02 if shape == "round" else -0.06
-    bridge = curve(
+    bridge = round_corners(
         [(-0.13, low + 0.03), (-0.06, low - 0.03), (0.06, low - 0.03), (0.13, low + 0.03)]
     )
     frame = np.maximum(frame, sheet.stroke(bridge, rim + 0.008))

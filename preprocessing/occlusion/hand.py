@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from microx.preprocessing.occlusion.painting import Array, Painting, Sheet, curve
+from microx.preprocessing.drawing import Array, round_corners
+from microx.preprocessing.occlusion.painting import Painting, Sheet
 
 # Fingers from the index: root, direction in degrees (0 to the right, 90 down), length.
 _FINGERS = {
@@ -86,7 +87,7 @@ def _model_hand(
     sheet: Sheet, pose: str, fingers: list[tuple[Array, Array]]
 ) -> tuple[Array, Array, Array]:
     """Height, darkness of its creases and cover of its nails."""
-    palm = sheet.fill(curve(_PALMS[pose], closed=True))
+    palm = sheet.fill(round_corners(_PALMS[pose], closed=True))
     inside = np.clip(sheet.depth(palm) / 0.30, 0, 1)
     back = np.where(palm > 0.5, 0.03 + 0.16 * np.sqrt(1 - (1 - inside) ** 2), 0)
     back = sheet.blur(back.astype(np.float32), 0.03) * palm
@@ -123,7 +124,7 @@ def _finger_creases(sheet: Sheet, joints: Array, radii: Array) -> Array:
         for step, size in ((-0.022, 0.5), (0.0, 0.62), (0.024, 0.5)):
             middle = joints[k] + step * along
             bow = middle + 0.5 * step * along
-            line = curve([middle - size * aside, bow, middle + size * aside])
+            line = round_corners([middle - size * aside, bow, middle + size * aside])
             dark += 0.16 * sheet.stroke(line, 0.006, 0.006)
     return dark
 

@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Array = np.ndarray
+from microx.preprocessing import drawing
+from microx.preprocessing.drawing import Array, round_corners
+
 Box = tuple[float, float, float, float]
 
 PIXELS_PER_UNIT = 160
@@ -43,13 +45,13 @@ class Painting:
     skin_gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @cached_property
-    def halves(self) -> list[Array]:
+    def pyramid(self) -> list[Array]:
         """The painting, then each time half as large, down to about 16 pixels."""
-        halves = [self.rgba]
-        while min(halves[-1].shape[:2]) >= 32:
-            smaller = cv2.resize(halves[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-            halves.append(np.asarray(smaller))
-        return halves
+        levels = [self.rgba]
+        while min(levels[-1].shape[:2]) >= 32:
+            smaller = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            levels.append(np.asarray(smaller))
+        return levels
 
 
 class Sheet:
@@ -77,21 +79,18 @@ class Sheet:
         self.x, self.y = x.astype(np.float32), y.astype(np.float32)
 
     def _pixels(self, points: npt.ArrayLike) -> Array:
-        at = (np.asarray(points) - np.array(self.box[:2])) * PIXELS_PER_UNIT - 0.5
-        return np.asarray(np.round(at * 16), np.int32)
+        at: Array = (np.asarray(points) - np.array(self.box[:2])) * PIXELS_PER_UNIT - 0.5
+        return at
 
     def fill(self, outline: npt.ArrayLike) -> Array:
         """The inside of an outline, 0 to 1."""
-        picture = np.zeros(self.size_hw, np.uint8)
-        cv2.fillPoly(picture, [self._pixels(outline)], 255, cv2.LINE_AA, 4)
-        return picture * np.float32(1 / 255)
+        return drawing.fill(self.size_hw, self._pixels(outline))
 
     def stroke(self, curve: npt.ArrayLike, width: float, blur: float = 0.0) -> Array:
         """A line of a width along a curve, 0 to 1."""
-        picture = np.zeros(self.size_hw, np.uint8)
         thickness = max(1, round(width * PIXELS_PER_UNIT))
-        cv2.polylines(picture, [self._pixels(curve)], False, 255, thickness, cv2.LINE_AA, 4)
-        return self.blur(picture * np.float32(1 / 255), blur) if blur else picture / np.float32(255)
+        line = drawing.stroke(self.size_hw, self._pixels(curve), thickness)
+        return self.blur(line, blur) if blur else line
 
     def around(self, points: Array, reach: float) -> tuple[slice, slice]:
         """Rows and columns of the pixels within reach of points."""
@@ -101,23 +100,12 @@ class Sheet:
         return slice(int(y0), int(y1)), slice(int(x0), int(x1))
 
     def blur(self, picture: Array, spread: float) -> Array:
-        """Gaussian blur; spread in face units, worked out on a smaller picture where wide."""
-        sigma = spread * PIXELS_PER_UNIT
-        step = 4 if sigma >= 8 else 2 if sigma >= 4 else 1
-        if step == 1:
-            return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma))
-        size = picture.shape[1::-1]
-        small = cv2.resize(picture, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / step), size))
+        """Gaussian blur; spread in face units."""
+        return drawing.soften(picture, spread * PIXELS_PER_UNIT, coarse_from=4)
 
     def grain(self, spread: float) -> Array:
-        """Blurred noise of unit standard deviation."""
-        step = max(1, int(spread * PIXELS_PER_UNIT / 2))
-        height, width = self.size_hw
-        white = self.rng.standard_normal((height // step + 2, width // step + 2), dtype=np.float32)
-        soft = cv2.GaussianBlur(white, (0, 0), max(spread * PIXELS_PER_UNIT / step, 0.3))
-        noise = cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC)
-        return np.asarray((noise - noise.mean()) / noise.std(), np.float32)
+        """Blurred noise of mean 0 and standard deviation 1."""
+        return drawing.grain(self.rng, self.size_hw, spread * PIXELS_PER_UNIT)
 
     def depth(self, cover: Array) -> Array:
         """How far each pixel lies inside a cover, in face units."""
@@ -144,23 +132,11 @@ class Sheet:
         return (rgba + 0.5).astype(np.uint8)
 
 
-def curve(points: Sequence[tuple[float, float]] | Array, *, closed: bool = False) -> Array:
-    """Round a polygon's or a line's corners by cutting them, four times (Chaikin)."""
-    p = np.asarray(points, np.float64)
-    for _ in range(4):
-        following = np.roll(p, -1, axis=0) if closed else p[1:]
-        before = p if closed else p[:-1]
-        cut = np.stack([0.75 * before + 0.25 * following, 0.25 * before + 0.75 * following], 1)
-        cut = cut.reshape(-1, 2)
-        p = cut if closed else np.concatenate([p[:1], cut, p[-1:]])
-    return p
-
-
 def both_sides(half: Sequence[tuple[float, float]]) -> Array:
     """A symmetric outline from its right half, top to bottom; rounded."""
     right = np.array(half)
     inner = right[(right[:, 0] > 0)]
-    return curve(np.concatenate([right, inner[::-1] * [-1, 1]]), closed=True)
+    return round_corners(np.concatenate([right, inner[::-1] * [-1, 1]]), closed=True)
 
 
 def pick_colour(rng: np.random.Generator, colours: Sequence[tuple[int, int, int]]) -> Array:

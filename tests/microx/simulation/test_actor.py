@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from microx.errors import InputError
+from microx.preprocessing.mean_face import mean_face
 from microx.schema import EMOTIONS, REGIONS
-from microx.simulation.actor import Actor, Pose, draw_identity, load_actor, mean_shape
+from microx.simulation.actor import Actor, Pose, draw_identity, load_actor
 from microx.simulation.confounds import LAMPS, PAINTERS, draw_habits
 from microx.simulation.expressions import (
     ACTION_REGIONS,
@@ -48,8 +49,8 @@ def _act(identity, emotion):
     return draw_prototype(np.random.default_rng(1), emotion, contempt_side=identity.contempt_side)
 
 
-def test_mean_shape_is_symmetric_about_the_outer_eye_corners():
-    shape = mean_shape()
+def test_mean_face_is_symmetric_about_the_outer_eye_corners():
+    shape = mean_face()
     assert shape[45].tolist() == pytest.approx([0.5, shape[36, 1]])
     assert np.sort(shape[:, 0]).tolist() == pytest.approx(np.sort(-shape[:, 0]).tolist())
 
