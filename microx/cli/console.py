@@ -123,9 +123,10 @@ def print_ledger(corpus: Corpus) -> None:
 
 def print_labelling(labels: Labels) -> None:
     """Print which spellings a label set made another class of, and where frames are missing."""
-    from microx.corpus.quality import find_missing_numbers, first_few
+    from microx.corpus.quality import find_missing_numbers
     from microx.labels.labels import find_mapped
     from microx.preprocessing.video import list_files
+    from microx.text import first_few
 
     mapped = find_mapped(labels)
     if mapped:
@@ -291,7 +292,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 
 def _print_reasons(groups: Sequence[tuple[str, Sequence[str]]]) -> None:
-    from microx.corpus.quality import first_few
+    from microx.text import first_few
 
     for reason, paths in groups[:N_WORST]:
         console.print(

@@ -18,7 +18,6 @@ from microx.corpus.quality import (
     MANY_UNDECODED,
     find_missing_numbers,
     find_numbered_folders,
-    first_few,
 )
 from microx.errors import InputError
 from microx.preprocessing.video import (
@@ -31,6 +30,7 @@ from microx.preprocessing.video import (
 )
 from microx.progress import Progress
 from microx.schema import CLIP_FRAMES, FRAME_RATE
+from microx.text import first_few
 
 N_SAMPLED = 5
 """Frames of each video in which a face is looked for (our choice)."""

@@ -27,6 +27,7 @@ from microx.corpus.storage import (
 )
 from microx.errors import CorpusError, InputError
 from microx.schema import CLIP_FRAMES
+from microx.text import first_few
 
 FORMAT = 2
 MANIFEST_COLUMNS = (
@@ -376,10 +377,9 @@ class Corpus:
             return self._rows[video_id]
         faces = [name for name in self._rows if name.partition(FACE_MARK)[0] == video_id]
         known = faces or list(self._rows)
-        more = f" and {len(known) - N_NAMED} more" if len(known) > N_NAMED else ""
         raise InputError(
             f"{self.folder}: expected a video_id of the manifest; found no {video_id!r}; "
-            f"{'its faces are' if faces else 'known:'} {', '.join(known[:N_NAMED])}{more}"
+            f"{'its faces are' if faces else 'known:'} {first_few(known, N_NAMED)}"
         )
 
     def _read(

@@ -23,7 +23,6 @@ from microx.corpus.corpus import Corpus
 from microx.corpus.quality import (
     count_frames,
     find_doubts,
-    first_few,
     group_reasons,
     measure_jumps,
     tabulate_emotions,
@@ -35,6 +34,7 @@ from microx.files import whole_file
 from microx.markup import render_page
 from microx.plotting import embed_image
 from microx.progress import Progress
+from microx.text import first_few
 
 N_SHEETS = 24
 """Videos that get a sheet of their own unless more are asked for, the worst first (our choice)."""

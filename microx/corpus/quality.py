@@ -19,6 +19,7 @@ from microx.errors import InputError
 from microx.preprocessing.landmarks import outer_eye_distance
 from microx.preprocessing.video import IMAGE_SUFFIXES
 from microx.schema import CLIP_FRAMES
+from microx.text import first_few
 
 MANY_MISSING = 0.1
 """Share of frames without crops, or failed crops, from which a caution is due (our choice)."""
@@ -262,18 +263,6 @@ def find_doubts(corpus: Corpus) -> list[str]:
     else:
         doubts += _doubt_clips(sources, corpus)
     return doubts + _doubt_emotions(sources, corpus) + _doubt_subjects(sources, corpus)
-
-
-def first_few(names: Sequence[str], n: int = 3) -> str:
-    """Name the first few and count the rest.
-
-    Examples
-    --------
-    >>> first_few(["a", "b", "c"], 1)
-    'a and 2 more'
-    """
-    rest = f" and {len(names) - n} more" if len(names) > n else ""
-    return ", ".join(names[:n]) + rest
 
 
 def _source(video_ids: pd.Series) -> pd.Series:

@@ -21,6 +21,7 @@ from microx.evaluation.evaluate import (
     predict_clips,
 )
 from microx.evaluation.result import HISTORY_COLUMNS, EvaluationResult, write_result
+from microx.text import first_few
 from microx.training.model_file import find_differences, load_model, note_version
 from microx.training.settings import FitSettings
 from microx.training.splits import clip_groups
@@ -92,10 +93,9 @@ def evaluate_model(
         warnings.append(f"the corpus lacks {', '.join(lacking)}: taken as missing")
     if seen.any():
         names = sorted(set(known))
-        more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
         warnings.append(
             f"left out, because the model was trained on them: {len(names)} {kind}s "
-            f"({', '.join(names[:N_NAMED])}{more})"
+            f"({first_few(names, N_NAMED)})"
         )
     facts = list_facts(fit) | {
         "protocol": "stored model",

@@ -19,11 +19,11 @@ from scipy.spatial.distance import pdist
 from sklearn.covariance import ledoit_wolf
 
 from microx.corpus.corpus import FACE_MARK, Corpus
-from microx.corpus.quality import first_few
 from microx.errors import SplitError
 from microx.evaluation.result import EvaluationResult, is_finished, read_result
 from microx.experiments.run import read_run
 from microx.progress import Progress
+from microx.text import first_few
 from microx.training.splits import Split, join_runs, make_splits, name_run, read_parts
 
 KINDS = ("subject", "video", "file", "picture", "mirrored picture", "person")

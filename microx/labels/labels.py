@@ -2,7 +2,7 @@
 
 Labels come from a labels file, or, without one, from the names of class sub-folders. A
 label set maps the many spellings of an emotion to the classes of a study; it is a CSV with
-the columns spelling, emotion and source, like those in ``microx/label_sets/``. A video is
+the columns spelling, emotion and source, like those in ``microx/labels/sets/``. A video is
 what `microx.preprocessing.video` calls one: a file, an image, or a folder of frames.
 """
 

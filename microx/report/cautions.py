@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from microx.corpus.quality import first_few
 from microx.evaluation.baselines import guess
 from microx.evaluation.metrics import accuracy_score
 from microx.evaluation.result import LEAKY_MARK, EvaluationResult
+from microx.text import first_few
 
 Rows = Mapping[str, Sequence[EvaluationResult]]
 """Rows of a run by name, a result a seed, as `microx.experiments.run.Run` has them."""

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from microx.corpus.corpus import Corpus, clip_starts
-from microx.corpus.quality import first_few
 from microx.evaluation.result import EvaluationResult
 from microx.evaluation.summary import coverage_scores
 from microx.experiments.run import Run
 from microx.report.cautions import is_leaky, is_shuffled, percent
 from microx.schema import CLIP_FRAMES
+from microx.text import first_few
 from microx.training.settings import FitSettings
 from microx.training.splits import clip_groups
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from microx.errors import InputError
+from microx.text import check_known, check_once, parse_numbers
 
 Clip = dict[str, np.ndarray]
 
@@ -60,7 +61,7 @@ class Change:
     strength: float
 
     def __post_init__(self) -> None:
-        _check_kind(self.kind)
+        check_known(self.kind, "augmentation", CHANGES)
         _, most, unit = _STRENGTHS[self.kind]
         if not 0 < self.strength <= most:
             raise InputError(
@@ -103,31 +104,9 @@ def parse_augmentation(text: str) -> tuple[Change, ...]:
     >>> parse_augmentation("flip,rotate:5")
     (Change(kind='flip', strength=0.5), Change(kind='rotate', strength=5.0))
     """
-    changes: list[Change] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        kind, _, strength = (word.strip() for word in part.partition(":"))
-        _check_kind(kind)
-        usual, _, unit = _STRENGTHS[kind]
-        try:
-            number = float(strength) if ":" in part else usual
-        except ValueError:
-            raise InputError(
-                f"augmentation {kind}: expected {unit} such as {kind}:{usual:g}; found {strength!r}"
-            ) from None
-        changes.append(Change(kind, number))
-    _check_once(changes)
-    return tuple(changes)
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in _STRENGTHS:
-        raise InputError(f"augmentation {kind!r} is unknown; known: {', '.join(CHANGES)}")
-
-
-def _check_once(changes: Sequence[Change]) -> None:
-    kinds = [change.kind for change in changes]
-    if len(set(kinds)) != len(kinds):
-        raise InputError(f"expected each augmentation once; found {', '.join(kinds)}")
+    known = {kind: (usual, unit) for kind, (usual, _, unit) in _STRENGTHS.items()}
+    strengths = parse_numbers(text, "augmentation", known)
+    return tuple(Change(kind, strength) for kind, strength in strengths.items())
 
 
 def augment_clip(
@@ -166,7 +145,7 @@ def augment_clip(
     >>> augment_clip(clip, parse_augmentation("crop,rotate:5"), rng)["mouth"].shape
     (10, 32, 32, 3)
     """
-    _check_once(changes)
+    check_once([change.kind for change in changes], "augmentation")
     strengths = {change.kind: change.strength for change in changes}
     changed = dict(clip)
     if not all(len(crops) for crops in clip.values()):

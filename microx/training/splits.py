@@ -23,8 +23,8 @@ from sklearn.model_selection import (
 )
 
 from microx.corpus.corpus import FACE_MARK
-from microx.corpus.quality import first_few
 from microx.errors import SplitError
+from microx.text import first_few
 
 PROTOCOLS = ("holdout", "kfold", "loso", "loco", "list")
 """Ways to divide clips whose parts share no subject."""

@@ -1,7 +1,7 @@
 """Put a mask, sunglasses, a hand or a scarf over a face, frame after frame.
 
 `draw_occluder` makes one object, whose look hangs on its seed alone; `Occluder.apply` lays it over
-the face in one picture. The object is painted once, flat, in face units (see
+the face in one image. The object is painted once, flat, in face units (see
 `microx.preprocessing.occlusion.garments`), and bent to each face by a smooth map fitted to
 landmarks that expressions hardly move, so that it rides on the head and not on the mouth. All
 numbers are our choice.
@@ -19,9 +19,10 @@ import cv2
 import numpy as np
 
 from microx.errors import InputError
-from microx.preprocessing.occlusion.face_warp import Placement
+from microx.preprocessing.occlusion.face_warp import FaceWarp
 from microx.preprocessing.occlusion.garments import PAINTERS
 from microx.preprocessing.occlusion.painting import PIXELS_PER_UNIT, Painting
+from microx.text import check_known, parse_numbers
 
 OCCLUSIONS: tuple[str, ...] = tuple(PAINTERS)
 """Kinds of objects: mask, sunglasses, hand, scarf."""
@@ -30,7 +31,7 @@ LOOKS = 100
 """Objects of a kind among which `choose_occluder` chooses for one seed; painting takes longer
 than laying on, so they are few enough to be kept (half a megabyte each, a hand twice that)."""
 
-_SOFTNESS = 0.5  # px, blur of a camera's picture
+_SOFTNESS = 0.5  # px, blur of a camera's image
 _PLAIN_LIGHT = 175.0  # luma of lit skin at which objects have the brightness they were painted in
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as OpenCV's grey
 
@@ -56,7 +57,7 @@ class Occlusion:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_kind(self.kind)
+        check_known(self.kind, "occlusion", OCCLUSIONS)
         if not 0 < self.share <= 1:
             raise InputError(
                 f"occlusion {self.kind}: expected a share above 0 and at most 1; found {self.share}"
@@ -87,31 +88,15 @@ def parse_occlusions(text: str) -> tuple[Occlusion, ...]:
     >>> parse_occlusions("mask:0.3,sunglasses:0.2")
     (Occlusion(kind='mask', share=0.3), Occlusion(kind='sunglasses', share=0.2))
     """
-    occlusions: list[Occlusion] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        kind, _, share = (word.strip() for word in part.partition(":"))
-        _check_kind(kind)
-        try:
-            occlusions.append(Occlusion(kind, float(share) if ":" in part else 1.0))
-        except InputError:
-            raise
-        except ValueError:
-            raise InputError(
-                f"occlusion {kind}: expected a share such as {kind}:0.5; found {share!r}"
-            ) from None
-    kinds = [occlusion.kind for occlusion in occlusions]
-    total = sum(occlusion.share for occlusion in occlusions)
-    if len(set(kinds)) != len(kinds) or total > 1 + 1e-9:
+    shares = parse_numbers(text, "occlusion", dict.fromkeys(OCCLUSIONS, (1.0, "a share")))
+    occlusions = tuple(Occlusion(kind, share) for kind, share in shares.items())
+    total = sum(shares.values())
+    if total > 1 + 1e-9:
         raise InputError(
-            f"occlusions {text!r}: expected each kind once and shares that sum to at most 1, since "
-            f"a face wears one object at a time; found a sum of {total:g}; lower the shares"
+            f"occlusions {text!r}: expected shares that sum to at most 1, since a face wears one "
+            f"object at a time; found a sum of {total:g}; lower the shares"
         )
-    return tuple(occlusions)
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in OCCLUSIONS:
-        raise InputError(f"occlusion {kind!r} is unknown; known: {', '.join(OCCLUSIONS)}")
+    return occlusions
 
 
 @dataclass(frozen=True)
@@ -123,7 +108,7 @@ class Light:
     skin : tuple of 3 floats
         Colour of the cheeks, RGB from 0 to 255.
     slope : float
-        How much brighter than its middle the face is one face unit to the right of the picture,
+        How much brighter than its middle the face is one face unit to the right of the image,
         as a share; negative where it is darker.
     """
 
@@ -138,19 +123,19 @@ def measure_light(rgb: np.ndarray, xy: np.ndarray) -> Light:
     ----------
     rgb : ndarray of shape (H, W, 3), uint8
     xy : ndarray of shape (68, 2)
-        Landmarks in pixels of this picture.
+        Landmarks in pixels of this image.
 
     Returns
     -------
     Light
-        Where the picture shows none of the cheeks, or there are no landmarks: the picture's
+        Where the image shows none of the cheeks, or there are no landmarks: the image's
         mean colour, from no side.
     """
     mean = cv2.mean(rgb)[:3]
-    place = Placement.fit(xy)
-    if place is None:
+    warp = FaceWarp.fit(xy)
+    if warp is None:
         return Light((mean[0], mean[1], mean[2]))
-    at = place.to_picture(_cheeks()).astype(np.float32)
+    at = warp.to_image(_cheeks()).astype(np.float32)
     seen = np.all((at >= 0) & (at <= np.array(rgb.shape[1::-1]) - 1), axis=1)
     if seen.sum() < 8:
         return Light((mean[0], mean[1], mean[2]))
@@ -195,22 +180,22 @@ class Occluder:
     painting: Painting
 
     def apply(self, rgb: np.ndarray, xy: np.ndarray, *, light: Light | None = None) -> np.ndarray:
-        """Lay the object over the face in one picture.
+        """Lay the object over the face in one image.
 
         Parameters
         ----------
         rgb : ndarray of shape (H, W, 3), uint8
             A frame or a crop of one, of any size.
         xy : ndarray of shape (68, 2)
-            Landmarks in pixels of this picture (whole numbers at pixel centres); for a crop,
+            Landmarks in pixels of this image (whole numbers at pixel centres); for a crop,
             mapped by `microx.preprocessing.regions.crop_transform`. They may lie outside.
         light : Light, optional
-            Without it, `measure_light` of this picture. The crops of one frame want the same.
+            Without it, `measure_light` of this image. The crops of one frame want the same.
 
         Returns
         -------
         ndarray of shape (H, W, 3), uint8
-            A new picture; an unchanged copy where landmarks are NaN or span no face, or where
+            A new image; an unchanged copy where landmarks are NaN or span no face, or where
             the object lies outside.
 
         Examples
@@ -220,14 +205,14 @@ class Occluder:
         (32, 48, 3)
         """
         covered = rgb.copy()
-        place = Placement.fit(xy)
-        if place is None:
+        warp = FaceWarp.fit(xy)
+        if warp is None:
             return covered
-        rows, columns = place.find_box(self.painting.box_xyxy, rgb.shape[:2])
+        rows, columns = warp.find_box(self.painting.box_xyxy, rgb.shape[:2])
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return covered
         light = measure_light(rgb, xy) if light is None else light
-        layer, across = self._warp(place, rows, columns)
+        layer, across = self._bend(warp, rows, columns)
         gain = np.clip(1 + np.float32(light.slope) * across, 0.7, 1.3)
         colour = cv2.transform(layer, self._tint(light))
         colour = cv2.multiply(colour, cv2.merge([gain] * 3), dtype=cv2.CV_8U)
@@ -236,16 +221,16 @@ class Occluder:
         covered[rows, columns] = cv2.add(below, colour)
         return covered
 
-    def _warp(self, place: Placement, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """The object in this part of the picture, RGBA as painted, and each pixel's face x."""
-        face = place.to_face(rows, columns)  # (h, w, 2)
+    def _bend(self, warp: FaceWarp, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """The object in this part of the image, RGBA as painted, and each pixel's face x."""
+        face = warp.to_face(rows, columns)  # (h, w, 2)
         # Between two sizes of the painting, so that a head that comes near does not flicker.
-        halves = self.painting.halves
-        smaller = math.log2(PIXELS_PER_UNIT / place.pixels_per_unit)
-        level, part = divmod(min(max(smaller, 0), len(halves) - 1), 1)
-        layer = self._sample(halves[int(level)], face)
+        levels = self.painting.pyramid
+        smaller = math.log2(PIXELS_PER_UNIT / warp.pixels_per_unit)
+        level, part = divmod(min(max(smaller, 0), len(levels) - 1), 1)
+        layer = self._sample(levels[int(level)], face)
         if part > 0:
-            other = self._sample(halves[int(level) + 1], face)
+            other = self._sample(levels[int(level) + 1], face)
             layer = cv2.addWeighted(layer, 1 - part, other, part, 0)
         return cv2.GaussianBlur(layer, (3, 3), _SOFTNESS), face[..., 0]
 
@@ -266,7 +251,7 @@ class Occluder:
             tint[:, :3] = np.diag(skin / 255 * self.painting.skin_gain)
             return tint
         level = np.clip((skin.max() / _PLAIN_LIGHT) ** 0.7, 0.3, 1.25)
-        # In a grey picture the object is grey, in a pale one pale.
+        # In a grey image the object is grey, in a pale one pale.
         colourful = np.clip((skin.max() - skin.min()) / (0.25 * skin.max() + 1), 0, 1)
         grey = np.tile(_LUMA, (3, 1))
         tint[:, :3] = level * (colourful * np.eye(3) + (1 - colourful) * grey)
@@ -294,7 +279,7 @@ def draw_occluder(kind: str, seed: int) -> Occluder:
     InputError
         If the kind is unknown or the seed negative.
     """
-    _check_kind(kind)
+    check_known(kind, "occlusion", OCCLUSIONS)
     if seed < 0:
         raise InputError(f"occluder {kind}: expected a seed of at least 0; found {seed}")
     rng = np.random.default_rng([seed, OCCLUSIONS.index(kind)])

@@ -223,14 +223,14 @@ def test_occlusions_are_read(text, expected):
     ("text", "message"),
     [
         ("beard", "'beard' is unknown; known: mask, sunglasses, hand, scarf"),
-        ("mask:much", "expected a share such as mask:0.5; found 'much'"),
-        ("mask:", "expected a share such as mask:0.5; found ''"),
+        ("mask:much", "expected a share such as mask:1; found 'much'"),
+        ("mask:", "expected a share such as mask:1; found ''"),
         ("mask:0", "above 0 and at most 1; found 0.0"),
         ("mask:nan", "above 0 and at most 1; found nan"),
         ("mask:1.5", "above 0 and at most 1; found 1.5"),
         ("mask:0.7,hand:0.4", "a sum of 1.1; lower the shares"),
         ("mask,hand", "a sum of 2; lower"),
-        ("mask:0.2,mask:0.2", "each kind once"),
+        ("mask:0.2,mask:0.2", "each occlusion once; found mask, mask"),
     ],
 )
 def test_unreadable_occlusions_are_refused(text, message):
