@@ -78,7 +78,7 @@ def round_corners(points: npt.ArrayLike, *, closed: bool = False) -> Array:
     --------
     >>> corner = round_corners([(0, 0), (1, 0), (1, 1)])
     >>> len(corner), bool((corner == [1, 0]).all(axis=1).any())
-    (18, False)
+    (48, False)
     """
     p = np.asarray(points, np.float64)
     for _ in range(4):
@@ -108,8 +108,9 @@ def fill(size_hw: tuple[int, int], outline: Array, blur: float = 0.0) -> Array:
 
     Examples
     --------
-    >>> fill((4, 4), np.array([(1, 1), (2, 1), (2, 2), (1, 2)])).sum()
-    np.float32(4.0)
+    >>> square = fill((5, 5), np.array([(1, 1), (3, 1), (3, 3), (1, 3)]))
+    >>> float(square[2, 2]), float(square[4, 4])
+    (1.0, 0.0)
     """
     picture = np.zeros(size_hw, np.uint8)
     cv2.fillPoly(picture, [_fixed(outline)], 255, cv2.LINE_AA, _BITS)

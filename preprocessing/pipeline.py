@@ -70,8 +70,8 @@ def preprocess_video(
 
     Examples
     --------
-    >>> preprocess_video("S01_happy_1.mp4").crops["mouth"].shape  # doctest: +SKIP
-    (45, 32, 32, 3)
+    >>> preprocess_video("S01_happy_1.mp4").crops["mouth"].shape
+    (24, 32, 32, 3)
     """
     recipe = Recipe.of(**settings)
     if recipe.faces == "all":

@@ -105,7 +105,7 @@ def probe_video(path: str | Path, *, input_fps: float | None = None) -> VideoInf
 
     Examples
     --------
-    >>> probe_video("S01_happy_1.mp4").frame_rate  # doctest: +SKIP
+    >>> probe_video("S01_happy_1.mp4").frame_rate
     30.0
     """
     path = Path(path)

@@ -110,7 +110,11 @@ def build_corpus(
 
     Examples
     --------
-    >>> build_corpus(read_labels("videos", "labels.csv"), "corpus", size=48)  # doctest: +SKIP
+    >>> from microx import read_labels
+    >>> labels = read_labels("videos", "labels.csv")
+    >>> given = {"landmarks": "csv", "landmarks_dir": "landmarks"}
+    >>> build_corpus(labels, "corpus_of_mouths", regions=("mouth",), **given).regions
+    ('mouth',)
     """
     if not isinstance(labels, Labels):
         labels = read_labels(labels, input_fps=settings.pop("input_fps", None))

@@ -84,8 +84,8 @@ def write_inspection(
 
     Examples
     --------
-    >>> write_inspection(load_corpus("corpus"), "looks")  # doctest: +SKIP
-    PosixPath('looks/index.html')
+    >>> write_inspection(corpus, "looks").as_posix()
+    'looks/index.html'
     """
     out = Path(out)
     videos = tabulate_videos(corpus, names)

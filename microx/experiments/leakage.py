@@ -142,7 +142,8 @@ def find_leaks(
 
     Examples
     --------
-    >>> find_leaks(corpus, name_parts(clips, make_splits(clips)))  # doctest: +SKIP
+    >>> clips = corpus.clips()
+    >>> find_leaks(corpus, name_parts(clips, make_splits(clips)))
     []
     """
     parts = parts[["video_id", "fold", "part"]].astype(str).drop_duplicates()
@@ -239,7 +240,7 @@ def audit_split(
 
     Examples
     --------
-    >>> audit_split(corpus)  # doctest: +SKIP
+    >>> audit_split(corpus)
     ([], [])
     """
     clips = _list_clips(corpus)

@@ -343,7 +343,7 @@ def pool_seeds(
 
     Examples
     --------
-    >>> y_true, y_prob = pool_seeds(run.rows["regions+face"])  # doctest: +SKIP
+    >>> y_true, y_prob = pool_seeds(run.rows["mouth+face"])
     """
     y_true = np.concatenate([result.y_true for result in results])
     return y_true, np.concatenate([result.y_prob for result in results])

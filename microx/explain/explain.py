@@ -84,8 +84,8 @@ def write_explanation(
 
     Examples
     --------
-    >>> write_explanation("RUN", corpus, "S05_sad_1", "why")  # doctest: +SKIP
-    [PosixPath('why/S05_sad_1.cam.png'), …]
+    >>> write_explanation("RUN", corpus, "S01_sad_1", "why")[0].name
+    'S01_sad_1.cam.png'
     """
     model, facts = load_model(model_path)
     dataset = open_for_model(model, facts, corpus, video_id=video_id)

@@ -186,8 +186,9 @@ def predict_video(
 
     Examples
     --------
-    >>> predict_video("meeting.mp4", "RUN").emotion  # doctest: +SKIP
-    'happy'
+    >>> prediction = predict_video("S01_happy_1.mp4", "RUN")
+    >>> prediction.emotion in prediction.classes
+    True
     """
     file, note = find_model(model_path)
     probe_video(path, input_fps=input_fps)  # a missing video is said before a model is loaded
@@ -257,8 +258,8 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
 
     Examples
     --------
-    >>> write_prediction(prediction, "out")  # doctest: +SKIP
-    (PosixPath('out/meeting.emotions.csv'), PosixPath('out/meeting.emotions.png'))
+    >>> [path.name for path in write_prediction(prediction, "out")]
+    ['S01_happy_1.emotions.csv', 'S01_happy_1.emotions.png']
     """
     folder = Path(folder)
     try:

@@ -131,8 +131,8 @@ def read_labels(
 
     Examples
     --------
-    >>> read_labels("videos", "labels.csv", label_set="ekman7").classes  # doctest: +SKIP
-    ('neutral', 'anger', 'disgust', 'fear', 'happy', 'sad', 'surprise')
+    >>> read_labels("videos", "labels.csv", label_set="microx7").classes
+    ('neutral', 'anger', 'contempt', 'surprise', 'fear', 'happy', 'sad')
     """
     root = Path(videos)
     if labels_file is None and (root / "labels.csv").is_file():

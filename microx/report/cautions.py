@@ -59,7 +59,7 @@ def is_leaky(result: EvaluationResult) -> bool:
 
     Examples
     --------
-    >>> is_leaky(result)  # doctest: +SKIP
+    >>> is_leaky(result)
     False
     """
     facts = result.facts
@@ -71,7 +71,7 @@ def group_of(result: EvaluationResult) -> str:
 
     Examples
     --------
-    >>> group_of(result)  # doctest: +SKIP
+    >>> group_of(result)
     'subject'
     """
     return "subject" if np.all(result.subject != "") else "video"
@@ -104,7 +104,7 @@ def is_shuffled(result: EvaluationResult) -> bool:
 
     Examples
     --------
-    >>> is_shuffled(result)  # doctest: +SKIP
+    >>> is_shuffled(result)
     False
     """
     return bool(result.facts.get("shuffled_labels"))
@@ -121,8 +121,8 @@ def main_row(rows: Rows) -> str:
 
     Examples
     --------
-    >>> main_row(run.rows)  # doctest: +SKIP
-    'regions+face'
+    >>> main_row(run.rows)
+    'mouth+face'
     """
 
     def rank(name: str) -> tuple[bool, bool, int]:
@@ -150,8 +150,8 @@ def find_cautions(rows: Rows, manifest: pd.DataFrame | None = None) -> list[str]
 
     Examples
     --------
-    >>> find_cautions(run.rows)  # doctest: +SKIP
-    ['Only 3 subjects were tested …']
+    >>> find_cautions(run.rows)[0]
+    'Only 1 subject was tested...'
     """
     true = {name: results for name, results in rows.items() if not is_shuffled(results[0])}
     controls = {name: results for name, results in rows.items() if name not in true}

@@ -78,7 +78,7 @@ def write_report(
 
     Examples
     --------
-    >>> write_report("RUN").name  # doctest: +SKIP
+    >>> write_report("RUN").name
     'report.html'
     """
     folders = [run_folders] if isinstance(run_folders, str | Path) else list(run_folders)

@@ -292,8 +292,8 @@ def draw_corpus(
 
     Examples
     --------
-    >>> draw_corpus("actors", n_subjects=4, n_takes=1)  # doctest: +SKIP
-    PosixPath('actors/labels.csv')
+    >>> draw_corpus("actors", n_subjects=1, n_takes=1, intensity="micro").as_posix()
+    'actors/labels.csv'
     """
     for name, value, least in (
         ("n_subjects", n_subjects, 1),

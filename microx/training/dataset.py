@@ -90,9 +90,9 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
 
     Examples
     --------
-    >>> dataset = ClipDataset(corpus, corpus.clips(), regions=("mouth",))  # doctest: +SKIP
-    >>> inputs, one_hot = dataset[0]  # doctest: +SKIP
-    >>> inputs["mouth"].shape, one_hot.shape  # doctest: +SKIP
+    >>> dataset = ClipDataset(corpus, corpus.clips(), regions=("mouth",))
+    >>> inputs, one_hot = dataset[0]
+    >>> inputs["mouth"].shape, one_hot.shape
     ((8, 10, 32, 32, 3), (8, 7))
     """
 

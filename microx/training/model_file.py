@@ -65,8 +65,9 @@ def find_model(path: str | Path) -> tuple[Path, str]:
 
     Examples
     --------
-    >>> find_model("RUN")  # doctest: +SKIP
-    (PosixPath('RUN/rows/regions+face/seed_0/fold_0/model.keras'), 'used rows/regions+face/…')
+    >>> path, note = find_model("RUN")
+    >>> path.as_posix(), note
+    ('RUN/rows/mouth+face/seed_0/fold_0/model.keras', '')
     """
     path = Path(path)
     if path.is_file():
