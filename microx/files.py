@@ -42,7 +42,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with scratch_file(path) as partial:
         yield partial
-        with partial.open("rb") as written:
+        with partial.open("r+b") as written:
             os.fsync(written)  # some disks say only now that they are full
         partial.replace(path)
 

@@ -50,8 +50,8 @@ class Job(Protocol):
         """Say that it cannot be done."""
 
 
-def peak_memory_mib() -> float:
-    """Tell the most memory that this process has held so far, in MiB.
+def peak_memory_mib() -> float | None:
+    """Tell the most memory that this process has held so far, in MiB; None where nothing tells.
 
     Notes
     -----
@@ -62,8 +62,10 @@ def peak_memory_mib() -> float:
     if status.exists():
         held = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(held.split()[1]) / 1024
-    import resource  # which Windows lacks
-
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / (1024**2 if sys.platform == "darwin" else 1024)
 

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -47,8 +48,8 @@ _REASONS = {
     125: "the container could not be started",
     126: "the program may not be run",
     127: "the program was not found",
-    128 + signal.SIGABRT: "it could not write its folder, or ran out of threads or memory",
-    128 + signal.SIGKILL: "by someone, or for want of memory",
+    128 + 6: "it could not write its folder, or ran out of threads or memory",  # SIGABRT
+    128 + 9: "by someone, or for want of memory",  # SIGKILL, which Windows does not name
 }
 
 
@@ -355,7 +356,11 @@ def _start(program: OpenFace, video: Path, folder: Path, log: IO[bytes]) -> subp
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End the program and all it started, and leave nothing of them behind."""
+    """End the program and all it started (on Windows, itself), and leave nothing behind."""
+    if sys.platform == "win32":  # has no groups of processes to be told to end
+        process.kill()
+        process.wait()
+        return
     try:
         os.killpg(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_S

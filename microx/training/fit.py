@@ -278,11 +278,11 @@ def fit_split(
         )
         for dataset in (fitted_on, chosen_on):
             dataset.forget()
-    best = int(history["val_loss"].argmin())
+    best, memory = int(history["val_loss"].argmin()), peak_memory_mib()
     facts |= {
         "best_epoch": int(history["epoch"][best]),
         "seconds_to_best": round(float(history["seconds"][: best + 1].sum()), 2),
-        "peak_memory_mib": round(peak_memory_mib()),
+        "peak_memory_mib": None if memory is None else round(memory),
     }
     checkpoint.finish(facts)
     return model, history, facts

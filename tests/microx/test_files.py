@@ -1,9 +1,11 @@
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
-from microx.files import is_leftover, remove_leftovers, scratch_file, whole_file
+from microx.files import hold_folder, is_leftover, remove_leftovers, scratch_file, whole_file
 
 
 def test_a_file_appears_at_the_end_and_not_before(tmp_path):
@@ -57,3 +59,48 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path):
     assert remove_leftovers(tmp_path) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "a.csv", "b.part.csv"]
     assert remove_leftovers(tmp_path / "nowhere") == 0
+
+
+HOLD = """
+import sys, time
+from microx.files import hold_folder
+with hold_folder(sys.argv[1]) as is_held:
+    print(is_held, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_hold_keeps_others_out_and_falls_with_its_process(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        with hold_folder(tmp_path) as is_held:
+            assert not is_held
+        holder.kill()
+        holder.wait()
+    with hold_folder(tmp_path) as is_held:  # the file that the killed one left says nothing
+        assert is_held
+        with hold_folder(tmp_path) as twice:
+            assert not twice
+    with hold_folder(tmp_path) as is_held:
+        assert is_held
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks without flock")
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_lets_everyone_in(tmp_path, monkeypatch, error):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with hold_folder(tmp_path) as one, hold_folder(tmp_path) as other:
+        assert one
+        assert other
+
+
+def test_a_folder_that_is_not_there_cannot_be_held(tmp_path):
+    with pytest.raises(FileNotFoundError), hold_folder(tmp_path / "nowhere"):
+        pass

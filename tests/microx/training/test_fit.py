@@ -14,7 +14,7 @@ from microx.errors import InputError, ModelError
 from microx.models.multistream import build_microx
 from microx.training.callbacks import Keeper
 from microx.training.dataset import ClipDataset, open_clips
-from microx.training.fit import default_regions, fit_model, fit_split, train
+from microx.training.fit import _balanced, default_regions, fit_model, fit_split, train
 from microx.training.model_file import load_model, save_weights
 from microx.training.settings import FitSettings
 from microx.training.splits import make_splits
@@ -506,3 +506,13 @@ def test_tensorboard_can_follow_a_training(mouths, tmp_path):
     pytest.importorskip("tensorboard")
     path = train(mouths, tmp_path / "run", epochs=1, n_frames=2, stride=10, tensorboard=True)
     assert list((path.parent / "tensorboard" / "validation").glob("events.out.tfevents.*"))
+
+
+def test_class_weights_are_inverse_to_the_counts_of_classes_with_clips(small_corpus):
+    clips = small_corpus.clips()
+    clips = clips[(clips.emotion != "happy") & ((clips.emotion != "sad") | (clips.start == 0))]
+    weights = _balanced(ClipDataset(small_corpus, clips, regions=("mouth",)))
+    counts = clips.label.value_counts()
+    assert len(counts) == 2
+    expected = {label: len(clips) / (len(counts) * n) for label, n in counts.items()}
+    assert weights == pytest.approx(expected, rel=1e-12, abs=0)
