@@ -1,7 +1,7 @@
 """What things are drawn with: curves, filled outlines, strokes, blur and grain.
 
 Drawn actors (`microx.simulation`) and what covers faces (`microx.preprocessing.occlusion`) are
-drawn with these alike. Points and lengths are in pixels of the picture, (x, y), and pixel centres
+drawn with these alike. Points and lengths are in pixels of the image, (x, y), and pixel centres
 lie at whole numbers. All numbers are our choice.
 """
 
@@ -96,7 +96,7 @@ def fill(size_hw: tuple[int, int], outline: Array, blur: float = 0.0) -> Array:
     Parameters
     ----------
     size_hw : tuple of 2 ints
-        Height and width of the picture.
+        Height and width of the image.
     outline : ndarray of shape (n, 2)
     blur : float
         Standard deviation of a softening of its edge; 0 for none.
@@ -112,9 +112,9 @@ def fill(size_hw: tuple[int, int], outline: Array, blur: float = 0.0) -> Array:
     >>> float(square[2, 2]), float(square[4, 4])
     (1.0, 0.0)
     """
-    picture = np.zeros(size_hw, np.uint8)
-    cv2.fillPoly(picture, [_fixed(outline)], 255, cv2.LINE_AA, _BITS)
-    inside = picture * np.float32(1 / 255)
+    image = np.zeros(size_hw, np.uint8)
+    cv2.fillPoly(image, [_fixed(outline)], 255, cv2.LINE_AA, _BITS)
+    inside = image * np.float32(1 / 255)
     return soften(inside, blur) if blur > 0 else inside
 
 
@@ -124,7 +124,7 @@ def stroke(size_hw: tuple[int, int], curve: Array, thickness: int, blur: float =
     Parameters
     ----------
     size_hw : tuple of 2 ints
-        Height and width of the picture.
+        Height and width of the image.
     curve : ndarray of shape (n, 2)
     thickness : int
     blur : float
@@ -135,9 +135,9 @@ def stroke(size_hw: tuple[int, int], curve: Array, thickness: int, blur: float =
     ndarray of float32, shape `size_hw`
         From 0 beside the line to 1 on it.
     """
-    picture = np.zeros(size_hw, np.uint8)
-    cv2.polylines(picture, [_fixed(curve)], False, 255, thickness, cv2.LINE_AA, _BITS)
-    line = picture * np.float32(1 / 255)
+    image = np.zeros(size_hw, np.uint8)
+    cv2.polylines(image, [_fixed(curve)], False, 255, thickness, cv2.LINE_AA, _BITS)
+    line = image * np.float32(1 / 255)
     return soften(line, blur) if blur > 0 else line
 
 
@@ -146,12 +146,12 @@ def _fixed(points: Array) -> Array:
     return np.asarray(np.round(points * 2**_BITS), np.int32)
 
 
-def soften(picture: Array, sigma: float, *, coarse_from: float = 6.0) -> Array:
-    """Blur by a Gaussian, worked out on a smaller picture where it is wide.
+def soften(image: Array, sigma: float, *, coarse_from: float = 6.0) -> Array:
+    """Blur by a Gaussian, worked out on a smaller one where it is wide.
 
     Parameters
     ----------
-    picture : ndarray of shape (H, W), float32
+    image : ndarray of shape (H, W), float32
     sigma : float
         Standard deviation, above 0.
     coarse_from : float
@@ -163,9 +163,9 @@ def soften(picture: Array, sigma: float, *, coarse_from: float = 6.0) -> Array:
     """
     step = 4 if sigma >= 2 * coarse_from else 2 if sigma >= coarse_from else 1
     if step == 1:
-        return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma))
-    size_wh = picture.shape[1::-1]
-    small = cv2.resize(picture, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma))
+    size_wh = image.shape[1::-1]
+    small = cv2.resize(image, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), sigma / step)
     return np.asarray(cv2.resize(small, size_wh, interpolation=cv2.INTER_LINEAR))
 
@@ -177,7 +177,7 @@ def grain(rng: np.random.Generator, size_hw: tuple[int, int], sigma: float) -> A
     ----------
     rng : Generator
     size_hw : tuple of 2 ints
-        Height and width of the picture.
+        Height and width of the image.
     sigma : float
         Standard deviation of the blur.
 

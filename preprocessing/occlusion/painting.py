@@ -1,6 +1,6 @@
 """A sheet to paint objects on in face units: fills, strokes, grain, relief and its light.
 
-Face units: the origin is midway between the outer eye corners, x to the right of the picture,
+Face units: the origin is midway between the outer eye corners, x to the right of the image,
 y down, and 1 is the distance of the outer eye corners. All numbers are our choice.
 """
 
@@ -57,7 +57,7 @@ class Painting:
 class Sheet:
     """An empty sheet to paint on: a box in face units with the x and y of each pixel.
 
-    Its methods take points, curves and lengths in face units, and give and take pictures of
+    Its methods take points, curves and lengths in face units, and give and take images of
     shape ``size_hw``, float32.
 
     Parameters
@@ -99,9 +99,9 @@ class Sheet:
         (x0, y0), (x1, y1) = np.maximum(low, 0).astype(int), np.maximum(high, 0).astype(int)
         return slice(int(y0), int(y1)), slice(int(x0), int(x1))
 
-    def blur(self, picture: Array, spread: float) -> Array:
+    def blur(self, image: Array, spread: float) -> Array:
         """Gaussian blur; spread in face units."""
-        return drawing.soften(picture, spread * PIXELS_PER_UNIT, coarse_from=4)
+        return drawing.soften(image, spread * PIXELS_PER_UNIT, coarse_from=4)
 
     def grain(self, spread: float) -> Array:
         """Blurred noise of mean 0 and standard deviation 1."""
