@@ -16,10 +16,13 @@ from rich.table import Column, Table
 from microx.schema import CLIP_FRAMES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from microx.cli.doctor import Finding
     from microx.corpus.corpus import Corpus
+    from microx.corpus.quality import CorpusSummary
     from microx.evaluation.result import EvaluationResult
     from microx.experiments.leakage import Leak
     from microx.experiments.run import Run
@@ -101,22 +104,19 @@ def warn(text: str) -> None:
 
 def print_ledger(corpus: Corpus) -> None:
     """Print what became of every video, frame and clip, and what to look into."""
-    from microx.corpus.quality import find_doubts, group_reasons, tabulate_sources
+    from microx.corpus.quality import find_doubts, summarize_corpus, tabulate_sources
 
-    sources = tabulate_sources(corpus)
-    n_done = int((sources["status"] == "done").sum())
+    summary = summarize_corpus(corpus)
     kept = f"; {corpus.n_kept} of them were there already" if corpus.n_kept else ""
-    console.print(f"\nvideos: {n_done} done, {len(sources) - n_done} skipped{kept}")
-    _print_reasons(group_reasons(sources))
+    console.print(f"\nvideos: {summary.n_done} done, {summary.n_skipped} skipped{kept}")
+    _print_reasons(summary.reasons)
     if corpus.n_left_out:
         console.print(f"{_count_videos(corpus.n_left_out)} no longer named: crops removed")
-    if n_done:
-        _print_frames(corpus)
+    if summary.n_done:
+        _print_frames(summary, corpus.recipe.get("frame_rate"))
         _print_emotions(corpus)
-        _print_occluders(sources)
-        done = corpus.manifest[corpus.manifest["status"] == "done"]
-        n_subjects = done["subject"].replace("", None).nunique()
-        say("subjects", n_subjects or "none named, so people are told apart by video")
+        _print_occluders(tabulate_sources(corpus))
+        say("subjects", summary.n_subjects or "none named, so people are told apart by video")
     for doubt in find_doubts(corpus):
         warn(doubt)
 
@@ -173,11 +173,8 @@ def print_training(history: pd.DataFrame) -> None:
     )
 
 
-def print_run(run: Run, corpus: Corpus) -> None:
-    """Write a run's report, print its scores and cautions, and say where all of it lies."""
-    from microx.report.page import write_report
-
-    page = write_report([run.folder], corpus)
+def print_run(run: Run, page: Path) -> None:
+    """Print a run's scores and cautions, and where its table and its report lie."""
     print_results(run.table)
     print_cautions(run.rows)
     say("table", (run.folder / "results.csv").resolve())
@@ -303,26 +300,19 @@ def _print_reasons(groups: Sequence[tuple[str, Sequence[str]]]) -> None:
         console.print(f"  skipped {rest} more for other reasons: see manifest.csv")
 
 
-def _print_frames(corpus: Corpus) -> None:
-    from microx.corpus.quality import count_frames
-    from microx.corpus.storage import STATUS_COUNTS
-
-    counts = count_frames(corpus)
+def _print_frames(summary: CorpusSummary, rate: float | None) -> None:
+    counts = summary.frames
     n_claimed, n_decoded = counts["n_claimed"], counts["n_decoded"]
     claim = "" if n_claimed == n_decoded else f" (the files claim {n_claimed:,}, often an estimate)"
-    rate = corpus.recipe.get("frame_rate")
     pace = "each at its own time" if rate is None else f"at {rate:g} a second"
     left_out = f"; {counts['n_unused']:,} left out {pace}" if counts["n_unused"] else ""
     cuts = f"; shot cuts: {counts['n_cuts']:,}" if counts["n_cuts"] else ""
     console.print(f"frames decoded: {n_decoded:,}{claim}{left_out}{cuts}", soft_wrap=True)
-    n_frames, n_found = counts["n_frames"], counts["n_found"]
+    n_frames, n_found = summary.n_frames, summary.n_found
     share = f" ({n_found / n_frames:.1%})" if n_frames else ""
-    what = "frames of faces" if corpus.recipe.get("faces") == "all" else "frames"
-    console.print(f"{what} {pace}: {n_found:,} of {n_frames:,} with a face{share}")
-    told = [(name[2:].replace("_", " "), counts[name]) for name in STATUS_COUNTS]
-    # The first, no face, goes with those that end without crops.
-    order = [*told[1:-2], told[0], *told[-2:]]
-    console.print("  " + ", ".join(f"{name} {count:,}" for name, count in order if count))
+    what = "frames of faces" if summary.every_face else "frames"
+    console.print(f"{what} {pace}: {n_found:,} of {n_frames:,} with crops{share}")
+    console.print(f"  {summary.statuses}")
 
 
 def _print_emotions(corpus: Corpus) -> None:

@@ -71,6 +71,7 @@ def ablate(
     """Train and test with some regions only, compare them, and write the report."""
     from microx.corpus.corpus import load_corpus
     from microx.experiments.ablations import run_ablation
+    from microx.report.page import write_report
 
     opened = load_corpus(corpus)
     load_keras()
@@ -93,7 +94,7 @@ def ablate(
             progress=advance,
             **join_options(settings, epochs, inputs, balance, augment, occlude),
         )
-    console.print_run(run, opened)
+    console.print_run(run, write_report([run.folder], opened))
 
 
 def experiment(
@@ -116,6 +117,7 @@ def experiment(
     """Compare one thing, all else equal, and write the report."""
     from microx.corpus.corpus import load_corpus
     from microx.experiments.ablations import run_experiment
+    from microx.report.page import write_report
 
     opened = load_corpus(corpus)
     load_keras()
@@ -137,7 +139,7 @@ def experiment(
             progress=advance,
             **join_options(settings, epochs, None, None, None, ""),
         )
-    console.print_run(run, opened)
+    console.print_run(run, write_report([run.folder], opened))
 
 
 def inflation(
@@ -155,6 +157,7 @@ def inflation(
     from microx.corpus.corpus import load_corpus
     from microx.evaluation.summary import measure_gap
     from microx.experiments.ablations import HONEST_ROW, LEAKY_ROW, run_experiment
+    from microx.report.page import write_report
 
     opened = load_corpus(corpus)
     load_keras()
@@ -171,7 +174,7 @@ def inflation(
             progress=advance,
             **join_options(settings, epochs, None, None, None, ""),
         )
-    console.print_run(run, opened)
+    console.print_run(run, write_report([run.folder], opened))
     console.print_gap(*measure_gap(run.rows[LEAKY_ROW], run.rows[HONEST_ROW]))
 
 
@@ -190,6 +193,7 @@ def reproduce(
     """Run a paper's protocol as published beside an honest one, and print its numbers beside."""
     from microx.corpus.corpus import load_corpus
     from microx.experiments.replicate import reproduce as reproduce_paper
+    from microx.report.page import write_report
 
     opened = load_corpus(corpus)
     load_keras()
@@ -205,7 +209,7 @@ def reproduce(
             dask=dask,
             progress=advance,
         )
-    console.print_run(run, opened)
+    console.print_run(run, write_report([run.folder], opened))
     console.print_reproduction(run)
 
 

@@ -21,12 +21,10 @@ from microx.corpus.contact_sheets import (
 )
 from microx.corpus.corpus import Corpus
 from microx.corpus.quality import (
-    count_frames,
     find_doubts,
-    group_reasons,
     measure_jumps,
+    summarize_corpus,
     tabulate_emotions,
-    tabulate_sources,
     tabulate_videos,
 )
 from microx.errors import InputError
@@ -237,9 +235,9 @@ def _context(
     n_shown: int,
     named: bool,
 ) -> dict[str, Any]:
-    counts, sources = count_frames(corpus), tabulate_sources(corpus)
+    summary = summarize_corpus(corpus)
     statuses = [
-        {"name": name.replace("_", " "), "colour": colour, "n": counts[f"n_{name}"]}
+        {"name": name.replace("_", " "), "colour": colour, "n": summary.frames[f"n_{name}"]}
         for name, colour in STATUS_COLOURS.items()
     ]
     return {
@@ -247,19 +245,15 @@ def _context(
         "folder": str(corpus.folder),
         "hash": corpus.content_hash(),
         "recipe": _recipe_lines(corpus),
-        "counts": counts,
-        "n_done": int((sources["status"] == "done").sum()),
-        "n_skipped": int((sources["status"] != "done").sum()),
-        "reasons": [
-            (reason, len(paths), first_few(paths, 5)) for reason, paths in group_reasons(sources)
-        ],
+        "summary": summary,
+        "reasons": [(reason, len(paths), first_few(paths, 5)) for reason, paths in summary.reasons],
         "statuses": [status for status in statuses if status["n"]],
         "doubts": find_doubts(corpus),
         "videos": videos,
         "emotions": emotions,
         "n_sheets": n_shown,
         "named": named,
-        "every_face": corpus.recipe.get("faces") == "all",
+        "every_face": summary.every_face,
         "region": _best_region(corpus).replace("_", " "),
         "size": corpus.size,
         "version": VERSION,

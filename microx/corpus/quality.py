@@ -6,7 +6,8 @@ Only the manifest and the small arrays of the crops' files are read, never a cro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
@@ -61,6 +62,82 @@ def count_frames(corpus: Corpus) -> dict[str, int]:
     rows = _done(corpus.manifest)
     counts = {name: int(sources[name].sum()) for name in _VIDEO_COUNTS}
     return counts | {n: int(rows[n].sum()) for n in ("n_frames", "n_found", *STATUS_COUNTS)}
+
+
+@dataclass(frozen=True, eq=False)
+class CorpusSummary:
+    """The counts of a corpus, which the console, the page of crops and the report all show.
+
+    Attributes
+    ----------
+    n_done, n_skipped : int
+        Videos that gave crops, and those that did not; a video of several faces is one.
+    n_subjects : int
+        Subjects that the labels name, of the videos that are done; 0 where they name none.
+    reasons : tuple of (str, tuple of str)
+        Why videos were skipped and their paths, the most frequent reason first: `group_reasons`.
+    frames : mapping of str to int
+        `count_frames`: of the videos that are done, at the corpus's frame rate. Where the corpus
+        holds every face, a frame counts once for each face of its video.
+    every_face : bool
+        Whether the corpus holds every face.
+    """
+
+    n_done: int
+    n_skipped: int
+    n_subjects: int
+    reasons: tuple[tuple[str, tuple[str, ...]], ...]
+    frames: Mapping[str, int]
+    every_face: bool
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of the videos that are done."""
+        return self.frames["n_frames"]
+
+    @property
+    def n_found(self) -> int:
+        """Those of them that have crops."""
+        return self.frames["n_found"]
+
+    @property
+    def with_crops(self) -> str:
+        """How the frames with crops got their landmarks: ``"detected 30, tracked 115"``."""
+        return self._told(STATUS_COUNTS[1:-2])
+
+    @property
+    def without_crops(self) -> str:
+        """Why the other frames have none: ``"no face 422, other person 92"``; "" for none."""
+        return self._told((STATUS_COUNTS[0], *STATUS_COUNTS[-2:]))
+
+    @property
+    def statuses(self) -> str:
+        """Both, one after the other."""
+        return ", ".join(filter(None, (self.with_crops, self.without_crops)))
+
+    def _told(self, counts: Iterable[str]) -> str:
+        told = [(name[2:].replace("_", " "), self.frames[name]) for name in counts]
+        return ", ".join(f"{name} {n:,}" for name, n in told if n)
+
+
+def summarize_corpus(corpus: Corpus) -> CorpusSummary:
+    """Count the videos and frames of a corpus, once for all who show them.
+
+    Examples
+    --------
+    >>> summarize_corpus(load_corpus("corpus")).without_crops  # doctest: +SKIP
+    'no face 422, other person 92'
+    """
+    sources = tabulate_sources(corpus)
+    done = _done(sources)
+    return CorpusSummary(
+        n_done=len(done),
+        n_skipped=len(sources) - len(done),
+        n_subjects=_n_subjects(done),
+        reasons=tuple((reason, tuple(paths)) for reason, paths in group_reasons(sources)),
+        frames=count_frames(corpus),
+        every_face=corpus.recipe.get("faces") == "all",
+    )
 
 
 def tabulate_emotions(corpus: Corpus) -> pd.DataFrame:

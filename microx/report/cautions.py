@@ -291,7 +291,7 @@ def _cautions_of_ledger(manifest: pd.DataFrame) -> Iterator[str]:
     frames, with_face = int(done["n_frames"].sum()), int(done["n_found"].sum())
     if frames - with_face > MANY_DROPPED * frames:
         yield (
-            f"No face was found in {frames - with_face:,} of {frames:,} frames (more than "
+            f"{frames - with_face:,} of {frames:,} frames have no crops (more than "
             f"{percent(MANY_DROPPED)}); these frames are in no clip and no score."
         )
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from microx.corpus.corpus import Corpus, clip_starts
+from microx.corpus.quality import summarize_corpus
 from microx.evaluation.result import EvaluationResult
 from microx.evaluation.summary import coverage_scores
 from microx.experiments.run import Run
@@ -193,28 +194,20 @@ def account_for(corpus: Corpus, every: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        Counts, and the reasons for which videos were left out.
+        The summary, counts of clips, and the reasons for which videos were left out.
     """
-    manifest = corpus.manifest
-    done = manifest[manifest["status"] == "done"]
-    skipped = manifest[manifest["status"] != "done"]
+    summary = summarize_corpus(corpus)
+    done = corpus.manifest[corpus.manifest["status"] == "done"]
     reasons = [
-        {
-            "reason": str(reason),
-            "n": len(rows),
-            "videos": first_few(rows["path"].map(str).tolist(), 5),
-        }
-        for reason, rows in skipped.groupby("reason", dropna=False)
+        {"reason": reason, "n": len(paths), "videos": first_few(paths, 5)}
+        for reason, paths in summary.reasons
     ]
     clips = every[every["n_found"] == every["length"]]
     without = done[~done["video_id"].isin(clips["video_id"])]
     length = int(every["length"].iloc[0]) if len(every) else 0
     return {
-        "n_videos": len(manifest),
-        "n_done": len(done),
+        "summary": summary,
         "reasons": reasons,
-        "n_frames": int(done["n_frames"].sum()),
-        "n_found": int(done["n_found"].sum()),
         "n_clips": len(clips),
         "n_incomplete": len(every) - len(clips),
         "length": length,

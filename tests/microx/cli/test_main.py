@@ -43,7 +43,7 @@ def corpus(videos):
     assert run.returncode == 0, run.stderr
     assert "videos: 21 done, 0 skipped" in run.stdout
     assert "frames decoded: 945\n" in run.stdout
-    assert "frames at 30 a second: 945 of 945 with a face (100.0%)" in run.stdout
+    assert "frames at 30 a second: 945 of 945 with crops (100.0%)" in run.stdout
     assert "clips of 10 frames: 84 whole; 0 left out" in run.stdout
     assert "subjects: 3" in run.stdout
     assert "caution" not in run.stdout
@@ -224,7 +224,7 @@ def test_every_setting_of_the_recipe_can_be_given(videos, tmp_path):
     given += ["--policy", "paper", "--regions", "mouth", "--size", 20]
     run = microx("preprocess", tmp_path / "few", "--out", out, *given)
     assert run.returncode == 0, run.stderr
-    assert "frames of faces each at its own time: 45 of 45 with a face (100.0%)" in run.stdout
+    assert "frames of faces each at its own time: 45 of 45 with crops (100.0%)" in run.stdout
     assert load_corpus(out).recipe == {
         "landmarks": "csv",
         "faces": "all",

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from microx.corpus.corpus import load_corpus
+from microx.corpus.quality import summarize_corpus
 from microx.errors import CorpusError, InputError
 from microx.evaluation.evaluate import ORACLE
 from microx.evaluation.result import EvaluationResult, write_result
@@ -266,9 +267,43 @@ def test_ledger_counts_videos_frames_and_clips(tmp_path, write_corpus):
     run = _write_run(tmp_path / "RUN", corpus, [_result(corpus, "regions+face")])
     page = Page(write_report(run, corpus.folder))
     assert "14 of 15 used" in page.sections["counts"]
-    assert "found in 265 of 280; 15 had none" in page.sections["counts"]
+    assert "265 of 280 have crops" in page.sections["counts"]
     assert page.row("no face found in any frame")[1:] == ["1", "s0_neutral.mp4"]
     assert "1 of 15 videos were left out" in page.sections["header"]
+
+
+def test_console_crops_and_report_count_alike(tmp_path, write_corpus, microx):
+    corpus = write_corpus()
+    manifest = pd.read_csv(corpus.folder / "manifest.csv", dtype=str, keep_default_na=False)
+    manifest.loc[0, ["status", "reason"]] = ["skipped", "no face found in any frame"]
+    manifest.loc[1, ["status", "reason"]] = ["skipped", "an empty file"]
+    counts = {"n_given": 9, "n_interpolated": 4, "n_no_face": 4, "n_other_person": 2}
+    counts |= {"n_failed_crop": 1, "n_found": 13}
+    manifest.loc[2, list(counts)] = [str(n) for n in counts.values()]
+    manifest.to_csv(corpus.folder / "manifest.csv", index=False)
+    corpus = load_corpus(corpus.folder)
+    summary = summarize_corpus(corpus)
+    assert (summary.n_done, summary.n_skipped, summary.n_subjects) == (13, 2, 5)
+    assert (summary.n_found, summary.n_frames) == (253, 260)
+    assert summary.with_crops == "interpolated 4, given 249"
+    assert summary.without_crops == "no face 4, failed crop 1, other person 2"
+
+    told = microx("inspect", corpus.folder, "--out", tmp_path / "looks").stdout
+    assert "videos: 13 done, 2 skipped" in told
+    assert "253 of 260 with crops" in told
+    assert f"{summary.with_crops}, {summary.without_crops}" in told
+    crops = Page(tmp_path / "looks" / "index.html").text
+    assert "13 videos done, 2 skipped; 253 of 260 frames have crops" in crops
+    for one in f"{summary.with_crops}, {summary.without_crops}".split(", "):
+        name, _, n = one.rpartition(" ")
+        assert f"{name}: {n}" in crops
+    run = _write_run(tmp_path / "RUN", corpus, [_result(corpus, "regions+face")])
+    report = Page(write_report(run, corpus.folder)).sections["counts"]
+    assert "13 of 15 used" in report
+    assert f"253 of 260 have crops ({summary.with_crops})" in report
+    assert f"7 have none ({summary.without_crops})" in report
+    for reason in ("no face found in any frame", "an empty file"):
+        assert all(reason in text for text in (told, crops, report))
 
 
 def test_examples_show_right_and_wrong_clips(page):
