@@ -49,7 +49,7 @@ ROOMS = {
     ),
     "inference": ("video", "export"),
     "explain": ("layers", "filters", "attribution", "plots", "explain"),
-    "cli": ("doctor", "console", "options", "corpora", "models", "evidence", "main"),
+    "cli": ("doctor", "wording", "console", "options", "corpora", "models", "evidence", "main"),
 }
 GROUND = "microx"
 ENTRANCE = {"__init__", "__main__"}

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from microx.cli.wording import say_options
 from microx.schema import CLIP_FRAMES
 
 if TYPE_CHECKING:
@@ -94,12 +95,12 @@ def show_progress(what: str, unit: str) -> Iterator[Callable[[int, int, str], No
 
 def say(what: str, value: object) -> None:
     """Print one thing and its value on one line, however long."""
-    console.print(f"{what}: {escape(str(value))}", soft_wrap=True)
+    console.print(f"{what}: {escape(say_options(str(value)))}", soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """Print a sentence to heed: broken between words on a terminal, and not at all in a file."""
-    console.print(f"caution: {escape(text)}", soft_wrap=not console.is_terminal)
+    console.print(f"caution: {escape(say_options(text))}", soft_wrap=not console.is_terminal)
 
 
 def print_ledger(corpus: Corpus) -> None:
@@ -292,9 +293,8 @@ def _print_reasons(groups: Sequence[tuple[str, Sequence[str]]]) -> None:
     from microx.text import first_few
 
     for reason, paths in groups[:N_WORST]:
-        console.print(
-            f"  skipped {len(paths)}: {escape(f'{reason} ({first_few(paths)})')}", soft_wrap=True
-        )
+        told = escape(say_options(f"{reason} ({first_few(paths)})"))
+        console.print(f"  skipped {len(paths)}: {told}", soft_wrap=True)
     rest = sum(len(paths) for _, paths in groups[N_WORST:])
     if rest:
         console.print(f"  skipped {rest} more for other reasons: see manifest.csv")

@@ -11,6 +11,7 @@ from microx._version import VERSION
 from microx.cli import corpora, evidence, models
 from microx.cli.console import console, print_findings, show_progress
 from microx.cli.options import OpenFaceOption
+from microx.cli.wording import say_options
 from microx.errors import MicroxError
 
 app = typer.Typer(
@@ -64,7 +65,7 @@ def main() -> None:
     try:
         app()
     except MicroxError as error:
-        print(f"microx: {error}", file=sys.stderr)
+        print(f"microx: {say_options(str(error))}", file=sys.stderr)
         sys.exit(1)
     except SystemExit as end:
         if end.code == 130:  # what Typer makes of Ctrl-C

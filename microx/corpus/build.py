@@ -120,7 +120,7 @@ def build_corpus(
         labels = read_labels(labels, input_fps=settings.pop("input_fps", None))
     recipe = Recipe.of(**settings, input_fps=labels.input_fps)
     _check_used(recipe, "csv", landmarks_dir=landmarks_dir)
-    _check_used(recipe, "openface", openface=openface, timeout=timeout_s)
+    _check_used(recipe, "openface", openface=openface, timeout_s=timeout_s)
     check_backend(recipe, openface=openface, landmarks_dir=landmarks_dir)
     if n_workers < 1 and n_workers != -1:
         raise InputError(f"n_workers must be 1 or more, or -1 for all cores; received {n_workers}")
@@ -238,8 +238,8 @@ def _check_used(recipe: Recipe, landmarks: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None and recipe.landmarks != landmarks:
             raise InputError(
-                f"--{name.replace('_', '-')} is for --landmarks {landmarks}; received --landmarks "
-                f"{recipe.landmarks}; leave one out"
+                f"`{name}` is for `landmarks={landmarks}`; received "
+                f"`landmarks={recipe.landmarks}`; leave one out"
             )
 
 
@@ -301,7 +301,7 @@ def _check_is_ours(out: Path) -> None:
     if foreign:
         raise CorpusError(
             f"{out}: expected a new or empty folder, or a corpus to continue; found other files, "
-            f"such as {foreign[0]!r}; name another --out"
+            f"such as {foreign[0]!r}; name another `out`"
         )
 
 
@@ -312,7 +312,7 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise CorpusError(
             f"{path}: could not be written: {error}; what is done is kept; make room or name "
-            "another --out, then run the same command again"
+            "another `out`, then run the same command again"
         ) from None
 
 
@@ -322,20 +322,19 @@ def _check_same_recipe(out: Path, before: Mapping[str, Any], now: Mapping[str, A
         raise CorpusError(
             f"{out}: was made with {', '.join(_told(name, before.get(name)) for name in other)}; "
             f"received {', '.join(_told(name, now[name]) for name in other)}; use the same "
-            "settings to continue, or another --out"
+            "settings to continue, or another `out`"
         )
 
 
 def _told(name: str, value: Any) -> str:
-    """Say a setting as the command line has it; the margin is for Python only."""
-    option = {"margin": "margin", "frame_rate": "--fps", "occlude_seed": "--seed"}
+    """Say a setting and its value."""
     if isinstance(value, list):
         value = ",".join(value)
     elif isinstance(value, float):
         value = f"{value:g}"
     elif not value and value != 0:  # no occluder, or no rate
         value = "native" if name == "frame_rate" else "none"
-    return f"{option.get(name, '--' + name.replace('_', '-'))} {value}"
+    return f"`{name}={value}`"
 
 
 def _check_same_videos(out: Path, before: str, labels: Labels) -> None:
@@ -349,7 +348,7 @@ def _check_same_videos(out: Path, before: str, labels: Labels) -> None:
     if Path(before).exists() or not held & set(labels.table["video_id"]):
         raise CorpusError(
             f"{out}: was made of the videos in {before}; received {labels.root}; use another "
-            "--out, or put both folders under one"
+            "`out`, or put both folders under one"
         )
 
 

@@ -26,6 +26,7 @@ from microx.corpus.storage import (
     stretch_lengths,
 )
 from microx.errors import CorpusError, InputError
+from microx.markup import to_html
 from microx.schema import CLIP_FRAMES
 from microx.text import first_few
 
@@ -87,6 +88,33 @@ class Corpus:
     manifest: pd.DataFrame
     n_kept: int = 0
     n_left_out: int = 0
+
+    def __repr__(self) -> str:
+        done = self.manifest[self.manifest["status"] == "done"]
+        n_videos = done["video_id"].map(lambda name: str(name).partition(FACE_MARK)[0]).nunique()
+        n_subjects = done.loc[done["subject"] != "", "subject"].nunique()
+        try:
+            clips = f"{len(self.clips())} clips, "
+        except CorpusError:  # crops that are gone must not keep the rest from being shown
+            clips = ""
+        return (
+            f"Corpus({n_videos} videos, {n_subjects} subjects, {clips}"
+            f"{len(self.regions)} regions, {self.size} px)"
+        )
+
+    def _repr_html_(self) -> str:
+        done = self.manifest[self.manifest["status"] == "done"]
+        rows = [
+            {
+                "emotion": emotion,
+                "videos": int((done["emotion"] == emotion).sum()),
+                "subjects": done.loc[done["emotion"] == emotion, "subject"].nunique(),
+                "frames": int(done.loc[done["emotion"] == emotion, "n_frames"].sum()),
+                "with crops": int(done.loc[done["emotion"] == emotion, "n_found"].sum()),
+            }
+            for emotion in self.classes
+        ]
+        return to_html(pd.DataFrame(rows), caption=repr(self))
 
     @property
     def recipe_hash(self) -> str:
@@ -354,9 +382,9 @@ class Corpus:
         if longest < length:
             raise CorpusError(
                 f"{self.folder}: expected clips of {length} frames; no video shows one face in "
-                f"{length} frames on end (at most in {longest}); give longer videos, --set "
-                f"n_frames={max(longest, 1)}, a --model of single pictures such as cnn6, or "
-                "--input-fps if folders of images are videos"
+                f"{length} frames on end (at most in {longest}); give longer videos, "
+                f"`n_frames={max(longest, 1)}`, a `preset` of single pictures such as cnn6, or "
+                "`input_fps` if folders of images are videos"
             )
 
     @cached_property
@@ -437,7 +465,7 @@ def load_corpus(folder: str | Path) -> Corpus:
     if description is None:
         raise CorpusError(
             f"{folder}: expected a corpus folder with corpus.json; found none; "
-            "make one: microx preprocess VIDEOS --out CORPUS"
+            "make one: microx preprocess"
         )
     manifest = folder / "manifest.csv"
     if not manifest.is_file():

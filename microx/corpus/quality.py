@@ -335,7 +335,7 @@ def find_doubts(corpus: Corpus) -> list[str]:
     if folders and corpus.recipe.get("input_fps") is None:
         doubts.append(
             f"the images in {first_few(folders)} look like the frames of videos, but each was "
-            "taken as a video of its own; if they are frames, say how many a second: --input-fps"
+            "taken as a video of its own; if they are frames, say how many a second: `input_fps`"
         )
     else:
         doubts += _doubt_clips(sources, corpus)
@@ -425,7 +425,7 @@ def _doubt_people(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
     named = [f"{video.path} ({video.n_people})" for video in several.itertuples()]
     return [
         f"{len(several)} of {len(sources)} videos show several people: {first_few(named)}; only "
-        "the one seen the most was kept; is it who the label means? --faces all keeps everyone"
+        "the one seen the most was kept; is it who the label means? `faces=all` keeps everyone"
     ]
 
 
@@ -435,8 +435,8 @@ def _doubt_clips(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
     if len(sources) and short.all():
         return [
             f"no video has the {CLIP_FRAMES} frames of a clip; a model of fewer can be "
-            "trained on this corpus: --model cnn6 or another that reads one frame, or "
-            f"--set n_frames={int(sources['n_frames'].max())}"
+            "trained on this corpus: `preset=cnn6` or another that reads one frame, or "
+            f"`n_frames={int(sources['n_frames'].max())}`"
         ]
     if short.any():
         named = first_few(sources.loc[short, "path"].tolist())
@@ -465,13 +465,13 @@ def _doubt_emotions(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
     alike = _find_alike(corpus.classes)
     doubts = [
         f"these emotions are taken for different ones: {first_few(alike)}; if they are one, spell "
-        "them alike, or use --label-set"
+        "them alike, or use `label_set`"
     ] * bool(alike)
     times = sources["emotion"].value_counts()
     if not len(times) or times.median() <= 2:
         return doubts
     return doubts + [
-        f"only one video shows {emotion!r}: a slip of the pen? --label-set refuses spellings it "
+        f"only one video shows {emotion!r}: a slip of the pen? `label_set` refuses spellings it "
         "does not know"
         for emotion in times[times == 1].index
     ]
@@ -495,7 +495,7 @@ def _doubt_subjects(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
         paths = first_few(sources.loc[several, "path"].tolist())
         doubts.append(
             f"the labels name one subject a video, so all the faces of {paths} carry the same; "
-            "--faces main keeps one"
+            "`faces=main` keeps one"
         )
     return doubts
 

@@ -117,7 +117,7 @@ def read_crops_file(
     except (OSError, RuntimeError, KeyError) as error:
         raise _broken(path, error) from None
     raise CorpusError(
-        f"{path}: expected {name!r}; found {held}; preprocess with --regions that name it"
+        f"{path}: expected {name!r}; found {held}; preprocess with `regions` that name it"
     )
 
 
@@ -236,7 +236,7 @@ def _room_for(target: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:  # h5py raises either when a disk is full
         raise CorpusError(
             f"{target}: could not be written: {' '.join(str(error).split())}; what is done is "
-            "kept; make room or name another --out, then run the same command again"
+            "kept; make room or name another `out`, then run the same command again"
         ) from None
 
 

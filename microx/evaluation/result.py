@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from microx.errors import InputError
+from microx.evaluation.metrics import accuracy_score, confusion_matrix, uar_score, uf1_score
 from microx.files import whole_file
 from microx.training.splits import clip_groups
 
@@ -96,6 +97,37 @@ class EvaluationResult:
         # A nan fails this comparison too.
         if not np.all(np.abs(self.y_prob.sum(axis=1) - 1) < 1e-3):
             raise InputError(f"result '{self.name}': each row of y_prob must sum to 1")
+
+    def __repr__(self) -> str:
+        n_subjects = len(set(self.subject.tolist()) - {""})
+        scores = (
+            f", accuracy {self.accuracy:.3f}, UAR {self.uar:.3f}, UF1 {self.uf1:.3f}"
+            if len(self.y_true)
+            else ""
+        )
+        who = f"{len(self.y_true)} clips, {n_subjects} subjects"
+        return f"EvaluationResult({self.name}: {who}{scores})"
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the clips whose most likely class is the true one."""
+        return accuracy_score(self.y_true, self.y_pred)
+
+    @property
+    def uar(self) -> float:
+        """Mean recall of the classes; see `microx.evaluation.metrics.uar_score`."""
+        return uar_score(self.y_true, self.y_pred, len(self.classes))
+
+    @property
+    def uf1(self) -> float:
+        """Mean F1 of the classes; see `microx.evaluation.metrics.uf1_score`."""
+        return uf1_score(self.y_true, self.y_pred, len(self.classes))
+
+    @property
+    def confusion(self) -> pd.DataFrame:
+        """Counts of clips: a row for each true class, a column for each predicted one."""
+        counts = confusion_matrix(self.y_true, self.y_pred, len(self.classes))
+        return pd.DataFrame(counts, index=list(self.classes), columns=list(self.classes))
 
     @property
     def y_pred(self) -> npt.NDArray[np.int64]:

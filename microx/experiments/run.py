@@ -43,6 +43,7 @@ from microx.evaluation.result import (
 )
 from microx.evaluation.summary import results_table
 from microx.files import hold_folder, whole_file
+from microx.markup import to_html
 from microx.parallel import run_here, run_on_dask
 from microx.progress import Progress, part_of
 from microx.training.backend import load_keras
@@ -97,6 +98,15 @@ class Run:
     about: dict[str, Any]
     rows: dict[str, tuple[EvaluationResult, ...]]
     oracles: dict[str, tuple[EvaluationResult, ...]]
+
+    def __repr__(self) -> str:
+        experiment = self.about.get("experiment", "run")
+        n_rows, n_seeds = len(self.about["rows"]), len(self.about.get("seeds", ()))
+        return f"Run({experiment}: {len(self.rows)} of {n_rows} rows, {n_seeds} seeds)"
+
+    def _repr_html_(self) -> str:
+        columns = ["name", "n_test", "accuracy", "accuracy_low", "accuracy_high", "uar", "uf1"]
+        return to_html(self.table[columns].round(3), caption=repr(self))
 
     @property
     def unfinished(self) -> tuple[str, ...]:

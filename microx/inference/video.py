@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import pandas as pd
 from microx.errors import InputError, ModelError
 from microx.evaluation.evaluate import BATCH_CLIPS, note_missing
 from microx.files import whole_file
+from microx.markup import to_html
 from microx.plotting import draw_timeline, write_figure
 from microx.preprocessing.motion import convert_crops
 from microx.preprocessing.pipeline import stream_video
@@ -28,6 +29,9 @@ from microx.progress import Progress
 from microx.schema import FRAME_RATE
 from microx.training.model_file import find_model, load_model, note_version
 from microx.training.settings import COMPARED
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CLIP, NO_FACE, TOO_SHORT = "clip", "no face", "too short"
 """The status of a row: a clip, frames without a face, or with one but too few for a clip."""
@@ -99,6 +103,62 @@ class Prediction:
                 )
         if not (self.status == CLIP).any():
             raise InputError(f"{self.video}: a prediction needs at least one clip; found none")
+
+    def __repr__(self) -> str:
+        share = self.percentages[self.emotion]
+        return (
+            f"Prediction({Path(self.video).name}: {self.emotion} {share:.0f} %, {self.n_clips} "
+            f"clips, {self.n_found} of {self.n_frames} frames with a face)"
+        )
+
+    def _repr_html_(self) -> str:
+        table = pd.DataFrame(
+            {
+                "emotion": list(self.percentages),
+                "per cent": [f"{share:.1f}" for share in self.percentages.values()],
+            }
+        )
+        return to_html(table, caption=repr(self))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Give a row each: what `write_prediction` writes, as numbers.
+
+        Returns
+        -------
+        DataFrame
+            start_s, time_s (the middle), end_s, status, emotion ("" where the row is no clip),
+            p_<class> … and, of a model that weighs its streams, weight_<stream> …, nan where the
+            row is no clip.
+        """
+        is_clip = self.status == CLIP
+        best = np.where(is_clip[:, None], self.y_prob, 0).argmax(axis=1)
+        return pd.DataFrame(
+            {
+                "start_s": self.start_s,
+                "time_s": self.times_s,
+                "end_s": self.end_s,
+                "status": self.status,
+                "emotion": np.where(is_clip, np.array(self.classes)[best], ""),
+            }
+            | {f"p_{name}": self.y_prob[:, k] for k, name in enumerate(self.classes)}
+            | {f"weight_{name}": self.weights[:, k] for k, name in enumerate(self.streams)}
+        )
+
+    def plot(self) -> Figure:
+        """Draw the time line that `write_prediction` writes, as a matplotlib figure."""
+        share = self.percentages[self.emotion]
+        title = (
+            f"{Path(self.video).name}: {self.emotion} {share:.0f} % "
+            f"({self.n_found} of {self.n_frames} frames with a face)"
+        )
+        return draw_timeline(
+            self.start_s,
+            self.end_s,
+            self.y_prob,
+            self.status.tolist(),
+            self.classes,
+            title=title,
+        )
 
     @property
     def times_s(self) -> npt.NDArray[np.float64]:
@@ -266,44 +326,17 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: expected a folder to write to; {error.strerror}") from None
-    is_clip = prediction.status == CLIP
-    best = np.where(is_clip[:, None], prediction.y_prob, 0).argmax(axis=1)
-    weights = [f"weight_{stream}" for stream in prediction.streams]
-    table = pd.DataFrame(
-        {
-            "start_s": [f"{value:.3f}" for value in prediction.start_s],
-            "time_s": [f"{value:.3f}" for value in prediction.times_s],
-            "end_s": [f"{value:.3f}" for value in prediction.end_s],
-            "status": prediction.status,
-            "emotion": np.where(is_clip, np.array(prediction.classes)[best], ""),
-        }
-        | {
-            name: [f"{p:.4f}" if ok else "" for p, ok in zip(column, is_clip, strict=True)]
-            for name, column in zip(
-                [*[f"p_{name}" for name in prediction.classes], *weights],
-                [*prediction.y_prob.T, *prediction.weights.T],
-                strict=True,
-            )
-        }
-    )
+    table = prediction.to_frame()
+    for column in ("start_s", "time_s", "end_s"):
+        table[column] = table[column].map("{:.3f}".format)
+    for column in table.columns[table.columns.str.startswith(("p_", "weight_"))]:
+        is_clip = prediction.status == CLIP
+        table[column] = table[column].map("{:.4f}".format).where(is_clip, "")
     name = f"{Path(prediction.video).stem}.emotions"
     csv = folder / f"{name}.csv"
     with whole_file(csv) as unfinished:
         table.to_csv(unfinished, index=False)
-    share = prediction.percentages[prediction.emotion]
-    title = (
-        f"{Path(prediction.video).name}: {prediction.emotion} {share:.0f} % "
-        f"({prediction.n_found} of {prediction.n_frames} frames with a face)"
-    )
-    figure = draw_timeline(
-        prediction.start_s,
-        prediction.end_s,
-        prediction.y_prob,
-        prediction.status.tolist(),
-        prediction.classes,
-        title=title,
-    )
-    return csv, write_figure(figure, folder / f"{name}.png")
+    return csv, write_figure(prediction.plot(), folder / f"{name}.png")
 
 
 class _ClipReader:

@@ -184,17 +184,20 @@ def test_every_face_is_a_row_where_all_are_asked_for(takes, write_video, tmp_pat
 
 
 RECIPES = [
-    ({"landmarks": "csv", "landmarks_dir": "."}, "--landmarks dlib; received --landmarks csv"),
-    ({"faces": "all"}, "--faces main; received --faces all"),
-    ({"regions": ("mouth",)}, r"--regions left_eye,.*; received --regions mouth"),
-    ({"size": 48}, "--size 32; received --size 48"),
-    ({"policy": "paper"}, "--policy aligned; received --policy paper"),
-    ({"margin": 0.4}, r"margin 0\.15; received margin 0\.4"),
-    ({"frame_rate": None}, "--fps 30; received --fps native"),
-    ({"max_gap": 0}, "--max-gap 5; received --max-gap 0"),
-    ({"occlude": "mask:0.5"}, r"--occlude none; received --occlude mask:0\.5"),
-    ({"occlude_seed": 3}, "--seed 0; received --seed 3"),
-    ({"size": 48, "frame_rate": 25}, "--size 32, --fps 30; received --size 48, --fps 25"),
+    ({"landmarks": "csv", "landmarks_dir": "."}, "`landmarks=dlib`; received `landmarks=csv`"),
+    ({"faces": "all"}, "`faces=main`; received `faces=all`"),
+    ({"regions": ("mouth",)}, r"`regions=left_eye,.*`; received `regions=mouth`"),
+    ({"size": 48}, "`size=32`; received `size=48`"),
+    ({"policy": "paper"}, "`policy=aligned`; received `policy=paper`"),
+    ({"margin": 0.4}, r"`margin=0\.15`; received `margin=0\.4`"),
+    ({"frame_rate": None}, "`frame_rate=30`; received `frame_rate=native`"),
+    ({"max_gap": 0}, "`max_gap=5`; received `max_gap=0`"),
+    ({"occlude": "mask:0.5"}, r"`occlude=none`; received `occlude=mask:0\.5`"),
+    ({"occlude_seed": 3}, "`occlude_seed=0`; received `occlude_seed=3`"),
+    (
+        {"size": 48, "frame_rate": 25},
+        r"`size=32`, `frame_rate=30`; .*`size=48`, `frame_rate=25`",
+    ),
 ]
 
 
@@ -207,7 +210,7 @@ def test_another_recipe_is_refused_with_the_difference(corpus, labels, settings,
 
 def test_another_rate_of_image_folders_is_refused(corpus, labels):
     faster = dataclasses.replace(labels, input_fps=25.0)
-    with pytest.raises(CorpusError, match="--input-fps none; received --input-fps 25"):
+    with pytest.raises(CorpusError, match="`input_fps=none`; received `input_fps=25`"):
         build_corpus(faster, corpus.folder)
 
 
@@ -223,10 +226,10 @@ def test_another_rate_of_image_folders_is_refused(corpus, labels):
         ({"faces": "cropped", "landmarks": "csv"}, "faces 'cropped' need landmarks 'dlib'"),
         (
             {"landmarks_dir": "."},
-            "--landmarks-dir is for --landmarks csv; received --landmarks dlib",
+            "`landmarks_dir` is for `landmarks=csv`; received `landmarks=dlib`",
         ),
-        ({"openface": "x"}, "--openface is for --landmarks openface; received --landmarks dlib"),
-        ({"timeout_s": 9.0}, "--timeout is for --landmarks openface; received --landmarks dlib"),
+        ({"openface": "x"}, "`openface` is for `landmarks=openface`; received `landmarks=dlib`"),
+        ({"timeout_s": 9.0}, "`timeout_s` is for `landmarks=openface`; received `landmarks=dlib`"),
         ({"n_workers": 0}, "n_workers must be 1 or more, or -1 for all cores; received 0"),
     ],
 )

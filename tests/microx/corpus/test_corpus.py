@@ -20,6 +20,13 @@ def set_segments(corpus, video_id, changes):
     return load_corpus(corpus.folder)
 
 
+def test_a_corpus_shows_how_much_it_holds(small_corpus):
+    assert repr(small_corpus) == "Corpus(15 videos, 5 subjects, 30 clips, 2 regions, 24 px)"
+    html = small_corpus._repr_html_()
+    assert html.count("<tr") == 1 + len(small_corpus.classes)
+    assert "<td>happy</td>" in html
+
+
 def test_what_was_written_is_read(small_corpus):
     assert small_corpus.classes == ("neutral", "happy", "sad")
     assert (small_corpus.regions, small_corpus.size) == (("mouth", "face"), 24)

@@ -342,7 +342,7 @@ def test_a_limit_on_files_is_one_line(videos, tmp_path):
 @pytest.mark.parametrize("place", ["a file/c", "a file", "/proc/microx", "/dev/null/c"])
 def test_an_out_that_cannot_be_a_folder_is_one_line(place, videos, tmp_path):
     (tmp_path / "a file").write_text("mine")
-    with pytest.raises(CorpusError, match=r"could not be written: .*name another --out"):
+    with pytest.raises(CorpusError, match=r"could not be written: .*name another `out`"):
         build_corpus(read_labels(videos), tmp_path / place)
     assert (tmp_path / "a file").read_text() == "mine"
 

@@ -38,6 +38,18 @@ def _result(
     return replace(result, **changes)
 
 
+def test_a_result_shows_its_scores():
+    result = _result(y_true=(0, 1, 1, 2), y_prob=np.eye(3)[[0, 1, 2, 2]])
+    assert (result.accuracy, result.uar) == pytest.approx((3 / 4, 5 / 6))
+    assert result.uf1 == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+    assert result.confusion.loc["sad"].tolist() == [0, 1, 1]
+    assert repr(result) == (
+        "EvaluationResult(mouth: 4 clips, 2 subjects, accuracy 0.750, UAR 0.833, UF1 0.778)"
+    )
+    nothing = _result(y_true=(), video_id=(), y_prob=np.zeros((0, 3)))
+    assert repr(nothing) == "EvaluationResult(mouth: 0 clips, 0 subjects)"
+
+
 def test_stored_result_comes_back_to_the_last_bit(tmp_path):
     rng = np.random.default_rng(0)
     result = _result(y_prob=rng.dirichlet(np.ones(3), 4))

@@ -45,6 +45,12 @@ def test_table_has_a_row_per_region_set_and_the_guesses(run):
     pd.testing.assert_frame_equal(stored, table, check_dtype=False)
 
 
+def test_run_shows_its_table(run):
+    found = read_run(run[0])
+    assert repr(found) == "Run(ablate: 2 of 2 rows, 1 seeds)"
+    assert "<td>most_frequent</td>" in found._repr_html_()
+
+
 def test_run_can_be_read_again(run):
     folder, table, _ = run
     again = read_run(folder)

@@ -107,6 +107,18 @@ def test_the_emotion_is_the_mean_of_the_clips(prediction):
     assert prediction.n_clips == 4
 
 
+def test_a_prediction_shows_itself(prediction):
+    table = prediction.to_frame()
+    assert table["status"].tolist() == prediction.status.tolist()
+    assert table[[f"p_{name}" for name in CLASSES]].to_numpy()[:4].sum(axis=1) == pytest.approx(1)
+    assert table.loc[4, f"p_{CLASSES[0]}"] != table.loc[4, f"p_{CLASSES[0]}"]  # nan
+    assert table["emotion"].tolist()[4:] == ["", ""]
+    assert repr(prediction).startswith(f"Prediction(a face.mp4: {prediction.emotion} ")
+    assert repr(prediction).endswith(" %, 4 clips, 19 of 25 frames with a face)")
+    assert f"<td>{prediction.emotion}</td>" in prediction._repr_html_()
+    assert prediction.plot().axes
+
+
 def test_table_and_time_line_are_written(prediction, tmp_path):
     csv, png = write_prediction(prediction, tmp_path / "new" / "out")
     assert (csv.name, png.name) == ("a face.emotions.csv", "a face.emotions.png")
