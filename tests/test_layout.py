@@ -33,7 +33,10 @@ ROOMS = {
         *("expressions", "canvas", "looks", "costume", "portrait", "features", "confounds"),
         *("actor", "corpus"),
     ),
-    "labels": ("labels",),
+    "labels": (
+        *("sheets", "columns", "matching", "frame_numbers", "intervals", "formats"),
+        *("micro", "videos", "photographs", "corpora", "labels"),
+    ),
     "corpus": (*("storage", "corpus", "build", "quality", "check", "contact_sheets", "inspect"),),
     "training": (
         *("backend", "augmentation", "settings", "dataset", "splits", "model_file", "losses"),

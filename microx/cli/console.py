@@ -122,6 +122,35 @@ def print_ledger(corpus: Corpus) -> None:
         warn(doubt)
 
 
+def print_reading(labels: Labels) -> None:
+    """Print what may spoil a result, and then what was taken for what, in the labels."""
+    for caution in labels.cautions:
+        warn(caution)
+    for note in labels.notes:
+        say("note", note)
+
+
+def print_left_out(labels: Labels) -> None:
+    """Print how many videos can be used, and the reasons of those that cannot."""
+    from microx.corpus.quality import first_few
+
+    table = labels.table
+    usable = table[table["reason"] == ""]
+    say("videos", f"{len(usable)} with a label, {len(table) - len(usable)} left out")
+    groups = [
+        (str(reason), rows["path"].tolist())
+        for reason, rows in table[table["reason"] != ""].groupby("reason", sort=False)
+    ]
+    for reason, paths in groups[:N_WORST]:
+        named = escape(f"{reason} ({first_few(paths)})")
+        console.print(f"  left out {len(paths)}: {named}", soft_wrap=True)
+    if len(groups) > N_WORST:
+        console.print(f"  and {sum(len(paths) for _, paths in groups[N_WORST:])} more like these")
+    counts = ", ".join(f"{name} {n}" for name, n in usable["emotion"].value_counts().items())
+    say("emotions", counts)
+    say("subjects", usable["subject"].replace("", None).nunique() or "none named")
+
+
 def print_labelling(labels: Labels) -> None:
     """Print which spellings a label set made another class of, and where frames are missing."""
     from microx.corpus.quality import find_missing_numbers

@@ -1,4 +1,4 @@
-"""Commands about corpora: draw, check, preprocess, inspect."""
+"""Commands about corpora: draw, check, labels, preprocess, inspect."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from microx.cli import console
 from microx.cli.console import say, show_progress
 from microx.cli.options import (
     Backend,
+    ClipsOption,
     DaskOption,
     Faces,
+    FrameNumbers,
     InputFpsOption,
     Intensity,
     OccludeOption,
@@ -27,6 +29,13 @@ from microx.cli.options import (
 )
 from microx.errors import InputError
 from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE, REGIONS
+
+CORPUS_NAMES = (
+    *("baum1s", "baum1a", "baum2", "ravdess", "cremad", "enterface", "afew", "dfew", "casme2"),
+    *("samm", "samm_lv", "smic_hs", "casme_squared", "casme3", "mmew", "meview", "megc2019"),
+    *("fer2013", "ferplus", "rafdb", "ckplus", "jaffe"),
+)
+"""The keys of `microx.labels.corpora.CORPORA`, for the help, which loads no library."""
 
 
 def synth(
@@ -96,16 +105,64 @@ def check(
         raise typer.Exit(1)
 
 
+def labels(
+    corpus: Annotated[str, typer.Argument(help=f"One of {', '.join(CORPUS_NAMES)}.")],
+    folder: Annotated[Path, typer.Argument(help="The corpus as downloaded and unpacked.")],
+    out: Annotated[Path, typer.Option("--out", help="CSV to write.")],
+    sheet: Annotated[
+        Path | None, typer.Option(help="Its coding sheet, if it does not lie in FOLDER.")
+    ] = None,
+    label_set: Annotated[
+        str | None, typer.Option(help="As for preprocess; default: the corpus's own.")
+    ] = None,
+    clips: ClipsOption = None,
+) -> None:
+    """Write the labels of a known corpus, and say what was expected, found and left out."""
+    from microx.labels.corpora import find_corpus
+    from microx.labels.labels import read_labels, write_labels
+
+    form = find_corpus(corpus)
+    found = read_labels(folder, sheet, corpus=corpus, label_set=label_set, clips=clips)
+    console.print_reading(found)
+    console.print_left_out(found)
+    say("licence", f"{form.licence}; from {form.ask}")
+    say("protocol", f"{form.protocol}; may be compared with: {form.compare}")
+    write_labels(found, out)
+    say("labels", out)
+    settings = form.describe_settings()
+    if found.label_set != "file":
+        settings = settings.partition(" --label-set")[0] + f" --label-set {found.label_set}"
+    command = f"microx preprocess {shlex.quote(str(found.root))} --labels {shlex.quote(str(out))}"
+    say("go on", f"{command} {settings} --out CORPUS")
+
+
 def preprocess(
     videos: Annotated[Path, typer.Argument(metavar="INPUT", help="Folder of videos.")],
     out: Annotated[Path, typer.Option("--out", help="Corpus folder to write or continue.")],
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with path and emotion, and subject if known. Without it: "
+            help="CSV or sheet with path and emotion, and subject if known. Without it: "
             "INPUT/labels.csv, or else class sub-folders."
         ),
     ] = None,
+    corpus_name: Annotated[
+        str | None,
+        typer.Option(
+            "--corpus",
+            metavar="NAME",
+            help="INPUT is this corpus as downloaded, --labels its coding sheet if that lies "
+            "elsewhere; rates, --faces and --label-set come with it. See microx labels --help.",
+        ),
+    ] = None,
+    frame_numbers: Annotated[
+        FrameNumbers | None,
+        typer.Option(
+            help="How onset, apex and offset count: by the numbers in the names of image files, "
+            "from 0, from 1, from the onset, in seconds. Default: what fits."
+        ),
+    ] = None,
+    clips: ClipsOption = None,
     column: Annotated[
         list[str] | None,
         typer.Option(help="Another column name: --column emotion=Estimated. Repeatable."),
@@ -127,24 +184,25 @@ def preprocess(
         float | None, typer.Option(help="For openface: seconds it may take for a video.", min=1)
     ] = None,
     faces: Annotated[
-        Faces,
+        Faces | None,
         typer.Option(
             help="main: the person seen the most; all: every person; cropped: pictures cut "
-            "about a face already."
+            "about a face already. Default: main, or the corpus's own.",
         ),
-    ] = Faces.main,
+    ] = None,
     regions: Annotated[str, typer.Option(help=f"Of {', '.join(REGIONS)}.")] = ",".join(
         DEFAULT_REGIONS
     ),
     size: Annotated[int, typer.Option(help="Pixels along a side of a crop.")] = CROP_SIZE,
     policy: Annotated[Policy, typer.Option(help="How boxes are chosen.")] = Policy.aligned,
     fps: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NUMBER|native",
-            help="Frames a second, taken by time; native: every frame at its own time.",
+            help="Frames a second, taken by time; native: every frame at its own time. Default: "
+            f"{FRAME_RATE:g}, or the corpus's own.",
         ),
-    ] = f"{FRAME_RATE:g}",
+    ] = None,
     input_fps: InputFpsOption = None,
     max_gap: Annotated[
         int | None,
@@ -159,19 +217,34 @@ def preprocess(
 ) -> None:
     """Find the face in every frame and crop its regions: a corpus folder to train on."""
     from microx.corpus.build import build_corpus
+    from microx.labels.corpora import find_corpus
     from microx.labels.labels import read_labels
 
-    frame_rate = read_rate(fps)
+    form = find_corpus(corpus_name) if corpus_name else None
+    frame_rate = read_rate(fps) if fps else form.frame_rate if form else FRAME_RATE
+    whose = faces.value if faces else form.faces if form else Faces.main.value
+    if form is not None and form.many and clips is None:
+        clips = out.with_name(f"{out.name}_clips")
     labelled = read_labels(
-        videos, labels, columns=read_columns(column or []), label_set=label_set, input_fps=input_fps
+        videos,
+        labels,
+        columns=read_columns(column or []),
+        label_set=label_set,
+        input_fps=input_fps,
+        corpus=corpus_name,
+        frame_numbers=frame_numbers.value if frame_numbers else None,
+        clips=clips,
     )
+    if form is not None:
+        say("settings of the corpus, unless others are given", form.describe_settings())
     say("labels", labelled.source)
+    console.print_reading(labelled)
     with show_progress("preprocessing", "videos") as advance:
         corpus = build_corpus(
             labelled,
             out,
             landmarks=landmarks.value,
-            faces=faces.value,
+            faces=whose,
             regions=split_names(regions),
             size=size,
             policy=policy.value,

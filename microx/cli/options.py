@@ -56,6 +56,16 @@ class Policy(StrEnum):
     paper = "paper"
 
 
+class FrameNumbers(StrEnum):
+    """How the frame numbers of a sheet count."""
+
+    names = "names"
+    from0 = "from0"
+    from1 = "from1"
+    onset = "onset"
+    seconds = "seconds"
+
+
 class Preset(StrEnum):
     """Which network, and its way of training."""
 
@@ -144,6 +154,13 @@ WorkersOption = Annotated[int, typer.Option(help="Processes; -1: one per core.")
 InputFpsOption = Annotated[
     float | None,
     typer.Option(help="Folders of images are videos of so many frames a second."),
+]
+ClipsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="For a --corpus of long recordings: folder that each expression's frames are linked "
+        "into."
+    ),
 ]
 OpenFaceOption = Annotated[
     str | None,

@@ -27,7 +27,7 @@ from microx.corpus.corpus import (
     load_corpus,
     read_description,
 )
-from microx.corpus.storage import read_facts, write_crops
+from microx.corpus.storage import read_crops_file, read_facts, write_crops
 from microx.errors import CorpusError, InputError, LandmarkError
 from microx.files import hold_folder, is_leftover, remove_leftovers, whole_file
 from microx.labels.labels import Labels, read_labels
@@ -152,6 +152,8 @@ def build_corpus(
                 outcomes[video_id] = outcome
                 if progress:
                     progress(len(outcomes), len(jobs), video_id)
+        for video_id, outcome in outcomes.items():
+            _place_marks(rows[video_id], outcome, out / "crops" / f"{video_id}.h5")
         _skip_copies(rows, outcomes)
         n_left_out = _remove_unnamed(out, rows)
         _write_manifest(out, rows, outcomes, every_face=recipe.faces == "all")
@@ -361,6 +363,36 @@ def _tables_for(path: str, folder: Path | None, names: Counter[str]) -> tuple[Pa
     beside = folder / bare.parent / f"{bare.name}.csv"
     # A bare name tells nothing where two videos have it.
     return (beside, folder / f"{bare.name}.csv") if names[video.stem] == 1 else (beside,)
+
+
+def _place_marks(row: dict[Any, Any], outcome: dict[str, Any], crops: Path) -> None:
+    """Bring times that labels name to frames; skip a video that has not the frame they name."""
+    if outcome["status"] != "done":
+        return
+    place = f" (row {row['row']} of the labels)" if row.get("row") else ""
+    for name in ("onset", "apex", "offset"):
+        text = str(row[name]).strip()
+        seconds = text.endswith(" s")
+        number = pd.to_numeric(text.removesuffix(" s"), errors="coerce")
+        if number != number:  # nan: the labels name none
+            continue
+        if seconds:
+            times = read_crops_file(crops, "timestamp").astype(float)
+            nearest = int(abs(times - number).argmin())
+            known = -0.5 <= number <= outcome["duration_s"] + 0.5
+            row[name] = str(int(read_crops_file(crops, "source_frame")[nearest]))
+        else:
+            known = 0 <= number < outcome["n_decoded"]
+        if not known:
+            length = (
+                f"it lasts {outcome['duration_s']:.2f} s"
+                if seconds
+                else f"it has {outcome['n_decoded']} frames, counted from 0; if the labels count "
+                "otherwise, say how: `frame_numbers`"
+            )
+            reason = f"{name} {text} matches no frame{place}: {length}"
+            outcome |= {"status": "skipped", "reason": reason}
+            return
 
 
 def _skip_copies(

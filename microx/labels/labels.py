@@ -11,25 +11,35 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from microx.errors import InputError
+from microx.files import whole_file
+from microx.labels.columns import (
+    FRAME_NUMBERS,
+    LABEL_COLUMNS,
+    LabelRows,
+    is_no_emotion,
+    read_rows,
+    to_records,
+)
+from microx.labels.corpora import find_corpus
+from microx.labels.formats import CorpusFormat
+from microx.labels.frame_numbers import match_frames
+from microx.labels.intervals import link_intervals
+from microx.labels.matching import match_videos
 from microx.markup import to_html
 from microx.preprocessing.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
 
 LABEL_SETS = ("microx7", "ekman7", "megc3")
 """Label sets that come with microx."""
-
-LABEL_COLUMNS = ("path", "emotion", "subject", "corpus", "onset", "apex", "offset")
-"""What a labels file may say of a video; path and emotion are needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +63,8 @@ class Labels:
         videos of one frame.
     source : str
         Where the labels were read: the labels file, or ``"class sub-folders of FOLDER"``.
+    notes, cautions : tuple of str
+        What was taken for what in the sheet; and what may spoil a result.
 
     Examples
     --------
@@ -66,6 +78,8 @@ class Labels:
     label_set: str
     input_fps: float | None = None
     source: str = ""
+    notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         usable = self.table[self.table["reason"] == ""]
@@ -96,6 +110,9 @@ def read_labels(
     columns: Mapping[str, str] | None = None,
     label_set: str | None = None,
     input_fps: float | None = None,
+    corpus: str | None = None,
+    frame_numbers: str | None = None,
+    clips: str | Path | None = None,
 ) -> Labels:
     """Bring the videos of a folder together with their labels.
 
@@ -104,10 +121,9 @@ def read_labels(
     videos : path
         Folder that is searched for videos and images, sub-folders too.
     labels_file : path, optional
-        CSV in UTF-8, separated by comma, semicolon or tab, with a header. A path in it names
-        a video, be that a file or a folder of frames, and is relative to `videos` or to the
-        file itself; a bare name, with or without its ending, will do where only one video
-        has it. Titles of columns may differ in capitals. Without it, that is ``labels.csv`` in
+        A sheet (.xlsx, .ods) or CSV, see `microx.labels.sheets.read_pages`, with a header, see
+        `microx.labels.columns.TITLES`. A path in it names a video, be that a file or a folder of
+        frames, see `microx.labels.matching.match_videos`. Without it, that is ``labels.csv`` in
         `videos`; where that is missing, too, the first sub-folder a video lies in is its emotion,
         and there are no subjects.
     columns : dict, optional
@@ -118,6 +134,15 @@ def read_labels(
     input_fps : float, optional
         Frames a second of folders of images: each such folder is then one video. Without it,
         each image is a video of one frame.
+    corpus : str, optional
+        A name of `microx.labels.corpora.CORPORA`: `videos` is its folder as downloaded, and
+        `labels_file` its coding sheet, which is looked for in it otherwise. `label_set`,
+        `input_fps` and `frame_numbers` are then the corpus's own unless they are given.
+    frame_numbers : str, optional
+        How onset, apex and offset count: a name of `microx.labels.frame_numbers.RULES`.
+    clips : path, optional
+        For a corpus of long recordings: the folder that the frames of each expression are linked
+        into.
 
     Returns
     -------
@@ -134,28 +159,52 @@ def read_labels(
     >>> read_labels("videos", "labels.csv", label_set="microx7").classes
     ('neutral', 'anger', 'contempt', 'surprise', 'fear', 'happy', 'sad')
     """
-    root = Path(videos)
-    if labels_file is None and (root / "labels.csv").is_file():
+    if re.match(r"[a-z][a-z0-9+.-]+://", str(videos), re.IGNORECASE):
+        raise InputError(f"{videos}: expected a folder; found an address; download it first")
+    root, form = Path(videos), find_corpus(corpus) if corpus else None
+    if not root.is_dir():
+        found_there = "a file; name the folder it lies in" if root.exists() else "nothing there"
+        raise InputError(f"{root}: expected a folder of videos; found {found_there}")
+    if form is None and labels_file is None and (root / "labels.csv").is_file():
         labels_file = root / "labels.csv"
+    sheet = None if labels_file is None else Path(labels_file)
+    spellings = _spellings()
+    if form is not None:
+        input_fps, label_set = input_fps or form.input_fps, label_set or form.label_set
+        frame_numbers = frame_numbers or form.frame_numbers
+        rows = form.read(form, root, sheet)
+    elif sheet is not None:
+        rows = read_rows(sheet, columns, spellings=spellings)
     found = find_videos(root, input_fps=input_fps)
     if not found:
         raise InputError(
             f"{root}: expected a folder of videos or images; found no video file in it and no image"
         )
-    if labels_file is None:
-        table = _labels_from_folders(root, found)
+    if form is None and sheet is None:
+        rows = _labels_from_folders(root, found)
     else:
-        table = _match(_read_file(Path(labels_file), columns or {}), root, Path(labels_file), found)
-    usable = table["reason"] == ""
-    if labels_file is None and not usable.any():
+        rows = _match(rows, root, root if sheet is None else sheet.parent, found, form)
+        rows = match_frames(rows, root, frame_numbers)
+        if form is not None and form.many:
+            rows = _cut(rows, root, clips, form.title)
+            root = Path(clips or "")
+    table, usable = rows.table, rows.table["reason"] == ""
+    if form is None and sheet is None and not usable.any():
         raise InputError(
             f"{root}: expected labels; found none: the {len(found)} videos or images lie in no "
             "class sub-folders, and there is no labels.csv; name a labels file: `labels_file`"
         )
     if not usable.any():
         raise InputError(
-            f"{labels_file}: expected labels for the {len(found)} videos or images in {root}; "
-            f"none fits: {table['reason'].iloc[0]}"
+            f"{sheet or rows.name}: expected labels for the {len(found)} videos or images in "
+            f"{root}; none fits: {table['reason'].iloc[0] if len(table) else 'it has no rows'}"
+        )
+    cautions = [*rows.cautions]
+    numbers = sorted({emotion for emotion in table.loc[usable, "emotion"] if emotion.isdigit()})
+    if numbers and label_set is None:
+        cautions.append(
+            f"the emotions {', '.join(numbers)} are numbers: name them in a CSV of spelling and "
+            "emotion, given as `label_set`"
         )
     spelling = table["emotion"].copy()
     classes: tuple[str, ...]
@@ -165,8 +214,49 @@ def read_labels(
         classes = _apply_label_set(table, label_set, str(labels_file or root))
     table["spelling"] = spelling
     table.insert(0, "video_id", _video_ids(table["path"]))
-    source = f"class sub-folders of {root}" if labels_file is None else str(labels_file)
-    return Labels(root, table, classes, label_set or "file", input_fps, source)
+    origin = f"class sub-folders of {root}" if sheet is None else str(sheet)
+    return Labels(
+        root,
+        table,
+        classes,
+        label_set or "file",
+        input_fps,
+        source=f"{form.title} in {videos}" if form is not None else origin,
+        notes=rows.notes,
+        cautions=tuple(cautions),
+    )
+
+
+def _cut(rows: LabelRows, root: Path, clips: str | Path | None, title: str) -> LabelRows:
+    if clips is None:
+        raise InputError(
+            f"{root}: expected a folder for the expressions of {title}, whose recordings hold "
+            "several each; name one to write links to: `clips`"
+        )
+    return link_intervals(rows, root, Path(clips))
+
+
+def write_labels(labels: Labels, path: str | Path) -> None:
+    """Write the usable videos and their labels as a CSV that `read_labels` reads again.
+
+    Parameters
+    ----------
+    labels : Labels
+    path : path
+        CSV in UTF-8 with `LABEL_COLUMNS` and frame_numbers, which tells that frames count from 0.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    usable = labels.table[labels.table["reason"] == ""]
+    table = usable[list(LABEL_COLUMNS)].assign(**{FRAME_NUMBERS: "from0"})
+    try:
+        with whole_file(path) as partial:
+            table.to_csv(partial, index=False)
+    except OSError as error:
+        raise InputError(f"{path}: expected a file that can be written; {error.strerror}") from None
 
 
 def find_mapped(labels: Labels) -> list[str]:
@@ -231,7 +321,7 @@ def read_label_set(name: str) -> dict[str, str]:
     return mapping
 
 
-def _labels_from_folders(root: Path, found: list[Path]) -> pd.DataFrame:
+def _labels_from_folders(root: Path, found: list[Path]) -> LabelRows:
     rows = []
     for path in found:
         relative = path.relative_to(root)
@@ -241,111 +331,95 @@ def _labels_from_folders(root: Path, found: list[Path]) -> pd.DataFrame:
             | {
                 "path": relative.as_posix(),
                 "emotion": relative.parts[0] if labelled else "",
+                "row": "",
                 "reason": "" if labelled else "no label: it lies in no class sub-folder",
             }
         )
-    return pd.DataFrame(rows)
-
-
-def _read_file(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: expected a labels file; found none there")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: expected a CSV in UTF-8; byte {error.start} is not; save it as CSV UTF-8"
-        ) from None
-    header = text.partition("\n")[0]
-    separator = max(",;\t", key=header.count)
-    try:
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+    table = pd.DataFrame(rows, dtype=str)
+    odd = sorted(
+        {name for name in table["emotion"] if name and name.casefold() not in _spellings()}
+    )
+    cautions = ["class sub-folders name no subjects, so one may stand in training and in test"]
+    if odd:
+        cautions.insert(
+            0,
+            f"the class sub-folders {_few(odd)} name no emotion of any label set: "
+            f"{_guess_folders(odd)}",
         )
-    except ValueError as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"{path}: expected a CSV with a header; {error}") from None
-    table.columns = table.columns.str.strip()
-    # "Path" will do for "path", but "Path" beside "path" tells nothing.
-    titles = Counter(table.columns.str.casefold())
-    alike = {t.casefold(): t for t in table.columns if titles[t.casefold()] == 1}
-    unknown = [name for name in columns if name not in LABEL_COLUMNS]
-    if unknown:
-        raise InputError(f"column {unknown[0]!r} is unknown; known: {', '.join(LABEL_COLUMNS)}")
-    wanted = {name: columns.get(name, name).strip() for name in LABEL_COLUMNS}
-    wanted = {
-        name: title if title in table.columns else alike.get(title.casefold(), title)
-        for name, title in wanted.items()
-    }
-    for name, title in wanted.items():
-        if title not in table.columns and (name in columns or name in ("path", "emotion")):
-            raise InputError(
-                f"{path}: expected a column {title!r} for {name}; found "
-                f"{', '.join(table.columns)}; name it: `columns={name}=COLUMN`"
-            )
-    chosen = {
-        name: table[title].str.strip() if title in table.columns else ""
-        for name, title in wanted.items()
-    }
-    rows = pd.DataFrame(chosen, index=table.index)
-    rows = rows[(rows != "").any(axis=1)]  # spreadsheets leave rows of nothing at the end
-    unnamed = rows["path"] == ""
-    rows.loc[unnamed, "path"] = [
-        f"row {number + 2} of {path.name}" for number in rows.index[unnamed]
-    ]
-    return rows
+    return LabelRows(table, str(root), (), tuple(cautions))
 
 
-def _match(table: pd.DataFrame, root: Path, labels_file: Path, found: list[Path]) -> pd.DataFrame:
+def _guess_folders(names: list[str]) -> str:
+    """Say what folders that are no emotions are likely to be, and what to do."""
+    plain = [re.sub(r"[\W\d_]+", "", name.casefold()) for name in names]
+    if all(name in ("train", "training", "test", "testing", "val", "valid") for name in plain):
+        return "they look like parts of a split; name the folder in it, or say which `corpus` it is"
+    subjects = ("actor", "actress", "subject", "sub", "person", "participant", "speaker", "s", "p")
+    if all(name in subjects for name in plain):
+        return "they look like subjects; say what each video shows in a labels file"
+    if not any(plain):
+        return "they are numbers; map them to emotions by a CSV as `label_set`, or a labels file"
+    return "if they are places or takes, say what each video shows in a labels file"
+
+
+@cache
+def _spellings() -> frozenset[str]:
+    """Every spelling of every label set that comes with microx."""
+    return frozenset(spelling for name in LABEL_SETS for spelling in read_label_set(name))
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}"
+
+
+def _match(
+    rows: LabelRows, root: Path, beside: Path, found: list[Path], form: CorpusFormat | None
+) -> LabelRows:
     """Give each row the video it means, and each video without a row a row of its own."""
     relative = [path.relative_to(root).as_posix() for path in found]
-    by_path = {_composed(path): path for path in relative}
-    by_name: dict[str, list[str]] = {}
-    for path in relative:
-        for name in {Path(path).name, Path(path).stem}:
-            by_name.setdefault(_composed(name), []).append(path)
-    rows: list[dict[Hashable, Any]] = []
-    for row in table.to_dict("records"):
-        path, reason = _resolve(row["path"], root, labels_file.parent, by_path, by_name)
-        if not reason and not row["emotion"]:
-            reason = f"no label: its emotion in {labels_file.name} is empty"
-        rows.append(row | {"path": path, "reason": reason})
-    times = Counter(row["path"] for row in rows)
-    for row in rows:
-        if times[row["path"]] > 1 and not row["reason"]:
-            row["reason"] = f"{times[row['path']]} rows of {labels_file.name} label this video"
-    for path in (path for path in relative if path not in times):
-        reason = f"no label: not in {labels_file.name}"
-        rows.append({**dict.fromkeys(LABEL_COLUMNS, ""), "path": path, "reason": reason})
-    return pd.DataFrame(rows).drop_duplicates("path", ignore_index=True)
+    table = rows.table.copy()
+    if "reason" not in table:
+        table["reason"] = ""
+    matches = match_videos(table["path"].tolist(), relative, root, beside, by_name=form is None)
+    many = form is not None and form.many
+    by: dict[str, list[str]] = {}
+    records = to_records(table)
+    for record, match in zip(records, matches, strict=True):
+        if match.how:
+            by.setdefault(match.how, []).append(f"{record['path']} → {match.path}")
+        unnamed = f"row {record['row']} of {rows.name}"
+        record["path"] = match.path if record["path"] else unnamed
+        record["reason"] = record["reason"] or match.reason or _lack_emotion(record, rows.name)
+    same: dict[str, list[dict[str, str]]] = {}
+    for record in records:
+        same.setdefault(record["path"], []).append(record)
+    for group in () if many else same.values():
+        said = ", ".join(f"{record['row']} {record['emotion']}" for record in group)
+        for record in group:
+            if len(group) > 1 and not record["reason"]:
+                record["reason"] = f"{len(group)} rows of {rows.name} label this video: {said}"
+    nothing = dict.fromkeys(table.columns, "")
+    records += [
+        nothing | {"path": path, "reason": f"no label: not in {rows.name}"}
+        for path in relative
+        if path not in same
+    ]
+    table = pd.DataFrame(records, columns=table.columns)
+    if not many:
+        table = table.drop_duplicates("path", ignore_index=True)
+    notes = [
+        f"{len(pairs)} rows found {how}: {pairs[0]}{' …' if len(pairs) > 1 else ''}"
+        for how, pairs in by.items()
+    ]
+    return replace(rows, table=table, notes=(*rows.notes, *notes))
 
 
-def _resolve(
-    named: str,
-    root: Path,
-    beside: Path,
-    by_path: Mapping[str, str],
-    by_name: Mapping[str, list[str]],
-) -> tuple[str, str]:
-    """Return the video's path relative to the root, and why there is none, else ""."""
-    named = _composed(re.sub(r"[\\/]+", "/", named))
-    # By name only: a link inside the folder may well point out of it.
-    for base in (root, beside):
-        path = Path(os.path.relpath(base / named, root)).as_posix()
-        if path in by_path:
-            return by_path[path], ""
-    matches = by_name.get(named.rstrip("/"), [])
-    if len(matches) == 1:
-        return matches[0], ""
-    if matches:
-        return named, f"the name fits {len(matches)} videos: {', '.join(matches[:3])}"
-    if any(os.path.isdir(base / named) for base in (root, beside)):
-        return named, "a folder is a video if it holds images and is given a rate: `input_fps`"
-    return named, "no such video"
-
-
-def _composed(name: str) -> str:
-    """An é is one character in a sheet and may be two in a file's name, or the reverse."""
-    return unicodedata.normalize("NFC", name)
+def _lack_emotion(record: Mapping[str, str], name: str) -> str:
+    if not is_no_emotion(record["emotion"]):
+        return ""
+    written = f"{record['emotion']!r}, which is none" if record["emotion"] else "empty"
+    return f"no label: its emotion in {name} is {written}"
 
 
 def _apply_label_set(table: pd.DataFrame, name: str, source: str) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def test_labels_show_how_much_they_hold(folder):
 def test_a_video_labelled_twice_is_not_guessed_at(folder):
     sheet = write(folder, "path,emotion\nS01/a.mp4,joy\nS01/a.mp4,sad\nS01/b.mp4,sad\n")
     labels = read_labels(folder, sheet)
-    assert reasons(labels)["S01/a.mp4"] == "2 rows of labels.csv label this video"
+    assert reasons(labels)["S01/a.mp4"] == "2 rows of labels.csv label this video: 2 joy, 3 sad"
     assert len(labels.table) == 4
 
 
@@ -151,7 +151,7 @@ def test_every_spelling_of_ours_has_a_source(name):
     ("text", "options", "message"),
     [
         ("path,emotion\n", {}, "none fits"),
-        ("file,emotion\nS01/a.mp4,joy\n", {}, "expected a column 'path' for path; found file, emo"),
+        ("where,emotion\nS01/a.mp4,joy\n", {}, "a column 'path' for path; found where, emotion"),
         ("path,emotion\nx,joy\n", {"columns": {"subject": "Who"}}, "expected a column 'Who'"),
         ("path,emotion\nx,joy\n", {"columns": {"colour": "Who"}}, "column 'colour' is unknown"),
         ("path,emotion\nnowhere.mp4,joy\n", {}, "none fits: no such video"),
@@ -187,9 +187,13 @@ def test_long_paths_get_safe_ids_too(tmp_path):
     assert len(video_id) <= 110
 
 
-def test_other_encodings_are_named(folder):
+def test_other_encodings_are_guessed_aloud_or_named(folder):
     sheet = write(folder, "path,emotion\nS02/ç d.avi,joy\n", encoding="latin-1")
-    with pytest.raises(InputError, match="expected a CSV in UTF-8; byte 17 is not"):
+    labels = read_labels(folder, sheet)
+    assert reasons(labels)["S02/ç d.avi"] == ""
+    assert "byte 17 is not UTF-8: read as Windows-1252, such as 'ç'" in labels.notes[0]
+    sheet.write_bytes(b"path,emotion\nS02/\x81.avi,joy\n")
+    with pytest.raises(InputError, match=r"labels\.csv: expected a CSV in UTF-8, .* byte 17 is"):
         read_labels(folder, sheet)
 
 
