@@ -132,7 +132,7 @@ def print_reading(labels: Labels) -> None:
 
 def print_left_out(labels: Labels) -> None:
     """Print how many videos can be used, and the reasons of those that cannot."""
-    from microx.corpus.quality import first_few
+    from microx.text import first_few
 
     table = labels.table
     usable = table[table["reason"] == ""]

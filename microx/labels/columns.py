@@ -242,7 +242,8 @@ def _ask(path: Path, name: str, own: str, titles: Sequence[str], taken: set[int]
     return (
         f"{path}: expected a column {own!r} for {name}; found "
         f"{', '.join(title for title in titles if title)}{guess}; name it: "
-        f"`columns={name}={close or 'COLUMN'}`; a sheet without a header needs the line path,emotion,subject"
+        f"`columns={name}={close or 'COLUMN'}`; a sheet without a header needs the line "
+        "path,emotion,subject"
     )
 
 

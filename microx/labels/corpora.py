@@ -36,5 +36,11 @@ def find_corpus(name: str) -> CorpusFormat:
 
 
 def _plain(name: str) -> str:
-    text = name.casefold().replace("²", "2").replace("³", "3").replace(" ii", " 2")
+    text = (
+        name.casefold()
+        .replace("²", "squared")
+        .replace("^2", "squared")
+        .replace("³", "3")
+        .replace(" ii", " 2")
+    )
     return "".join(letter for letter in text if letter.isalnum())

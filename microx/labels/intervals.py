@@ -69,5 +69,5 @@ def _link(files: list[Path], folder: Path) -> None:
                 link.symlink_to(file.resolve())
     except OSError as error:
         raise InputError(
-            f"{folder}: expected a folder to link frames in; {error.strerror}; name another for `clips`"
+            f"{folder}: expected a folder to link frames in; {error.strerror}; name another `clips`"
         ) from None

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -37,6 +37,7 @@ from microx.labels.intervals import link_intervals
 from microx.labels.matching import match_videos
 from microx.markup import to_html
 from microx.preprocessing.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
+from microx.text import first_few
 
 LABEL_SETS = ("microx7", "ekman7", "megc3")
 """Label sets that come with microx."""
@@ -343,7 +344,7 @@ def _labels_from_folders(root: Path, found: list[Path]) -> LabelRows:
     if odd:
         cautions.insert(
             0,
-            f"the class sub-folders {_few(odd)} name no emotion of any label set: "
+            f"the class sub-folders {first_few(odd, 5)} name no emotion of any label set: "
             f"{_guess_folders(odd)}",
         )
     return LabelRows(table, str(root), (), tuple(cautions))
@@ -366,11 +367,6 @@ def _guess_folders(names: list[str]) -> str:
 def _spellings() -> frozenset[str]:
     """Every spelling of every label set that comes with microx."""
     return frozenset(spelling for name in LABEL_SETS for spelling in read_label_set(name))
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{', '.join(names[:5])}{more}"
 
 
 def _match(

@@ -63,20 +63,24 @@ def _read_casme_squared(form: CorpusFormat, root: Path, sheet: Path | None) -> L
             f"{path}: expected the sheet of {form.title}: a page of 9 columns without a header and "
             f"two pages that name subjects and videos; found {len(pages)} pages"
         )
-    subjects, videos = (_read_pairs(page.rows) for page in pages[1:3])
+    # The second page: …, subject's code, number; the third: video's code, name.
+    subjects = {
+        cells[2]: re.sub(r"\D", "", cells[1]) for _, cells in pages[1].rows if len(cells) > 2
+    }
+    videos = {cells[1]: cells[0].zfill(4) for _, cells in pages[2].rows if len(cells) > 1}
+    folders = _find_recordings(root)
     rows = []
     for number, cells in pages[0].rows:
         if not cells[0].isdigit():
             continue  # a title that somebody added
         cells = [*cells, *[""] * 9]
-        code = re.sub(r"_\d+$", "", cells[1])
         subject = subjects.get(cells[0], cells[0])
-        video = videos.get(code, code)
+        code = videos.get(cells[1].split("_")[0], cells[1])
         rows.append(
             label_row(
-                f"s{subject.removeprefix('s')}/{subject.removeprefix('s')}_{video}",
+                folders.get((subject, code), f"s{subject}/{subject}_{code}"),
                 cells[6],
-                f"s{subject.removeprefix('s')}",
+                f"s{subject}",
                 row=number,
                 onset=cells[2],
                 apex=cells[3],
@@ -86,16 +90,14 @@ def _read_casme_squared(form: CorpusFormat, root: Path, sheet: Path | None) -> L
     return make_rows(form, rows, path.name)
 
 
-def _read_pairs(rows: list[tuple[int, list[str]]]) -> dict[str, str]:
-    """Read pairs of a name and a code, in whichever order, as code to name."""
-    pairs = [[cell for cell in cells if cell][:3] for _, cells in rows]
-    return {
-        found[i]: found[j]
-        for found in pairs
-        if len(found) >= 2
-        for i, j in ((0, 1), (1, 0), *(((0, 2), (2, 0)) if len(found) > 2 else ()))
-        if found[i].isdigit()
-    }
+def _find_recordings(root: Path) -> dict[tuple[str, str], str]:
+    """Find the folders of CAS(ME)² by subject and code: ``s15/15_0101disgustingteeth``."""
+    found = {}
+    for folder in sorted(path for path in root.rglob("*_*") if path.is_dir()):
+        code = re.match(r"0*(\d+)_(\d{4})", folder.name)
+        if code:
+            found[code.group(1), code.group(2)] = folder.relative_to(root).as_posix()
+    return found
 
 
 def _read_casme3(form: CorpusFormat, root: Path, sheet: Path | None) -> LabelRows:
