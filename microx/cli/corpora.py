@@ -235,10 +235,10 @@ def preprocess(
         frame_numbers=frame_numbers.value if frame_numbers else None,
         clips=clips,
     )
+    console.print_reading(labelled)
     if form is not None:
         say("settings of the corpus, unless others are given", form.describe_settings())
     say("labels", labelled.source)
-    console.print_reading(labelled)
     with show_progress("preprocessing", "videos") as advance:
         corpus = build_corpus(
             labelled,

@@ -151,14 +151,14 @@ def _place(row: Mapping[str, str], frames: _FrameNames, rule: str) -> tuple[dict
 
 def _suggest(row: Mapping[str, str], frames: _FrameNames, rule: str) -> str:
     """Name another rule that would fit a row, for the user to judge."""
-    other = [
+    fit = [
         name
-        for name in ("names", "from0", "from1", "onset")
+        for name in (*_TRIED, "onset")
         if name != rule and frames.n_frames and not _place(row, frames, name)[1]
     ]
-    return (
-        f"; {' or '.join(f'`frame_numbers={name}`' for name in other)} would fit" if other else ""
-    )
+    likely = [name for name in fit if name != "onset"] or fit
+    told = " or ".join(f"`frame_numbers={name}`" for name in likely)
+    return f"; {told} would fit" if told else ""
 
 
 def _number(text: str) -> float | None:

@@ -212,7 +212,8 @@ def read_labels(
     if label_set is None:
         classes = tuple(sorted(set(table.loc[usable, "emotion"])))
     else:
-        classes = _apply_label_set(table, label_set, str(labels_file or root))
+        from_folders = form is None and sheet is None
+        classes = _apply_label_set(table, label_set, str(labels_file or root), from_folders)
     table["spelling"] = spelling
     table.insert(0, "video_id", _video_ids(table["path"]))
     origin = f"class sub-folders of {root}" if sheet is None else str(sheet)
@@ -418,15 +419,20 @@ def _lack_emotion(record: Mapping[str, str], name: str) -> str:
     return f"no label: its emotion in {name} is {written}"
 
 
-def _apply_label_set(table: pd.DataFrame, name: str, source: str) -> tuple[str, ...]:
+def _apply_label_set(
+    table: pd.DataFrame, name: str, source: str, from_folders: bool
+) -> tuple[str, ...]:
     mapping = read_label_set(name)
     usable = table["reason"] == ""
     spelled = table.loc[usable, "emotion"].str.casefold()
     unknown = sorted(set(spelled) - set(mapping))
     if unknown:
+        mend = "mend the label, or map it in a CSV given as `label_set`"
+        if from_folders:
+            mend = f"class sub-folders: {_guess_folders(unknown)}"
         raise InputError(
             f"{source}: emotion {', '.join(map(repr, unknown))} is not in label set {name}; known: "
-            f"{', '.join(mapping)}; mend the label, or map it in a CSV given as `label_set`"
+            f"{', '.join(mapping)}; {mend}"
         )
     table.loc[usable, "emotion"] = spelled.map(mapping)
     left_out = usable & (table["emotion"] == "")

@@ -365,3 +365,24 @@ def test_real_faces_are_found_and_every_frame_accounted_for(real_data, tmp_path)
     assert (corpus.manifest["status"] == "done").all()
     assert corpus.manifest["n_decoded"].equals(corpus.manifest["n_claimed"])
     assert corpus.manifest["n_found"].sum() / corpus.manifest["n_frames"].sum() >= 0.99
+
+
+def test_marks_that_match_no_frame_are_errors_and_seconds_become_frames(takes, tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("happy", "sad", "fear"):
+        shutil.copy(takes[name], folder)
+    rows = ["happy.mp4,joy,A,2,0:00.2,9", "sad.mp4,sad,B,1,59,", "fear.mp4,fear,C,0,9 s,"]
+    text = "\n".join(["path,emotion,subject,onset,apex,offset", *rows, ""])
+    (folder / "labels.csv").write_text(text)
+    corpus = build_corpus(read_labels(folder), tmp_path / "corpus")
+    rows = corpus.manifest.set_index("path")
+    assert rows.loc["happy.mp4", ["onset", "apex", "offset"]].tolist() == ["2", "6", "9"]
+    assert corpus.find_frame("happy", "apex") == 6
+    assert rows.loc["sad.mp4", "reason"].startswith(
+        "apex 59 matches no frame (row 3 of the labels): it has 22 frames, counted from 0"
+    )
+    assert rows.loc["fear.mp4", "reason"].startswith(
+        "apex 9 s matches no frame (row 4 of the labels): it lasts 0."
+    )
+    assert corpus.key_clips("apex")["n_guessed"].tolist() == [0]

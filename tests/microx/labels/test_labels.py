@@ -299,3 +299,34 @@ def test_the_searched_folder_may_itself_hold_the_frames(folders_of_frames):
 def test_a_rate_of_frames_must_be_one(folders_of_frames):
     with pytest.raises(InputError, match="input_fps must be above 0"):
         read_labels(folders_of_frames, input_fps=0)
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("Actor_01", "Actor_02"), "name no emotion of any label set: they look like subjects"),
+        (("train", "test"), "they look like parts of a split"),
+        (("0", "1"), "they are numbers; map them to emotions by a CSV"),
+        (
+            ("meeting", "happy"),
+            "the class sub-folders meeting name no emotion of any label set: if",
+        ),
+    ],
+)
+def test_folders_that_are_no_emotions_are_cautioned_and_refused(tmp_path, names, reason):
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.mp4").touch()
+    assert reason in read_labels(tmp_path).cautions[0]
+    with pytest.raises(InputError, match="is not in label set ekman7; known: neutral") as error:
+        read_labels(tmp_path, label_set="ekman7")
+    assert reason.rpartition(": ")[2].partition(";")[0] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_folders_of_emotions_are_cautioned_for_subjects_only(tmp_path):
+    (tmp_path / "Happy").mkdir()
+    (tmp_path / "Happy" / "1.mp4").touch()
+    assert read_labels(tmp_path).cautions == (
+        "class sub-folders name no subjects, so one may stand in training and in test",
+    )
