@@ -9,6 +9,9 @@ from typer.main import get_command
 from microx.cli.main import app
 from microx.cli.wording import OPTION_OF, say_options
 
+TELL_COMMANDS = {"formats.py", "micro.py"}
+"""Of the labels: they say which command a corpus as downloaded needs."""
+
 SOURCES = Path(__file__).parents[3] / "microx"
 
 
@@ -29,6 +32,8 @@ def test_other_words_in_backticks_stay():
 @pytest.mark.parametrize("room", ["corpus", "labels"])
 def test_the_library_names_no_option(room):
     for path in (SOURCES / room).glob("*.py"):
+        if path.name in TELL_COMMANDS:
+            continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         docstrings = {
             node.body[0].value
