@@ -129,9 +129,9 @@ def measure(case: str, folder: Path, seed: int) -> dict[str, Any]:
         "accuracy": round(float((result.y_pred == result.y_true).mean()), 4),
         "n_test": len(result.y_true),
         "train": round(float(result.history["accuracy"].iloc[-1]), 4),
-        "best_epoch": result.facts["best_epoch"][0],
-        "seconds": result.facts["seconds"],
-        "n_parameters": result.facts["n_parameters"],
+        "best_epoch": result.facts.best_epoch[0],
+        "seconds": result.facts.seconds,
+        "n_parameters": result.facts.n_parameters,
     }
 
 

@@ -18,7 +18,7 @@ def main(corpus: str, out: str) -> None:
         row = table.loc[name]
         print(
             f"{name}: accuracy {row['accuracy']:.3f}, {row['n_parameters']:,} parameters, "
-            f"{result.facts['seconds']:.0f} s"
+            f"{result.facts.seconds:.0f} s"
         )
 
 

@@ -16,7 +16,7 @@ def main(corpus: str, out: str) -> None:
     run = run_experiment("optimizers", load_corpus(corpus), out, n_seeds=3)
     print(run.table[["name", "accuracy", "accuracy_sd"]])
     for name, results in run.rows.items():
-        seconds = [sum(result.facts["seconds_to_best"]) for result in results]
+        seconds = [sum(result.facts.seconds_to_best) for result in results]
         print(f"{name}: {sum(seconds) / len(seconds):.0f} s to the best epoch")
 
 

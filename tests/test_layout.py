@@ -39,11 +39,29 @@ ROOMS = {
     ),
     "corpus": (*("storage", "corpus", "build", "quality", "check", "contact_sheets", "inspect"),),
     "training": (
-        *("backend", "augmentation", "settings", "dataset", "splits", "model_file", "losses"),
+        *(
+            "backend",
+            "augmentation",
+            "settings",
+            "facts",
+            "dataset",
+            "splits",
+            "model_file",
+            "losses",
+        ),
         *("callbacks", "fit"),
     ),
     "evaluation": (
-        *("metrics", "statistics", "result", "baselines", "summary", "evaluate", "stored_model"),
+        *(
+            "metrics",
+            "statistics",
+            "facts",
+            "result",
+            "baselines",
+            "summary",
+            "evaluate",
+            "stored_model",
+        ),
     ),
     "experiments": (*("run", "ablations", "leakage", "literature", "replications", "replicate"),),
     "report": (

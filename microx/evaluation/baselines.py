@@ -19,7 +19,7 @@ def guess(result: EvaluationResult, how: str, *, seed: int = 0) -> EvaluationRes
     Parameters
     ----------
     result : EvaluationResult
-        Its ``facts["train_class_counts"]`` (folds x K, in the order of the folds that are
+        Its ``facts.train_class_counts`` (folds x K, in the order of the folds that are
         there) tell what is frequent.
     how : {"most_frequent", "stratified", "uniform"}
         Always the most frequent training class, of equals the first in the label list; a class
@@ -40,7 +40,7 @@ def guess(result: EvaluationResult, how: str, *, seed: int = 0) -> EvaluationRes
     """
     if how not in GUESSES:
         raise InputError(f"how must be one of {', '.join(GUESSES)}; received {how!r}")
-    counts = np.asarray(result.facts["train_class_counts"], float)
+    counts = np.asarray(result.facts.train_class_counts, float)
     n_classes = len(result.classes)
     folds, fold = np.unique(result.fold, return_inverse=True)  # of a run's cell, fold 1 alone
     if len(folds) != len(counts):
@@ -61,5 +61,5 @@ def guess(result: EvaluationResult, how: str, *, seed: int = 0) -> EvaluationRes
         regions=(),
         y_prob=np.eye(n_classes, dtype=np.float32)[named],
         history=result.history.iloc[:0],
-        facts=result.facts | {"preset": how, "n_parameters": 0, "seconds": 0.0},
+        facts=replace(result.facts, preset=how, n_parameters=0, seconds=0.0),
     )

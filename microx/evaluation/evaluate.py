@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from microx.corpus.corpus import Corpus
+from microx.evaluation.facts import ResultFacts, SplitFacts
 from microx.evaluation.metrics import accuracy_score
 from microx.evaluation.result import (
-    FACTS_OF_FOLDS,
     HISTORY_COLUMNS,
     EvaluationResult,
     join_folds,
 )
 from microx.progress import Progress, part_of
+from microx.training.facts import FitFacts
 from microx.training.settings import FitSettings
 from microx.training.splits import LEAKY, Split, clip_groups, make_splits, read_parts
 
@@ -73,8 +74,8 @@ class Plan:
     preset : str
     seed : int
         Of training.
-    facts : dict
-        What is known beforehand, fit for JSON.
+    facts : SplitFacts
+        How the clips were divided.
     notes : tuple of str
         What a reader of the scores has to know about the splits.
     """
@@ -86,7 +87,7 @@ class Plan:
     regions: tuple[str, ...]
     preset: str
     seed: int
-    facts: dict[str, Any]
+    facts: SplitFacts
     notes: tuple[str, ...] = ()
 
 
@@ -134,18 +135,17 @@ def plan_evaluation(
         parts, notes = read_parts(split_file, corpus.manifest, clips)
     split_seed = seed if split_seed is None else split_seed
     splits = make_splits(clips, protocol, seed=split_seed, n_folds=n_folds, parts=parts)
-    facts = {
-        "protocol": protocol,
-        "leaky": protocol in LEAKY,
-        "group": "clip" if protocol in LEAKY else clip_groups(clips)[1],
-        "seed": seed,
-        "split_seed": split_seed,
-        "split_file": None if split_file is None else Path(split_file).name,
-        "n_subjects": int(clips["subject"].replace("", np.nan).nunique()),
-        "n_videos": int(clips["video_id"].nunique()),
-        "shuffled_labels": shuffle_labels,
-        "corpus": corpus.folder.resolve().name,
-    }
+    facts = SplitFacts(
+        protocol=protocol,
+        leaky=protocol in LEAKY,
+        group="clip" if protocol in LEAKY else clip_groups(clips)[1],
+        split_seed=split_seed,
+        split_file=None if split_file is None else Path(split_file).name,
+        n_subjects=int(clips["subject"].replace("", np.nan).nunique()),
+        n_videos=int(clips["video_id"].nunique()),
+        shuffled_labels=shuffle_labels,
+        corpus=corpus.folder.resolve().name,
+    )
     # The control keeps the splits of the true labels, and so the people that are tested.
     if shuffle_labels:
         clips = _shuffled(clips, corpus.classes, seed)
@@ -185,7 +185,7 @@ def evaluate_fold(
     -------
     list of EvaluationResult
         One a condition; with `oracle` one more, its name ending in `ORACLE` and
-        ``facts["oracle"]`` true. It is no result: it was chosen with the answers in hand.
+        ``facts.oracle`` true. It is no result: it was chosen with the answers in hand.
     """
     import keras
 
@@ -211,24 +211,25 @@ def evaluate_fold(
         progress=progress,
     )
     history = history.assign(fold=fold)[list(HISTORY_COLUMNS)]
-    facts = list_facts(fit) | plan.facts | {"n_test": [len(test)]}
-    facts["warnings"] = [*fit["warnings"], *plan.notes]
+    facts = ResultFacts.of(fit, plan.facts, n_test=(len(test),))
     results = []
     for (name, condition), dataset in zip(conditions, datasets, strict=True):
-        shown = {
-            "occlude_test": condition.occlude,
-            "without": list(condition.without),
-            "augment_test": condition.augment,
-            "seconds": round(time.perf_counter() - start, 2),
-        }
+        seconds = round(time.perf_counter() - start, 2)
         y_prob = predict_clips(model, dataset)
         dataset.forget()
         note = note_missing(fit, condition.without)
-        shown["warnings"] = [*facts["warnings"], *([note] if note else [])]
-        results.append(make_result(name, test, y_prob, fold, history, facts | shown))
+        told = replace(
+            facts,
+            occlude_test=condition.occlude,
+            without=tuple(condition.without),
+            augment_test=condition.augment,
+            seconds=seconds,
+            warnings=(*fit.warnings, *plan.notes, *([note] if note else [])),
+        )
+        results.append(make_result(name, test, y_prob, fold, history, told))
     if watcher is not None:
         watcher.dataset.forget()
-        told = results[0].facts | {"oracle": True, "best_epoch": [watcher.epoch]}
+        told = replace(results[0].facts, oracle=True, best_epoch=(watcher.epoch,))
         name = f"{conditions[0][0]}, {ORACLE}"
         results.append(make_result(name, test, watcher.y_prob, fold, history, told))
     del model
@@ -364,12 +365,12 @@ def evaluate(
     return join_folds(folds)
 
 
-def note_missing(facts: dict[str, Any], missing: Sequence[str]) -> str:
+def note_missing(facts: FitFacts, missing: Sequence[str]) -> str:
     """Tell that a model has to do without regions which it never learned to do without.
 
     Parameters
     ----------
-    facts : dict
+    facts : FitFacts
         From `microx.training.model_file.load_model`.
     missing : sequence of str
         Regions.
@@ -379,7 +380,7 @@ def note_missing(facts: dict[str, Any], missing: Sequence[str]) -> str:
     str
         One line; empty where nothing is missing, or training hid regions too.
     """
-    if not missing or facts["arguments"]["region_dropout"] > 0:
+    if not missing or facts.arguments.region_dropout > 0:
         return ""
     return (
         f"the model has to do without {', '.join(missing)}, but was trained with all its regions "
@@ -453,13 +454,13 @@ def make_result(
     y_prob: npt.NDArray[np.float32],
     fold: int,
     history: pd.DataFrame,
-    facts: dict[str, Any],
+    facts: ResultFacts,
 ) -> EvaluationResult:
     """Put the predictions (N, K) of one fold's test clips beside what is true of them."""
     return EvaluationResult(
         name=name,
-        regions=tuple(facts["regions"]),
-        classes=tuple(facts["classes"]),
+        regions=facts.regions,
+        classes=facts.classes,
         y_true=test["label"].to_numpy(np.int64),
         y_prob=y_prob,
         clip_id=test["clip_id"].to_numpy(str),
@@ -469,11 +470,6 @@ def make_result(
         history=history,
         facts=facts,
     )
-
-
-def list_facts(fit: dict[str, Any]) -> dict[str, Any]:
-    """Facts of one fit, those of its fold as lists of one, as `join_folds` wants them."""
-    return {key: [value] if key in FACTS_OF_FOLDS else value for key, value in fit.items()}
 
 
 def _shuffled(clips: pd.DataFrame, classes: Sequence[str], seed: int) -> pd.DataFrame:

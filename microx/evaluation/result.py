@@ -18,7 +18,9 @@ import pandas as pd
 
 from microx.errors import InputError
 from microx.evaluation.metrics import accuracy_score, confusion_matrix, uar_score, uf1_score
+from microx.evaluation.facts import ResultFacts, join_facts
 from microx.files import whole_file
+from microx.training.facts import check
 from microx.training.splits import clip_groups
 
 LEAKY_MARK = " (LEAKY)"
@@ -27,12 +29,6 @@ LEAKY_MARK = " (LEAKY)"
 HISTORY_COLUMNS = ("fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 
 _PREDICTIONS, _HISTORY, _RESULT = "predictions.csv", "history.csv", "result.json"
-
-FACTS_OF_FOLDS = (
-    *("n_train", "n_validation", "n_test", "train_class_counts", "best_epoch", "trained_on"),
-    *("seconds_to_best", "peak_memory_mib"),
-)
-"""Facts that have an entry for each fold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +54,8 @@ class EvaluationResult:
         tests it in several folds.
     history : DataFrame
         Columns fold, epoch, loss, accuracy, val_loss, val_accuracy, seconds.
-    facts : dict
-        Protocol, counts, arguments, versions, warnings; fit for JSON.
+    facts : ResultFacts
+        Protocol, counts, arguments, versions, warnings.
 
     Raises
     ------
@@ -77,7 +73,7 @@ class EvaluationResult:
     subject: npt.NDArray[np.str_]
     fold: npt.NDArray[np.int64]
     history: pd.DataFrame
-    facts: dict[str, Any]
+    facts: ResultFacts
 
     def __post_init__(self) -> None:
         n_clips, n_classes = len(self.y_true), len(self.classes)
@@ -187,7 +183,7 @@ def write_result(result: EvaluationResult, folder: str | Path) -> None:
         "name": result.name,
         "regions": list(result.regions),
         "classes": list(result.classes),
-        "facts": result.facts,
+        "facts": result.facts.as_dict(),
     }
     with whole_file(folder / _RESULT) as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -258,13 +254,21 @@ def read_result(folder: str | Path) -> EvaluationResult:
             subject=table["subject"].to_numpy(str),
             fold=table["fold"].to_numpy(np.int64),
             history=_read_history(folder / _HISTORY),
-            facts=summary["facts"],
+            facts=_read_facts(folder / _RESULT, summary["facts"]),
         )
     except (OSError, KeyError, ValueError, pd.errors.ParserError) as error:
         raise InputError(
             f"{folder}: the stored result is damaged ({type(error).__name__}: {error}); "
             f"delete the folder and run again"
         ) from error
+
+
+def _read_facts(path: Path, found: Any) -> ResultFacts:
+    try:
+        check("facts", isinstance(found, dict), "facts by name", found)
+        return ResultFacts.from_json(found)
+    except InputError as error:
+        raise InputError(f"{path}: {error}; delete the folder and run again") from None
 
 
 def _read_history(path: Path) -> pd.DataFrame:
@@ -288,8 +292,6 @@ def join_folds(results: Sequence[EvaluationResult]) -> EvaluationResult:
         added up.
     """
     first = results[0]
-    facts = [result.facts for result in results]
-    listed = {key: [one for each in facts for one in each[key]] for key in FACTS_OF_FOLDS}
     joined: dict[str, Any] = {
         field: np.concatenate([getattr(result, field) for result in results])
         for field in ("y_true", "y_prob", "clip_id", "video_id", "subject", "fold")
@@ -298,10 +300,5 @@ def join_folds(results: Sequence[EvaluationResult]) -> EvaluationResult:
         first,
         **joined,
         history=pd.concat([result.history for result in results], ignore_index=True),
-        facts=first.facts
-        | listed
-        | {
-            "warnings": list(dict.fromkeys(line for each in facts for line in each["warnings"])),
-            "seconds": round(sum(each["seconds"] for each in facts), 2),
-        },
+        facts=join_facts([result.facts for result in results]),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,16 +13,16 @@ from microx.corpus.corpus import N_NAMED, Corpus
 from microx.errors import ModelError
 from microx.evaluation.evaluate import (
     Condition,
-    list_facts,
     make_result,
     note_missing,
     open_test,
     predict_clips,
 )
+from microx.evaluation.facts import ResultFacts, SplitFacts
 from microx.evaluation.result import HISTORY_COLUMNS, EvaluationResult, write_result
 from microx.text import first_few
+from microx.training.facts import FitFacts
 from microx.training.model_file import find_differences, load_model, note_version
-from microx.training.settings import FitSettings
 from microx.training.splits import clip_groups
 
 
@@ -59,7 +58,7 @@ def evaluate_model(
     -------
     EvaluationResult
         Named after the file; clips of known people are left out and named in
-        ``facts["warnings"]``.
+        ``facts.warnings``.
 
     Raises
     ------
@@ -72,12 +71,12 @@ def evaluate_model(
 
     start = time.perf_counter()
     model, fit = load_model(path)
-    settings = FitSettings(**fit["arguments"])
+    settings = fit.arguments
     corpus, clips = open_clips(corpus, settings)
     tell_present = needs_present(model)
     check_model_fits(fit, corpus, name=str(path), can_do_without=tell_present)
-    seen = clips["subject"].isin(fit["trained_on"]["subjects"])
-    seen |= clips["video_id"].isin(fit["trained_on"]["videos"])
+    seen = clips["subject"].isin(fit.trained_on.subjects)
+    seen |= clips["video_id"].isin(fit.trained_on.videos)
     test = clips[~seen]
     known, kind = clip_groups(clips[seen])
     if test.empty:
@@ -85,9 +84,9 @@ def evaluate_model(
             f"{path}: was trained on all {len(np.unique(known))} {kind}s of {corpus.folder}; "
             f"a score on them would not be honest; give a corpus of other people"
         )
-    warnings = list(fit["warnings"])
-    lacking = [region for region in fit["regions"] if region not in corpus.regions]
-    notes = note_version(fit), note_missing(fit, [*without, *lacking])
+    warnings = list(fit.warnings)
+    lacking = [region for region in fit.regions if region not in corpus.regions]
+    notes = note_version(fit.versions), note_missing(fit, [*without, *lacking])
     warnings += [note for note in notes if note]
     if lacking:
         warnings.append(f"the corpus lacks {', '.join(lacking)}: taken as missing")
@@ -97,26 +96,28 @@ def evaluate_model(
             f"left out, because the model was trained on them: {len(names)} {kind}s "
             f"({first_few(names, N_NAMED)})"
         )
-    facts = list_facts(fit) | {
-        "protocol": "stored model",
-        "group": clip_groups(test)[1],
-        "seed": fit["seed"],
-        "n_test": [len(test)],
-        "n_subjects": int(test["subject"].replace("", np.nan).nunique()),
-        "n_videos": int(test["video_id"].nunique()),
-        "shuffled_labels": False,
-        "occlude_test": occlude,
-        "without": list(without),
-        "corpus": corpus.folder.resolve().name,
-        "warnings": warnings,
-    }
+    split = SplitFacts(
+        protocol="stored model",
+        group=clip_groups(test)[1],
+        n_subjects=int(test["subject"].replace("", np.nan).nunique()),
+        n_videos=int(test["video_id"].nunique()),
+        corpus=corpus.folder.resolve().name,
+    )
     condition = Condition(occlude, tuple(without))
     dataset = open_test(
-        corpus, test, fit["regions"], settings, condition, tell_present=tell_present, seed=seed
+        corpus, test, fit.regions, settings, condition, tell_present=tell_present, seed=seed
     )
     y_prob = predict_clips(model, dataset)
     dataset.forget()
-    facts["seconds"] = round(time.perf_counter() - start, 2)
+    facts = ResultFacts.of(
+        fit,
+        split,
+        n_test=(len(test),),
+        occlude_test=occlude,
+        without=tuple(without),
+        warnings=tuple(warnings),
+        seconds=round(time.perf_counter() - start, 2),
+    )
     hidden = [f"wearing {occlude}"] if occlude else []
     hidden += [f"without {region}" for region in without]
     name = ", ".join([Path(path).stem, *hidden])
@@ -128,13 +129,13 @@ def evaluate_model(
 
 
 def check_model_fits(
-    facts: dict[str, Any], corpus: Corpus, *, name: str, can_do_without: bool = False
+    facts: FitFacts, corpus: Corpus, *, name: str, can_do_without: bool = False
 ) -> None:
     """Refuse a corpus whose crops or classes are not those a model was trained on.
 
     Parameters
     ----------
-    facts : dict
+    facts : FitFacts
         From `microx.training.model_file.load_model`.
     corpus : Corpus
         May hold more regions than the model reads.
@@ -148,12 +149,12 @@ def check_model_fits(
     ModelError
         Naming the first difference.
     """
-    missing = [region for region in facts["regions"] if region not in corpus.regions]
+    missing = [region for region in facts.regions if region not in corpus.regions]
     theirs = {"classes": list(corpus.classes), "size": corpus.size, "recipe": corpus.recipe}
-    differing = find_differences(facts, theirs)
-    if missing and not (can_do_without and set(missing) < set(facts["regions"])):
+    differing = find_differences(facts.as_dict(), theirs)
+    if missing and not (can_do_without and set(missing) < set(facts.regions)):
         raise ModelError(
-            f"{name}: reads {', '.join(facts['regions'])}; {corpus.folder} lacks "
+            f"{name}: reads {', '.join(facts.regions)}; {corpus.folder} lacks "
             f"{', '.join(missing)}; preprocess again with --regions"
         )
     if differing:

@@ -57,7 +57,7 @@ def results_table(rows: Mapping[str, Sequence[EvaluationResult]]) -> pd.DataFram
     lines = [_line(name, results) for name, results in rows.items()]
     if rows:
         # As the honest rows are tested: a leaky one tests other clips.
-        first = min((r[0] for r in rows.values()), key=lambda r: bool(r.facts.get("leaky")))
+        first = min((r[0] for r in rows.values()), key=lambda r: r.facts.is_leaky)
         for how in GUESSES:
             drawn = [guess(first, how, seed=seed) for seed in range(_N_DRAWS)]
             lines.append(_line(how, drawn[:1] if how == GUESSES[0] else drawn))
@@ -174,13 +174,13 @@ def region_values(rows: Mapping[str, Sequence[EvaluationResult]]) -> pd.DataFram
         of the accuracy and of that class's recall, which add up to what the whole model scores
         above chance, 1 / K. Empty where a subset is missing.
     """
-    found = [results[0].facts["streams"] for results in rows.values()]
-    streams: list[str] = max(found, key=len, default=[])
+    found = [results[0].facts.streams for results in rows.values()]
+    streams: tuple[str, ...] = max(found, key=len, default=())
     values: dict[frozenset[str], npt.NDArray[np.float64]] = {}
     for results in rows.values():
         facts = results[0].facts
-        if facts["streams"] == streams:
-            values[frozenset(streams) - set(facts["without"])] = _accuracies(results)
+        if facts.streams == streams:
+            values[frozenset(streams) - set(facts.without)] = _accuracies(results)
     if not streams or len(values) < 2 ** len(streams) - 1:
         return pd.DataFrame()
     classes = next(iter(rows.values()))[0].classes
@@ -248,10 +248,10 @@ def _line(name: str, results: Sequence[EvaluationResult]) -> dict[str, Any]:
     line: dict[str, Any] = {
         "name": name,
         "regions": "+".join(first.regions),
-        "protocol": first.facts["protocol"],
-        "leaky": bool(first.facts.get("leaky")),
+        "protocol": first.facts.protocol,
+        "leaky": first.facts.is_leaky,
         "n_seeds": len(results),
-        "n_train": round(float(np.mean(first.facts["n_train"]))),
+        "n_train": round(float(np.mean(first.facts.n_train))),
         "n_test": len(first.y_true),
     }
     for score in SCORES:
@@ -263,7 +263,7 @@ def _line(name: str, results: Sequence[EvaluationResult]) -> dict[str, Any]:
     line |= {column: float(each[column].mean()) for column in others}
     line |= {f"recall_{c}": value for c, value in zip(first.classes, recall, strict=True)}
     line |= {f"video_{score}": float(of_videos[score].mean()) for score in SCORES}
-    return line | {"n_parameters": first.facts["n_parameters"]}
+    return line | {"n_parameters": first.facts.n_parameters}
 
 
 def coverage_scores(

@@ -327,7 +327,7 @@ def _results_beside(path: Path) -> tuple[dict[str, EvaluationResult], list[str]]
         return {}, []
     if is_finished(folder):
         result = read_result(folder)
-        return ({result.name: result} if "trained_on" in result.facts else {}), []
+        return ({result.name: result} if result.facts.trained_on else {}), []
     if not (folder / "run.json").is_file():
         return {}, []
     run = read_run(folder)
@@ -344,7 +344,7 @@ def _results_beside(path: Path) -> tuple[dict[str, EvaluationResult], list[str]]
 def _parts_of_run(run: str, result: EvaluationResult) -> pd.DataFrame:
     """Whom each fold was trained on, validation included, and tested on."""
     folds = np.unique(result.fold)  # a cell of a run is its fold 1 alone
-    trained_on = result.facts["trained_on"]
+    trained_on = result.facts.trained_on
     if len(folds) != len(trained_on):
         raise SplitError(
             f"result '{run}': expected of each of its {len(folds)} folds whom it was trained on; "
@@ -352,7 +352,7 @@ def _parts_of_run(run: str, result: EvaluationResult) -> pd.DataFrame:
         )
     tables = [pd.DataFrame({"video_id": result.video_id, "fold": result.fold, "part": "test"})]
     tables += [
-        pd.DataFrame({"video_id": whom["videos"], "fold": fold, "part": "train"})
+        pd.DataFrame({"video_id": list(whom.videos), "fold": fold, "part": "train"})
         for fold, whom in zip(folds, trained_on, strict=True)
     ]
     parts = pd.concat(tables, ignore_index=True).drop_duplicates()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from microx.evaluation.facts import ResultFacts
 from microx.labels.labels import read_label_set
 from microx.schema import DRAWN, EMOTIONS
 from microx.training.splits import LEAKY
@@ -368,14 +368,14 @@ class Comparison:
     may_not: tuple[str, ...]
 
 
-def tell_comparable(facts: Mapping[str, Any], corpora: Iterable[str], n_tested: int) -> Comparison:
+def tell_comparable(facts: ResultFacts, corpora: Iterable[str], n_tested: int) -> Comparison:
     """Say what a result's numbers may be compared with.
 
     Parameters
     ----------
-    facts : mapping
-        Of a `microx.evaluation.result.EvaluationResult`: protocol, leaky, group, classes,
-        arguments.
+    facts : ResultFacts
+        Of a `microx.evaluation.result.EvaluationResult`; what counts is protocol, group, classes
+        and arguments.
     corpora : iterable of str
         Names in the manifest's column ``corpus``; `DRAWN` for drawn actors. Empty, or a name of
         "", means a corpus of somebody's own.
@@ -391,7 +391,7 @@ def tell_comparable(facts: Mapping[str, Any], corpora: Iterable[str], n_tested: 
 
     Examples
     --------
-    >>> own = {"protocol": "loso", "leaky": False, "group": "subject", "classes": ["a", "b"]}
+    >>> own = ResultFacts(classes=("a", "b"), regions=("face",), streams=("face",))
     >>> tell_comparable(own, [""], 120).may_not[0]
     'With any published number: nobody else has measured on this corpus.'
     """
@@ -413,19 +413,19 @@ def tell_comparable(facts: Mapping[str, Any], corpora: Iterable[str], n_tested: 
     return Comparison(tuple(may), tuple(may_not + _about_frames(facts)))
 
 
-def _reason_against(anchor: Anchor, facts: Mapping[str, Any], n_tested: int) -> str:
+def _reason_against(anchor: Anchor, facts: ResultFacts, n_tested: int) -> str:
     """Say why a number of the same corpora may not be compared with; "" where it may."""
-    ours = facts["protocol"]
+    ours = facts.protocol
     if not anchor.protocol:
         return "how they divided the clips is not known to us"
     if anchor.protocol != ours:
         return f"they have protocol {anchor.protocol}, this is {ours}"
-    if bool(facts.get("leaky")) != (anchor.protocol in LEAKY):
+    if facts.is_leaky != (anchor.protocol in LEAKY):
         return "here clips of the same people were trained on and tested on (LEAKY)"
     if not anchor.classes:
         return "which emotions they told apart is not known to us"
-    if _plain_names(anchor.classes) != _plain_names(facts["classes"]):
-        return f"they told {', '.join(anchor.classes)} apart, this {', '.join(facts['classes'])}"
+    if _plain_names(anchor.classes) != _plain_names(facts.classes):
+        return f"they told {', '.join(anchor.classes)} apart, this {', '.join(facts.classes)}"
     if anchor.protocol == "list" and not anchor.n_tested:
         return "how much their list tests is not known to us"
     if anchor.n_tested not in (0, n_tested):
@@ -479,13 +479,13 @@ def _about_corpus(names: frozenset[str], known: Sequence[Anchor]) -> list[str]:
     ]
 
 
-def _about_split(facts: Mapping[str, Any]) -> list[str]:
-    if facts.get("leaky"):
+def _about_split(facts: ResultFacts) -> list[str]:
+    if facts.is_leaky:
         return [
             "With any score on people never seen: clips of the same people were trained on and "
             "tested on (LEAKY); what this is good for is the gap to the honest protocol."
         ]
-    if facts.get("group") == "video":
+    if facts.group == "video":
         return [
             "With any score on people never seen: the corpus names no subjects, so that only "
             "videos were kept apart."
@@ -493,9 +493,9 @@ def _about_split(facts: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _about_frames(facts: Mapping[str, Any]) -> list[str]:
-    arguments = facts.get("arguments", {})
-    if arguments.get("frames", "all") == "all" and arguments.get("reference") != "onset":
+def _about_frames(facts: ResultFacts) -> list[str]:
+    arguments = facts.arguments
+    if arguments.frames == "all" and arguments.reference != "onset":
         return []
     return [
         "With systems that find onset or apex themselves: here the labels told where they are, "

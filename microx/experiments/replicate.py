@@ -256,12 +256,12 @@ def describe_reproduction(run: Run) -> list[str]:
     facts = next(iter(run.rows.values()))[0].facts
     about = run.about["corpus"]
     named = "".join(f", {name}" for name in corpora if name)
-    people = f"{facts['n_subjects']} people" if facts["n_subjects"] else "people it does not name"
-    whom = "person" if facts["n_subjects"] else "video"
+    people = f"{facts.n_subjects} people" if facts.n_subjects else "people it does not name"
+    whom = "person" if facts.n_subjects else "video"
     parts = [
         f"Published: measured on {PAPERS[paper]}.",
         f"Ours: measured on the corpus “{about['folder']}”{named}: {about['n_videos']} videos of "
-        f"{people}, crops of {facts['size']} pixels. As published: {how.divided}; LEAKY, for no "
+        f"{people}, crops of {facts.size} pixels. As published: {how.divided}; LEAKY, for no "
         f"{whom} is kept apart. Honest: {run.about['arguments']['n_folds']} folds that share no "
         f"{whom}. Seeds: {len(run.about['seeds'])}.",
         *([f"Quick, not to be quoted: {how.quick_words}"] if quick else []),
@@ -356,7 +356,7 @@ def _conclude(run: Run) -> str:
     rows = [run.rows.get(how.main + mark) for mark in (LEAKY_MARK, "")]
     if rows[0] and rows[1]:
         gap, low, high, n_groups = measure_gap(rows[0], rows[1])
-        whom = f"the {n_groups} {rows[1][0].facts['group']}s that both tested"
+        whom = f"the {n_groups} {rows[1][0].facts.group}s that both tested"
         between = f"95 % interval {low:+.3f} to {high:+.3f} over {whom}"
         if np.isnan(low):
             between = f"no interval: {whom} are too few or show no spread"

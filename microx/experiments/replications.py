@@ -105,7 +105,7 @@ def _seconds(results: Sequence[EvaluationResult]) -> float:
 
 
 def _seconds_to_best(results: Sequence[EvaluationResult]) -> float:
-    return float(np.mean([result.facts["seconds_to_best"] for result in results]))
+    return float(np.mean([result.facts.seconds_to_best for result in results]))
 
 
 def _share(emotion: str, of: str, results: Sequence[EvaluationResult]) -> float:

@@ -488,9 +488,7 @@ def _join_predictions(run: Run) -> pd.DataFrame:
     """Every row's and every seed's answer to every test clip."""
     return pd.concat(
         [
-            tabulate_predictions(result).assign(
-                row=name, seed=seed, leaky=bool(result.facts.get("leaky"))
-            )
+            tabulate_predictions(result).assign(row=name, seed=seed, leaky=result.facts.is_leaky)
             for name, results in run.rows.items()
             for seed, result in zip(run.about["seeds"], results, strict=True)
         ]

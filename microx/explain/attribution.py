@@ -6,7 +6,7 @@ such maps cannot tell is whether the model is right: they show what counted for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from microx.explain.layers import (
 )
 from microx.models.fusion import PRESENT, needs_present, show_weights
 from microx.training.dataset import ClipDataset, open_clips
-from microx.training.settings import FitSettings
+from microx.training.facts import FitFacts
 
 N_CELLS = 8
 """Places along a side of a crop that `occlusion_sensitivity` covers (our choice)."""
@@ -219,7 +219,7 @@ def _cover_row(clips: npt.NDArray[np.float32], row: int, cells: int) -> npt.NDAr
 
 def open_for_model(
     model: keras.Model,
-    facts: Mapping[str, Any],
+    facts: FitFacts,
     corpus: Corpus,
     *,
     video_id: str | None = None,
@@ -251,33 +251,33 @@ def open_for_model(
     InputError
         If there is no such video, or no whole clip.
     """
-    settings = FitSettings(**facts["arguments"])
-    settings = replace(settings, stride=max(1, int(facts["n_frames"]) // 2))
+    settings = facts.arguments
+    settings = replace(settings, stride=max(1, facts.n_frames // 2))
     corpus, clips = open_clips(corpus, settings)
     tells = needs_present(model)
-    check_model_fits(dict(facts), corpus, name=model.name, can_do_without=tells)
+    check_model_fits(facts, corpus, name=model.name, can_do_without=tells)
     if video_id is not None:
         n_found = int(corpus.read_frames_found(video_id).sum())  # refuses an unknown video
         clips = clips[clips["video_id"] == video_id]
         if clips.empty:
             raise InputError(
-                f"{corpus.folder}: expected a clip of {facts['n_frames']} frames with a face in "
+                f"{corpus.folder}: expected a clip of {facts.n_frames} frames with a face in "
                 f"{video_id!r}; it has {n_found} such frames, not enough on end"
             )
     chosen = np.linspace(0, len(clips) - 1, min(len(clips), most or len(clips))).round().astype(int)
     return ClipDataset(
         corpus,
         clips.iloc[chosen],
-        regions=facts["regions"],
-        inputs=facts["inputs"],
-        reference=facts["arguments"]["reference"],
+        regions=facts.regions,
+        inputs=facts.inputs,
+        reference=facts.arguments.reference,
         batch_size=_BATCH_CLIPS,
         tell_present=tells,
     )
 
 
 def region_weights(
-    model: keras.Model, facts: Mapping[str, Any], corpus: Corpus, video_id: str
+    model: keras.Model, facts: FitFacts, corpus: Corpus, video_id: str
 ) -> pd.DataFrame:
     """Tell what each stream counted for over a video of a corpus.
 
@@ -310,7 +310,7 @@ def region_weights(
     weighing = show_weights(model)
     batches = (dataset[index][0] for index in range(len(dataset)))
     weights = [weighing.predict_on_batch(clips)[1] for clips in batches]
-    table = pd.DataFrame(np.concatenate(weights), columns=list(facts["streams"]))
+    table = pd.DataFrame(np.concatenate(weights), columns=list(facts.streams))
     times = corpus.read_ledger(video_id)["time_s"].to_numpy(float)
     middles = [float(times[frames].mean()) for frames in list_frames(dataset, len(times))]
     table.insert(0, "time_s", middles)

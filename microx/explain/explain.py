@@ -34,6 +34,7 @@ from microx.files import whole_file
 from microx.models.fusion import needs_present
 from microx.plotting import write_figure
 from microx.training.dataset import ClipDataset
+from microx.training.facts import FitFacts
 from microx.training.model_file import load_model
 
 MOST_CLIPS = 200
@@ -89,17 +90,17 @@ def write_explanation(
     """
     model, facts = load_model(model_path)
     dataset = open_for_model(model, facts, corpus, video_id=video_id)
-    label, place, prob = _choose(model, dataset, facts["classes"], emotion)
+    label, place, prob = _choose(model, dataset, facts.classes, emotion)
     folder, clip = _make_folder(out), _take_clip(dataset, place)
     frames = list_frames(dataset, len(corpus.read_frames_found(video_id)))[place]
     times = corpus.read_ledger(video_id)["time_s"].to_numpy(float)[frames]
     crops = {
         region: corpus.read_crops(video_id, region, frames)
-        for region in facts["regions"]
+        for region in facts.regions
         if region in corpus.regions
     }
-    title = f"{video_id}, {times[0]:.2f} s: {facts['classes'][label]} {100 * prob:.0f} %"
-    if video_id in facts["trained_on"]["videos"]:
+    title = f"{video_id}, {times[0]:.2f} s: {facts.classes[label]} {100 * prob:.0f} %"
+    if video_id in facts.trained_on.videos:
         title += ", learned from this video"
     cam = grad_cam(model, clip, label)
     drops = {name: maps[0] for name, maps in occlusion_sensitivity(model, clip, label).items()}
@@ -157,7 +158,7 @@ def _main_stream(model: Any, table: pd.DataFrame | None, layer: str | None) -> S
 
 def _draw_layers(
     model: Any,
-    facts: Mapping[str, Any],
+    facts: FitFacts,
     corpus: Corpus,
     clip: Mapping[str, npt.NDArray[np.float32]],
     crops: Mapping[str, npt.NDArray[np.uint8]],

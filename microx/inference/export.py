@@ -107,14 +107,14 @@ def export_model(model_path: str | Path, to: str, out: str | Path | None = None)
         description = {
             "model": source.name,
             "inputs": inputs,
-            "pixels": f"clips, frames, rows, columns, channels; {_PIXELS[facts['inputs']]}",
+            "pixels": f"clips, frames, rows, columns, channels; {_PIXELS[facts.inputs]}",
             "answer": "one probability for each of the classes of the facts, in their order",
             "largest_difference": difference,
         }
         if "present" in inputs:
-            regions = ", ".join(facts["regions"])
+            regions = ", ".join(facts.regions)
             description["present"] = f"1 where the region is there, else 0, in the order {regions}"
-        partial_beside.write_text(json.dumps(description | {"facts": facts}, indent=2))
+        partial_beside.write_text(json.dumps(description | {"facts": facts.as_dict()}, indent=2))
     return path
 
 

@@ -27,6 +27,7 @@ from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.video import probe_video
 from microx.progress import Progress
 from microx.schema import FRAME_RATE
+from microx.training.facts import FitFacts
 from microx.training.model_file import find_model, load_model, note_version
 from microx.training.settings import COMPARED
 
@@ -253,10 +254,10 @@ def predict_video(
     file, note = find_model(model_path)
     probe_video(path, input_fps=input_fps)  # a missing video is said before a model is loaded
     model, facts = load_model(file)
-    note = _joined(note, note_version(facts))
+    note = _joined(note, note_version(facts.versions))
     read = _ClipReader(model, facts, without, name=str(file))
     note = _joined(note, read.note, note_missing(facts, without))
-    recipe = facts["recipe"]
+    recipe = facts.recipe
     learned_from = recipe.get("landmarks", "dlib")
     if landmarks is None:
         landmarks = "dlib" if learned_from == "csv" else learned_from
@@ -265,7 +266,7 @@ def predict_video(
             note,
             f"the model learned from {learned_from} landmarks, this video's are of {landmarks}",
         )
-    length = int(facts["n_frames"])
+    length = facts.n_frames
     stride = max(1, length // 2) if stride is None else stride
     if not 1 <= stride <= length:
         raise InputError(
@@ -280,7 +281,7 @@ def predict_video(
         Recipe(
             landmarks=landmarks,
             faces=faces,
-            regions=tuple(facts["regions"]),
+            regions=facts.regions,
             input_fps=input_fps,
             **taken,
         ),
@@ -342,14 +343,12 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
 class _ClipReader:
     """Asks a model about clips: probabilities (n, K), and beside them weights (n, S)."""
 
-    def __init__(
-        self, model: Any, facts: dict[str, Any], without: Sequence[str], *, name: str
-    ) -> None:
+    def __init__(self, model: Any, facts: FitFacts, without: Sequence[str], *, name: str) -> None:
         from microx.models.fusion import needs_present, show_weights
 
-        self._regions = regions = tuple(facts["regions"])
+        self._regions = regions = facts.regions
         self._name = name
-        self._inputs, self.classes = str(facts["inputs"]), tuple(facts["classes"])
+        self._inputs, self.classes = facts.inputs, facts.classes
         self._present = np.array([region not in without for region in regions], np.float32)
         self._tells = needs_present(model)
         if unknown := sorted(set(without) - set(regions)):
@@ -361,22 +360,22 @@ class _ClipReader:
                 f"{name}: cannot do without {', '.join(without)}: it reads {', '.join(regions)} "
                 f"and needs {'one of them' if self._tells else 'them all'}"
             )
-        if facts["arguments"]["frames"] == "onset-apex-offset":
+        if facts.arguments.frames == "onset-apex-offset":
             raise ModelError(
                 f"{name}: reads onset, apex and offset, which people mark; a video that nobody "
                 "has marked has none; train with frames=apex or all"
             )
         compared = self._inputs in COMPARED
-        if compared and facts["n_frames"] == 1:
+        if compared and facts.n_frames == 1:
             raise ModelError(
                 f"{name}: compares single frames with the onset, which people mark; in a video "
                 "that nobody has marked there is none; train with inputs=rgb or grey"
             )
         self.note = ""
-        if compared and facts["arguments"]["reference"] == "onset":
+        if compared and facts.arguments.reference == "onset":
             self.note = "clips are compared with their first frame: nobody marked an onset"
         self._model = show_weights(model) if self._tells else model
-        self.streams: tuple[str, ...] = tuple(facts["streams"]) if self._tells else ()
+        self.streams: tuple[str, ...] = facts.streams if self._tells else ()
 
     def __call__(self, clips: dict[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         batch = {

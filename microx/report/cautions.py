@@ -62,8 +62,7 @@ def is_leaky(result: EvaluationResult) -> bool:
     >>> is_leaky(result)
     False
     """
-    facts = result.facts
-    return bool(facts.get("leaky")) or facts.get("group") not in ("subject", "video")
+    return result.facts.is_leaky
 
 
 def group_of(result: EvaluationResult) -> str:
@@ -107,7 +106,7 @@ def is_shuffled(result: EvaluationResult) -> bool:
     >>> is_shuffled(result)
     False
     """
-    return bool(result.facts.get("shuffled_labels"))
+    return result.facts.is_shuffled
 
 
 def main_row(rows: Rows) -> str:
@@ -127,7 +126,7 @@ def main_row(rows: Rows) -> str:
 
     def rank(name: str) -> tuple[bool, bool, int]:
         first = rows[name][0]
-        seen = set(first.regions) - set(first.facts.get("without", ()))
+        seen = set(first.regions) - set(first.facts.without)
         return not is_shuffled(first), not is_leaky(first), len(seen)
 
     return max(rows, key=rank)
@@ -166,7 +165,7 @@ def find_cautions(rows: Rows, manifest: pd.DataFrame | None = None) -> list[str]
     if manifest is not None:
         found += _cautions_of_ledger(manifest)
     for results in true.values():
-        found += [str(text) for result in results for text in result.facts.get("warnings", [])]
+        found += [text for result in results for text in result.facts.warnings]
     return list(dict.fromkeys(found))
 
 
@@ -180,7 +179,7 @@ def _cautions_of_protocol(rows: Rows, main: Sequence[EvaluationResult]) -> Itera
             "These scores measure memory as well as skill and may not be quoted as performance "
             "on new people."
         )
-    if first.facts.get("group") == "video":
+    if first.facts.group == "video":
         yield (
             "The corpus names no subjects, so the split could only keep videos apart: the same "
             "person may have been trained on and tested on. Name the subjects in the labels "
@@ -246,8 +245,7 @@ def _cautions_of_classes(main: Sequence[EvaluationResult]) -> Iterator[str]:
 
 
 def _cautions_of_training(rows: Rows) -> Iterator[str]:
-    epochs = {results[0].facts.get("arguments", {}).get("epochs") for results in rows.values()}
-    fewest = min((n for n in epochs if isinstance(n, int)), default=FEW_EPOCHS)
+    fewest = min((r[0].facts.arguments.epochs for r in rows.values()), default=FEW_EPOCHS)
     if fewest < FEW_EPOCHS:
         yield (
             f"Trained for {fewest} {'epoch' if fewest == 1 else 'epochs'} at most (fewer than "
@@ -267,14 +265,14 @@ def _still_learns(result: EvaluationResult) -> bool:
 
     Along a cosine the rate ends at zero, and the last epoch is the best by design.
     """
-    arguments = result.facts.get("arguments", {})
-    if result.history.empty or arguments.get("schedule") == "cosine":
+    arguments = result.facts.arguments
+    if result.history.empty or arguments.schedule == "cosine":
         return False
-    best = result.facts.get("best_epoch", [])
+    best = result.facts.best_epoch
     folds = result.history.groupby("fold", sort=True)["val_loss"]
     for chosen, (_, losses) in zip(best, folds, strict=False):
         before = losses.to_numpy()[-4:]
-        ran_out = chosen == len(losses) == arguments.get("epochs")
+        ran_out = chosen == len(losses) == arguments.epochs
         if ran_out and len(before) == 4 and before[-1] < (1 - STEEP) * before[0]:
             return True
     return False

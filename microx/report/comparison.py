@@ -160,7 +160,7 @@ def _flatten(run: Run) -> dict[str, str]:
     main: EvaluationResult = run.rows[main_row(run.rows)][0]
     facts, about = main.facts, run.about
     corpus = about.get("corpus", {})
-    found = {f"recipe: {key}": value for key, value in (facts.get("recipe") or {}).items()}
+    found = {f"recipe: {key}": value for key, value in facts.recipe.items()}
     found |= {
         "corpus": corpus.get("folder"),
         "what it holds (hash)": corpus.get("manifest_hash"),
@@ -168,11 +168,11 @@ def _flatten(run: Run) -> dict[str, str]:
         "clips": corpus.get("n_clips"),
         "emotions": main.classes,
         "experiment": about.get("experiment"),
-        "protocol": facts.get("protocol"),
+        "protocol": facts.protocol,
         "people tested": sorted(set(main.group.tolist())),
         "seeds": about.get("seeds"),
-        "preset": facts.get("preset"),
+        "preset": facts.preset,
     }
-    found |= {f"setting: {key}": value for key, value in facts.get("arguments", {}).items()}
-    found |= {f"version: {key}": value for key, value in facts.get("versions", {}).items()}
+    found |= {f"setting: {key}": value for key, value in facts.arguments.as_dict().items()}
+    found |= {f"version: {key}": value for key, value in facts.versions.items()}
     return {key: in_words(value) for key, value in found.items() if value is not None}

@@ -179,7 +179,7 @@ def _draw_curves(run: Run) -> list[dict[str, Any]]:
     n_lines = sum(history["fold"].nunique() for history in drawn.values())
     embedded = []
     for name, history in drawn.items():
-        best = [epoch for result in run.rows[name] for epoch in result.facts.get("best_epoch", [])]
+        best = [epoch for result in run.rows[name] for epoch in result.facts.best_epoch]
         title = marked(name, is_leaky(run.rows[name][0]))
         figure = charts.draw_curves(history, best_epochs=best, title=title, max_loss=top)
         said = (
@@ -193,7 +193,7 @@ def _draw_curves(run: Run) -> list[dict[str, Any]]:
 def _history(run: Run, name: str) -> pd.DataFrame:
     """The histories of all seeds, their folds counted on, so that each line is one training."""
     results: tuple[EvaluationResult, ...] = run.rows[name]
-    n_folds = len(results[0].facts["n_train"])
+    n_folds = len(results[0].facts.n_train)
     each = [
         result.history.assign(fold=result.history["fold"] + k * n_folds)
         for k, result in enumerate(results)

@@ -120,7 +120,7 @@ def _find_corpus(
         if not _is_corpus_of(main, corpus):
             raise CorpusError(
                 f"{corpus.folder}: expected the corpus this run was made from, of recipe "
-                f"{main.facts.get('recipe_hash')} and with its test clips; found recipe "
+                f"{main.facts.recipe_hash} and with its test clips; found recipe "
                 f"{corpus.recipe_hash}; name the corpus of this run"
             )
         return corpus, ""
@@ -148,7 +148,7 @@ def _remembered_corpus(run: Run) -> str:
 
 
 def _is_corpus_of(main: EvaluationResult, corpus: Corpus) -> bool:
-    if corpus.recipe_hash != main.facts.get("recipe_hash"):
+    if corpus.recipe_hash != main.facts.recipe_hash:
         return False
     clips = protocol.clips_of_run(corpus, main)
     return bool(np.isin(main.clip_id, clips["clip_id"].to_numpy(str)).all())
@@ -194,7 +194,7 @@ def _describe_run(
         "examples": pick_examples(main, corpus) if corpus and example_crops else [],
         "commands": protocol.commands(run, where),
         "facts": protocol.fact_rows(main, where),
-        "version": main.facts.get("versions", {}).get("microx", ""),
+        "version": main.facts.versions.get("microx", ""),
         "comparable": None if manifest is None else _comparable(main, manifest),
         **_tabulate(run, name),
     }
@@ -243,7 +243,7 @@ def _answer(run: Run, name: str) -> str:
     people = "1 person" if n_subjects == 1 else f"{n_subjects} people"
     if is_leaky(main):
         whom = "clips whose subjects or videos it had partly seen (LEAKY)"
-    elif main.facts["group"] == "video":
+    elif main.facts.group == "video":
         whom = "clips of videos it never saw (people it may have seen)"
     else:
         whom = f"clips of {people} it never saw"

@@ -21,7 +21,6 @@ from microx.evaluation.result import EvaluationResult
 from microx.evaluation.summary import coverage_scores
 from microx.experiments.run import Run
 from microx.report.cautions import is_leaky, is_shuffled, percent
-from microx.schema import CLIP_FRAMES
 from microx.text import first_few
 from microx.training.settings import FitSettings
 from microx.training.splits import clip_groups
@@ -94,9 +93,9 @@ def protocol_in_words(main: EvaluationResult, *, oracle: bool = False) -> list[s
         Sentences.
     """
     facts = main.facts
-    group = facts.get("group")
+    group = facts.group
     units = f"{group}s" if group in ("subject", "video") else "clips"
-    lines = [_division(str(facts["protocol"]), units, len(facts["n_train"]))]
+    lines = [_division(facts.protocol, units, len(facts.n_train))]
     if is_leaky(main):
         lines.append(
             "LEAKY: clips of one subject or one video fell on both sides of the split. The scores "
@@ -111,7 +110,7 @@ def protocol_in_words(main: EvaluationResult, *, oracle: bool = False) -> list[s
     subjects = sorted(set(main.subject.tolist()) - {""})
     if subjects:
         lines.append(f"Subjects tested ({len(subjects)}): {first_few(subjects, N_NAMES)}.")
-    lines.append(_validation(str(facts["protocol"]), str(group or "clip")))
+    lines.append(_validation(facts.protocol, group))
     lines.append("The test clips were predicted once, after the epoch was chosen.")
     if oracle:
         lines.append(
@@ -154,18 +153,18 @@ def fold_rows(main: EvaluationResult) -> list[dict[str, Any]]:
     """Count what each split trained, validated and tested, and name whom."""
     facts = main.facts
     rows = []
-    for fold in range(len(facts["n_train"])):
+    for fold in range(len(facts.n_train)):
         tested = main.fold == fold
-        known = (_of_fold(facts.get("trained_on"), fold) or {}).get("subjects", [])
+        known = facts.trained_on[fold].subjects if fold < len(facts.trained_on) else ()
         rows.append(
             {
                 "fold": fold,
-                "n_train": facts["n_train"][fold],
-                "n_validation": _of_fold(facts.get("n_validation"), fold),
+                "n_train": facts.n_train[fold],
+                "n_validation": _of_fold(facts.n_validation, fold),
                 "n_test": int(tested.sum()),
                 "known": first_few(known, 12),
                 "test": first_few(sorted(set(main.subject[tested].tolist()) - {""}), N_NAMES),
-                "best_epoch": _of_fold(facts.get("best_epoch"), fold),
+                "best_epoch": _of_fold(facts.best_epoch, fold),
             }
         )
     return rows
@@ -173,13 +172,11 @@ def fold_rows(main: EvaluationResult) -> list[dict[str, Any]]:
 
 def clips_of_run(corpus: Corpus, main: EvaluationResult) -> pd.DataFrame:
     """Index the corpus's clips as the run did, with those that lack a face."""
-    arguments = main.facts.get("arguments", {})
-    if arguments.get("frames", "all") != "all":
-        return corpus.key_clips(arguments["frames"])
-    given = {name: arguments[name] for name in ("stride", "tail") if name in arguments}
-    if "n_frames" in main.facts:
-        given["length"] = main.facts["n_frames"]
-    return corpus.clips(**given, incomplete=True)
+    facts = main.facts
+    how = facts.arguments
+    if how.frames != "all":
+        return corpus.key_clips(how.frames)
+    return corpus.clips(facts.n_frames, stride=how.stride, tail=how.tail, incomplete=True)
 
 
 def account_for(corpus: Corpus, every: pd.DataFrame) -> dict[str, Any]:
@@ -251,27 +248,27 @@ def count_missing(
     videos = pd.concat([videos, faceless[tested]]).drop_duplicates("video_id")
     coverage = _cover("clips", results, clips)
     coverage += _cover("videos", [result.by_video() for result in results], videos)
-    known = {name for fold in main.facts["trained_on"] for name in fold["subjects"]}
+    known = {name for fold in main.facts.trained_on for name in fold.subjects}
     unplaced = ~tested & ~faceless["subject"].isin(known - {""}).to_numpy()
     return {"coverage": coverage, "unplaced": int(unplaced.sum())}
 
 
 def _was_tested(main: EvaluationResult, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Whether rows are of somebody who was tested: everybody is, where folds go round."""
-    everybody = main.facts["protocol"] in ("kfold", "loso", "loco")
+    everybody = main.facts.protocol in ("kfold", "loso", "loco")
     return np.isin(clip_groups(rows)[0], main.group) | everybody
 
 
 def _would_be_clips(main: EvaluationResult, faceless: pd.DataFrame) -> pd.DataFrame:
     """The clips that videos would have given, had they shown a face; a row each."""
-    arguments = main.facts.get("arguments", {})
-    if arguments.get("frames", "all") == "onset|apex":
+    arguments = main.facts.arguments
+    if arguments.frames == "onset|apex":
         named = faceless[faceless["apex"].astype(str).str.strip().str.isdigit()]
         return named.drop(columns="emotion").merge(pd.Series(main.classes, name="emotion"), "cross")
-    if arguments.get("frames", "all") != "all":
+    if arguments.frames != "all":
         return faceless
-    length = main.facts.get("n_frames", CLIP_FRAMES)
-    stride, tail = arguments.get("stride") or length, arguments.get("tail", "drop")
+    length = main.facts.n_frames
+    stride, tail = arguments.stride or length, arguments.tail
     n_clips = [len(clip_starts(int(n), length, stride, tail)) for n in faceless["n_frames"]]
     return faceless.loc[faceless.index.repeat(n_clips)]
 
@@ -325,21 +322,20 @@ def clip_counts(main: EvaluationResult, clips: pd.DataFrame | None) -> dict[str,
 def fact_rows(main: EvaluationResult, corpus: str) -> list[tuple[str, str]]:
     """Name what somebody else needs to get the same numbers."""
     facts = main.facts
-    versions = facts.get("versions", {})
     rows = [
-        ("seed", facts.get("seed")),
+        ("seed", facts.seed),
         ("corpus", corpus),
-        ("recipe hash", facts.get("recipe_hash")),
-        *((f"recipe: {name}", value) for name, value in (facts.get("recipe") or {}).items()),
-        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("model preset", facts.get("preset")),
-        ("streams", facts.get("streams")),
-        ("parameters", f"{facts['n_parameters']:,}" if "n_parameters" in facts else None),
-        *((f"setting: {name}", value) for name, value in facts.get("arguments", {}).items()),
-        ("seconds to the best epoch", facts.get("seconds_to_best")),
-        ("peak memory in MiB", facts.get("peak_memory_mib")),
+        ("recipe hash", facts.recipe_hash),
+        *((f"recipe: {name}", value) for name, value in facts.recipe.items()),
+        ("versions", ", ".join(f"{name} {version}" for name, version in facts.versions.items())),
+        ("model preset", facts.preset),
+        ("streams", facts.streams),
+        ("parameters", None if facts.n_parameters is None else f"{facts.n_parameters:,}"),
+        *((f"setting: {name}", value) for name, value in facts.arguments.as_dict().items()),
+        ("seconds to the best epoch", facts.seconds_to_best),
+        ("peak memory in MiB", facts.peak_memory_mib),
     ]
-    return [(name, in_words(value)) for name, value in rows if value not in (None, "", {})]
+    return [(name, in_words(value)) for name, value in rows if value not in (None, "", {}, ())]
 
 
 def commands(run: Run, corpus: str) -> dict[str, str]:
@@ -393,9 +389,9 @@ def _known_arguments(recorded: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in known}
 
 
-def _of_fold(values: Any, fold: int) -> Any:
+def _of_fold(values: Sequence[Any], fold: int) -> Any:
     """Give a fold's own entry of a fact that is one a fold, where the run recorded it."""
-    return values[fold] if isinstance(values, list) and fold < len(values) else None
+    return values[fold] if fold < len(values) else None
 
 
 def in_words(value: Any) -> str:

@@ -129,7 +129,7 @@ def score_rows(run: Run) -> list[dict[str, Any]]:
 
 def _note(result: EvaluationResult) -> str:
     """The regions that a row sees, where its name does not say them."""
-    seen = [name for name in result.regions if name not in result.facts.get("without", ())]
+    seen = [name for name in result.regions if name not in result.facts.without]
     return "" if "+".join(seen) == bare_name(result.name) else " + ".join(seen)
 
 

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from microx.progress import Progress
 from microx.text import first_few
 from microx.training.callbacks import WATCHED, Clock, list_callbacks
 from microx.training.dataset import ClipDataset, check_regions, open_clips
+from microx.training.facts import FitFacts, TrainedOn
 from microx.training.losses import AnswerLoss, StreamLoss, answer_accuracy
 from microx.training.model_file import (
     find_differences,
@@ -191,7 +193,7 @@ def fit_split(
     after_epoch: Callable[[keras.Model], None] | None = None,
     log_dir: str | Path | None = None,
     progress: Progress | None = None,
-) -> tuple[keras.Model, pd.DataFrame, dict[str, Any]]:
+) -> tuple[keras.Model, pd.DataFrame, FitFacts]:
     """Build a model and train it on one split; the test part is not looked at.
 
     Parameters
@@ -226,12 +228,8 @@ def fit_split(
     model : keras.Model
     history : DataFrame
         See `fit_model`.
-    facts : dict
-        What `microx.training.model_file.load_model` gives back: classes, regions, streams, inputs,
-        recipe, recipe_hash, size, n_frames, preset, n_parameters, seed, best_epoch,
-        seconds_to_best, peak_memory_mib (of the process, so far; a GPU's own is not counted),
-        trained_on, n_train, n_validation, train_class_counts, warnings, arguments, versions;
-        continued_from, where it was.
+    facts : FitFacts
+        What `microx.training.model_file.load_model` gives back.
 
     Raises
     ------
@@ -244,11 +242,11 @@ def fit_split(
     facts = _describe(corpus, clips, split, settings, preset, regions, seed)
     with _precision(settings.precision):
         model = _build(preset, regions, settings, facts)
-        facts["n_parameters"] = int(model.count_params())
+        facts = replace(facts, n_parameters=int(model.count_params()))
         if start is not None:
-            _continue_from(model, Path(start), facts, clips, split)
+            facts = _continue_from(model, Path(start), facts, clips, split)
         shared: dict[str, Any] = {
-            "regions": facts["regions"],
+            "regions": facts.regions,
             "inputs": settings.inputs,
             "reference": settings.reference,
             "batch_size": settings.batch_size,
@@ -279,11 +277,12 @@ def fit_split(
         for dataset in (fitted_on, chosen_on):
             dataset.forget()
     best, memory = int(history["val_loss"].argmin()), peak_memory_mib()
-    facts |= {
-        "best_epoch": int(history["epoch"][best]),
-        "seconds_to_best": round(float(history["seconds"][: best + 1].sum()), 2),
-        "peak_memory_mib": None if memory is None else round(memory),
-    }
+    facts = replace(
+        facts,
+        best_epoch=int(history["epoch"][best]),
+        seconds_to_best=round(float(history["seconds"][: best + 1].sum()), 2),
+        peak_memory_mib=None if memory is None else round(memory),
+    )
     checkpoint.finish(facts)
     return model, history, facts
 
@@ -368,16 +367,16 @@ def default_regions(corpus: Corpus, preset: str) -> tuple[str, ...]:
 
 
 def _build(
-    preset: str, regions: Sequence[str], settings: FitSettings, facts: dict[str, Any]
+    preset: str, regions: Sequence[str], settings: FitSettings, facts: FitFacts
 ) -> keras.Model:
     if preset not in BUILDERS:
         raise ModelError(f"preset must be one of {', '.join(BUILDERS)}; found '{preset}'")
     given: dict[str, Any] = {
-        "n_frames": facts["n_frames"],
-        "size": facts["size"],
-        "n_classes": len(facts["classes"]),
+        "n_frames": facts.n_frames,
+        "size": facts.size,
+        "n_classes": len(facts.classes),
         "inputs": settings.inputs,
-        "seed": facts["seed"],
+        "seed": facts.seed,
     }
     if preset == "compact":
         given["region_dropout"] = settings.region_dropout
@@ -415,7 +414,7 @@ def _describe(
     preset: str,
     regions: Sequence[str],
     seed: int,
-) -> dict[str, Any]:
+) -> FitFacts:
     """Facts that are known before training."""
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
     seen, fitted = pd.concat([train, validation]), _list_people(train)
@@ -433,95 +432,96 @@ def _describe(
                 f"{n_guessed} of {len(clips)} clips are of videos without such marks: their first, "
                 "middle or last frames stand in for them"
             )
-    return {
-        "classes": list(corpus.classes),
-        "regions": list(list_regions(regions)),
-        "streams": list(regions),
-        "inputs": settings.inputs,
-        "recipe": corpus.recipe,
-        "recipe_hash": corpus.recipe_hash,
-        "size": corpus.size,
-        "n_frames": int(clips["length"].iloc[0]),
-        "preset": preset,
-        "seed": seed,
-        "trained_on": {
-            **_list_people(seen),
-            "only_chose_epoch": {
-                kind: sorted(set(names) - set(fitted[kind]))  # leaky splits share people
-                for kind, names in _list_people(validation).items()
-            },
-        },
-        "n_train": len(train),
-        "n_validation": len(validation),
-        "train_class_counts": counts.tolist(),
-        "warnings": cautions,
-        "arguments": settings.as_dict(),
-        "versions": read_versions(),
+    chose = {  # leaky splits share people
+        kind: tuple(sorted(set(names) - set(fitted[kind])))
+        for kind, names in _list_people(validation).items()
     }
+    return FitFacts(
+        classes=corpus.classes,
+        regions=list_regions(regions),
+        streams=tuple(regions),
+        inputs=settings.inputs,
+        recipe=corpus.recipe,
+        recipe_hash=corpus.recipe_hash,
+        size=corpus.size,
+        n_frames=int(clips["length"].iloc[0]),
+        preset=preset,
+        seed=seed,
+        trained_on=TrainedOn(**_list_people(seen), only_chose_epoch=chose),
+        n_train=len(train),
+        n_validation=len(validation),
+        train_class_counts=tuple(counts.tolist()),
+        warnings=tuple(cautions),
+        arguments=settings,
+        versions=read_versions(),
+    )
 
 
-def _list_people(clips: pd.DataFrame) -> dict[str, list[str]]:
+def _list_people(clips: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     return {
-        "subjects": sorted(set(clips["subject"]) - {""}),
-        "videos": sorted(set(clips["video_id"])),
+        "subjects": tuple(sorted(set(clips["subject"]) - {""})),
+        "videos": tuple(sorted(set(clips["video_id"]))),
     }
 
 
 def _continue_from(
-    model: keras.Model, start: Path, facts: dict[str, Any], clips: pd.DataFrame, split: Split
-) -> None:
+    model: keras.Model, start: Path, facts: FitFacts, clips: pd.DataFrame, split: Split
+) -> FitFacts:
     """Give a model the weights of another, and its facts what that one has seen."""
-    facts["continued_from"] = start.name
+    facts = replace(facts, continued_from=start.name)
     if start.suffix != ".h5":
         start, _ = find_model(start)
     if start.suffix == ".h5":
         load_weights(model, start)
-        facts["warnings"].append(
+        caution = (
             f"training went on from {start.name}, which does not say whom it was trained on: that "
             "may be the people of the test"
         )
-        return
+        return replace(facts, warnings=(*facts.warnings, caution))
     _, before = load_model(start)
-    if before["preset"] != facts["preset"]:
+    if before.preset != facts.preset:
         raise ModelError(
-            f"{start}: cannot go on from it: it is a {before['preset']}, the new model a "
-            f"{facts['preset']}; name the same --model"
+            f"{start}: cannot go on from it: it is a {before.preset}, the new model a "
+            f"{facts.preset}; name the same --model"
         )
-    facts["warnings"] += [line for line in before["warnings"] if line not in facts["warnings"]]
-    for key, (theirs, ours) in find_differences(before, facts).items():
+    facts = replace(facts, warnings=tuple(dict.fromkeys((*facts.warnings, *before.warnings))))
+    for key, (theirs, ours) in find_differences(before.as_dict(), facts.as_dict()).items():
         raise ModelError(
             f"{start}: cannot go on from it: of its {key} it says {_listed(theirs)}, the new model "
             f"{_listed(ours)}; give the same options as for that model"
         )
-    seen, test = before["trained_on"], _list_people(clips.iloc[split.test])
-    for kind in test:
-        if known := sorted(set(seen[kind]) & set(test[kind])):
+    for kind, test in _list_people(clips.iloc[split.test]).items():
+        if known := sorted(set(before.trained_on.of_kind(kind)) & set(test)):
             raise ModelError(
                 f"{start}: cannot go on from it: it was trained on {kind} of the test part "
                 f"({first_few(known, N_NAMED)}); use the same --seed and corpus as for that model"
             )
-    _add_people(facts, seen, _list_people(clips.iloc[split.train]), start.name)
+    facts = _add_people(facts, before.trained_on, _list_people(clips.iloc[split.train]), start.name)
     load_weights(model, start)
+    return facts
 
 
 def _add_people(
-    facts: dict[str, Any], seen: dict[str, Any], train: dict[str, list[str]], name: str
-) -> None:
+    facts: FitFacts, seen: TrainedOn, train: dict[str, tuple[str, ...]], name: str
+) -> FitFacts:
     """Add to a model's people those that another has seen; warn of whom it has learned by heart."""
-    whom = facts["trained_on"]
-    choosing, chose_before = whom["only_chose_epoch"], seen.get("only_chose_epoch", {})
-    cautions = []
-    for kind in train:
-        fitted = set(seen[kind]) - set(chose_before.get(kind, ()))
-        if known := sorted(fitted & set(choosing[kind])):
+    whom, choosing, cautions = dict[str, Any](), dict[str, tuple[str, ...]](), list[str]()
+    for kind, names in train.items():
+        before, now = seen.of_kind(kind), facts.trained_on
+        fitted = set(before) - set(seen.only_chose_epoch.get(kind, ()))
+        if known := sorted(fitted & set(now.only_chose_epoch[kind])):
             cautions.append(
                 f"training went on from {name}, which has learned from {len(known)} of the {kind} "
                 f"that choose the best epoch now ({first_few(known, N_NAMED)}): it is chosen too "
                 "hopefully"
             )
-        whom[kind] = sorted(set(whom[kind]) | set(seen[kind]))
-        choosing[kind] = sorted(set(whom[kind]) - fitted - set(train[kind]))
-    facts["warnings"] += cautions[:1]  # who knows the subjects knows their videos
+        whom[kind] = tuple(sorted({*now.of_kind(kind), *before}))
+        choosing[kind] = tuple(sorted(set(whom[kind]) - fitted - set(names)))
+    return replace(
+        facts,
+        trained_on=TrainedOn(**whom, only_chose_epoch=choosing),
+        warnings=(*facts.warnings, *cautions[:1]),  # who knows the subjects knows their videos
+    )
 
 
 def _listed(value: Any) -> str:
@@ -531,7 +531,7 @@ def _listed(value: Any) -> str:
 class _Checkpoint:
     """The best model so far under a hidden name; the model's own name means it is finished."""
 
-    def __init__(self, model: keras.Model, path: str | Path | None, facts: dict[str, Any]) -> None:
+    def __init__(self, model: keras.Model, path: str | Path | None, facts: FitFacts) -> None:
         self._model, self._facts = model, facts
         self._path = None if path is None else Path(path)
         self._hidden = self._path and self._path.with_name(f".{self._path.stem}.best.keras")
@@ -541,11 +541,10 @@ class _Checkpoint:
     def write(self) -> None:
         if self._hidden:
             cut_off = "its training was cut off: these are the best weights until then"
-            unknown = dict.fromkeys(("best_epoch", "seconds_to_best", "peak_memory_mib"))
-            cautions = {"warnings": [*self._facts["warnings"], cut_off]}
-            save_model(self._model, self._hidden, self._facts | unknown | cautions)
+            told = replace(self._facts, warnings=(*self._facts.warnings, cut_off))
+            save_model(self._model, self._hidden, told)
 
-    def finish(self, facts: dict[str, Any]) -> None:
+    def finish(self, facts: FitFacts) -> None:
         if self._path and self._hidden:
             save_model(self._model, self._path, facts)
             self._hidden.unlink(missing_ok=True)

@@ -16,9 +16,8 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,8 +27,7 @@ import numpy as np
 from microx._version import VERSION
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
-from microx.schema import INPUTS, REGIONS
-from microx.training.settings import FIT_SETTINGS, FitSettings
+from microx.training.facts import NEEDED, FitFacts
 
 _FACTS_MEMBER, _WEIGHTS_MEMBER = "microx.json", "model.weights.h5"
 
@@ -113,7 +111,7 @@ def _main_model(run: Path) -> Path:
     return best
 
 
-def save_model(model: Any, path: str | Path, facts: dict[str, Any]) -> None:
+def save_model(model: Any, path: str | Path, facts: FitFacts) -> None:
     """Write a model and its facts as one ``.keras`` file.
 
     Parameters
@@ -121,8 +119,8 @@ def save_model(model: Any, path: str | Path, facts: dict[str, Any]) -> None:
     model : keras.Model
     path : path
         Ending in ``.keras``; replaced whole, never half.
-    facts : dict
-        Fit for JSON; stored as the zip member ``microx.json``.
+    facts : FitFacts
+        Stored as the zip member ``microx.json``.
 
     Raises
     ------
@@ -135,10 +133,10 @@ def save_model(model: Any, path: str | Path, facts: dict[str, Any]) -> None:
     with whole_file(path) as partial:
         model.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(_FACTS_MEMBER, json.dumps(facts, indent=2))
+            archive.writestr(_FACTS_MEMBER, json.dumps(facts.as_dict(), indent=2))
 
 
-def load_model(path: str | Path) -> tuple[Any, dict[str, Any]]:
+def load_model(path: str | Path) -> tuple[Any, FitFacts]:
     """Read a model written by `save_model`; nothing stored in it is executed.
 
     Parameters
@@ -150,9 +148,8 @@ def load_model(path: str | Path) -> tuple[Any, dict[str, Any]]:
     -------
     model : keras.Model
         Not compiled: ready to predict.
-    facts : dict
-        As given to `save_model`. Those that every use needs are checked, and settings that
-        the file is too old to name have their defaults.
+    facts : FitFacts
+        As given to `save_model`; settings that the file is too old to name have their defaults.
 
     Raises
     ------
@@ -169,25 +166,25 @@ def load_model(path: str | Path) -> tuple[Any, dict[str, Any]]:
 
     path, _ = find_model(path)
     with _one_line(path, "cannot be read as a microx model"):
-        facts = _read_facts(path)
+        found = _read_facts(path)
         try:
-            _check_facts(facts, path)
+            facts = _check_facts(found, path)
             _register_layers()
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:
-            if note := note_version(facts):
+            if note := note_version(found.get("versions")):
                 raise ModelError(f"{path}: cannot be read; {note}") from error
             raise
     return model, facts
 
 
-def note_version(facts: dict[str, Any]) -> str:
+def note_version(theirs: Any) -> str:
     """Tell whether a newer microx or Keras than this one wrote a model.
 
     Parameters
     ----------
-    facts : dict
-        From `load_model`.
+    theirs : mapping of str to str
+        The versions that the model's facts name; anything else tells nothing.
 
     Returns
     -------
@@ -196,11 +193,11 @@ def note_version(facts: dict[str, Any]) -> str:
 
     Examples
     --------
-    >>> note_version({"versions": {"microx": "99.0"}})
+    >>> note_version({"microx": "99.0"})
     'the model was written by microx 99.0, newer than the 0.1.0 here; upgrade it'
     """
-    here, theirs = read_versions(), facts.get("versions")
-    if not isinstance(theirs, dict):
+    here = read_versions()
+    if not isinstance(theirs, Mapping):
         return ""
     for name in ("microx", "keras"):
         if _numbers(str(theirs.get(name, ""))) > _numbers(here[name]):
@@ -324,71 +321,18 @@ def _read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _check_facts(facts: dict[str, Any], path: Path) -> None:
+def _check_facts(found: dict[str, Any], path: Path) -> FitFacts:
     """Refuse a model whose facts do not say what every use of it needs."""
-    from microx.models.streams import list_regions
-
-    for name, (is_right, words) in _NEEDED.items():
-        if name not in facts:
+    for name, words in NEEDED.items():
+        if name not in found:
             raise ModelError(
                 f"{path}: expected {name} in {_FACTS_MEMBER}, {words}; found none, as in models "
                 f"of an earlier microx; train it anew"
             )
-        if not is_right(facts[name]):
-            raise ModelError(
-                f"{path}: expected {name} in {_FACTS_MEMBER} to be {words}; "
-                f"found {repr(facts[name])[:60]}; train it anew"
-            )
     try:
-        if unknown := sorted(facts["arguments"].keys() - {one.name for one in fields(FitSettings)}):
-            raise InputError(f"setting {unknown[0]!r} is unknown")
-        facts["arguments"] = FitSettings(**facts["arguments"]).as_dict()
-        if list_regions(facts["streams"]) != tuple(facts["regions"]):
-            streams, regions = ", ".join(facts["streams"]), ", ".join(facts["regions"])
-            raise ModelError(f"streams {streams} do not read the regions {regions}")
+        return FitFacts.from_json(found)
     except (InputError, ModelError) as error:
         raise ModelError(f"{path}: {_FACTS_MEMBER}: {error}; train it anew") from None
-
-
-def _are_words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) for word in value)
-
-
-def _is_set_of(value: Any, least: int, choices: Collection[str] | None = None) -> bool:
-    is_set = _are_words(value) and len(set(value)) == len(value) >= least
-    return is_set and (choices is None or set(value) <= set(choices))
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_whom(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        _are_words(value.get(kind)) for kind in ("subjects", "videos")
-    )
-
-
-def _is_kind(value: Any, kinds: Collection[str]) -> bool:
-    return isinstance(value, str) and value in kinds
-
-
-# What every use of a model needs, each with what it must be, in words too.
-_NEEDED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "classes": (lambda value: _is_set_of(value, 2), "a list of two names or more, each once"),
-    "regions": (lambda value: _is_set_of(value, 1, REGIONS), "a list of regions, each once"),
-    "streams": (lambda value: _is_set_of(value, 1), "a list of streams, each once"),
-    "inputs": (lambda value: _is_kind(value, INPUTS), f"one of {', '.join(INPUTS)}"),
-    "size": (_is_count, "a whole number of pixels"),
-    "n_frames": (_is_count, "a whole number of frames"),
-    "preset": (lambda value: _is_kind(value, FIT_SETTINGS), f"one of {', '.join(FIT_SETTINGS)}"),
-    "seed": (lambda value: type(value) is int, "a whole number"),
-    "recipe": (lambda value: isinstance(value, dict), "the crops' options by name"),
-    "arguments": (lambda value: isinstance(value, dict), "the training's settings by name"),
-    "trained_on": (_is_whom, "lists of subjects and of videos, by these names"),
-    "warnings": (_are_words, "a list of sentences"),
-    "versions": (lambda value: isinstance(value, dict), "versions by name"),
-}
 
 
 def _open_archive(path: Path) -> zipfile.ZipFile:

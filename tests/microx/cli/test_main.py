@@ -79,8 +79,8 @@ def test_what_was_set_is_stored_with_the_model(trained):
     _, facts = load_model(trained)
     changed = {"epochs": 2, "inputs": "grey", "balance": "sampling", "augment": "flip,rotate:5"}
     changed |= {"batch_size": 16, "region_dropout": 0.2}
-    assert facts["arguments"] == FitSettings.of("compact", **changed).as_dict()
-    assert facts["streams"] == ["eyes", "mouth"]
+    assert facts.arguments == FitSettings.of("compact", **changed)
+    assert facts.streams == ("eyes", "mouth")
 
 
 def test_a_trained_model_is_scored_on_people_it_never_saw(corpus, trained):

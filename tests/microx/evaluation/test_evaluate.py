@@ -35,7 +35,7 @@ def test_every_clip_is_tested_once_by_a_model_that_never_saw_its_subject(evaluat
     assert sorted(result.clip_id) == sorted(small_corpus.clips()["clip_id"])
     for fold in (0, 1):
         _, facts = load_model(out / f"fold_{fold}.keras")
-        assert not set(result.subject[result.fold == fold]) & set(facts["trained_on"]["subjects"])
+        assert not set(result.subject[result.fold == fold]) & set(facts.trained_on.subjects)
     assert sorted(result.history["fold"].unique()) == [0, 1]
     assert [step[:2] for step in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert steps[2][2].startswith("fold 2 of 2, epoch 1")
@@ -43,19 +43,19 @@ def test_every_clip_is_tested_once_by_a_model_that_never_saw_its_subject(evaluat
 
 def test_facts_tell_what_was_done(evaluated):
     facts = evaluated[0].facts
-    assert (facts["protocol"], facts["group"], facts["seed"]) == ("kfold", "subject", 0)
-    assert sum(facts["n_test"]) == 30
-    total = np.add(np.add(facts["n_train"], facts["n_validation"]), facts["n_test"])
+    assert (facts.protocol, facts.group, facts.seed) == ("kfold", "subject", 0)
+    assert sum(facts.n_test) == 30
+    total = np.add(np.add(facts.n_train, facts.n_validation), facts.n_test)
     np.testing.assert_array_equal(total, 30)
-    assert len(facts["best_epoch"]) == 2
-    assert facts["shuffled_labels"] is False
-    assert facts["corpus"] == "corpus"
-    assert facts["n_subjects"] == 5
-    assert facts["versions"]["microx"]
-    assert len(facts["seconds_to_best"]) == len(facts["peak_memory_mib"]) == 2
-    assert (facts["occlude_test"], facts["without"]) == (None, [])
-    assert facts["arguments"]["epochs"] == 2
-    assert (facts["regions"], facts["streams"]) == (["mouth"], ["mouth"])
+    assert len(facts.best_epoch) == 2
+    assert facts.shuffled_labels is False
+    assert facts.corpus == "corpus"
+    assert facts.n_subjects == 5
+    assert facts.versions["microx"]
+    assert len(facts.seconds_to_best) == len(facts.peak_memory_mib) == 2
+    assert (facts.occlude_test, facts.without) == (None, ())
+    assert facts.arguments.epochs == 2
+    assert (facts.regions, facts.streams) == (("mouth",), ("mouth",))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def two_streams(small_corpus, tmp_path_factory):
 def test_a_model_is_tested_without_some_of_its_regions(two_streams, small_corpus):
     path, result = two_streams
     assert result.regions == ("mouth", "face")
-    assert result.facts["without"] == ["mouth"]
+    assert result.facts.without == ("mouth",)
     every, again, other = (
         evaluate_model(path, small_corpus, without=without)
         for without in ((), ("mouth",), ("face",))
@@ -78,7 +78,7 @@ def test_a_model_is_tested_without_some_of_its_regions(two_streams, small_corpus
     for one in (every, other):
         np.testing.assert_allclose(one.y_prob.sum(axis=1), 1, atol=1e-5)
         assert np.abs(one.y_prob - again.y_prob).max() > 1e-4
-    assert again.facts["without"] == ["mouth"]
+    assert again.facts.without == ("mouth",)
 
 
 def test_a_corpus_that_lacks_a_region_is_scored_with_what_it_has(
@@ -90,14 +90,14 @@ def test_a_corpus_that_lacks_a_region_is_scored_with_what_it_has(
         assert "mouth" not in file["face_0"]
     scored = evaluate_model(path, corpus)
     assert sorted(scored.clip_id) == sorted(result.clip_id)
-    assert "the corpus lacks mouth: taken as missing" in scored.facts["warnings"]
+    assert "the corpus lacks mouth: taken as missing" in scored.facts.warnings
     np.testing.assert_allclose(scored.y_prob.sum(axis=1), 1, atol=1e-5)
     with pytest.raises(ModelError, match=r"reads mouth, face; .* lacks mouth, face"):
         evaluate_model(path, write_corpus("noses", regions=("nose",)))
     model, facts = load_model(path)
-    never_without = facts["arguments"] | {"region_dropout": 0.0}
-    save_model(model, tmp_path / "model.keras", facts | {"arguments": never_without})
-    cautions = evaluate_model(tmp_path, corpus).facts["warnings"]
+    never_without = replace(facts.arguments, region_dropout=0.0)
+    save_model(model, tmp_path / "model.keras", replace(facts, arguments=never_without))
+    cautions = evaluate_model(tmp_path, corpus).facts.warnings
     assert any("has to do without mouth, but was trained with all" in line for line in cautions)
 
 
@@ -127,7 +127,7 @@ def test_pictures_are_evaluated_as_clips_of_one_frame(write_corpus, tmp_path):
     result = evaluate(corpus, preset="fer_cnn", epochs=1, out=tmp_path)
     assert result.regions == ("face",)
     assert len(result.y_true) == 3
-    assert result.facts["inputs"] == "grey"
+    assert result.facts.inputs == "grey"
     again = evaluate_model(tmp_path / "fold_0.keras", corpus)
     np.testing.assert_allclose(again.y_prob, result.y_prob, atol=1e-6)
     with pytest.raises(ModelError, match=r"without face: .* this one needs them all"):
@@ -145,7 +145,7 @@ def test_whether_there_is_an_expression_is_a_question_of_two_classes(write_corpu
     )
     assert result.classes == ("no expression", "expression")
     assert result.y_true.tolist() == [0, 1, 0, 1]
-    assert any("frames that people marked" in warning for warning in result.facts["warnings"])
+    assert any("frames that people marked" in warning for warning in result.facts.warnings)
     again = evaluate_model(tmp_path / "fold_0.keras", corpus)
     np.testing.assert_allclose(again.y_prob, result.y_prob, atol=1e-6)
 
@@ -157,8 +157,7 @@ def test_stored_model_is_scored_on_people_it_never_saw(evaluated, small_corpus, 
     assert sorted(again.clip_id) == sorted(result.clip_id[own])
     np.testing.assert_allclose(again.y_prob, result.y_prob[own], atol=1e-6)
     assert (
-        "left out, because the model was trained on them: 3 subjects (s"
-        in again.facts["warnings"][0]
+        "left out, because the model was trained on them: 3 subjects (s" in again.facts.warnings[0]
     )
     np.testing.assert_array_equal(read_result(tmp_path).y_prob, again.y_prob)
     assert len(guess(again, "most_frequent").y_true) == own.sum()
@@ -174,7 +173,7 @@ def test_stored_model_is_scored_on_covered_faces(evaluated, write_corpus, uprigh
         evaluate_model(evaluated[1] / "fold_1.keras", corpus, occlude=occlude)
         for occlude in (None, "mask", "mask")
     )
-    assert (bare.facts["occlude_test"], masked.facts["occlude_test"]) == (None, "mask")
+    assert (bare.facts.occlude_test, masked.facts.occlude_test) == (None, "mask")
     assert np.abs(bare.y_prob - masked.y_prob).max() > 0.01  # its mouths are hidden
     np.testing.assert_array_equal(masked.y_prob, again.y_prob)
 
@@ -182,7 +181,7 @@ def test_stored_model_is_scored_on_covered_faces(evaluated, write_corpus, uprigh
 def test_model_is_not_scored_on_the_people_it_learnt_from(evaluated, write_corpus):
     facts = load_model(evaluated[1] / "fold_0.keras")[1]
     corpus = write_corpus()
-    kept = corpus.manifest["subject"].isin(facts["trained_on"]["subjects"])
+    kept = corpus.manifest["subject"].isin(facts.trained_on.subjects)
     seen = replace(corpus, manifest=corpus.manifest[kept])
     with pytest.raises(ModelError, match=r"was trained on all [23] subjects of .*corpus"):
         evaluate_model(evaluated[1] / "fold_0.keras", seen)
@@ -248,11 +247,11 @@ def test_an_oracle_is_told_apart_and_changes_nothing(small_corpus, evaluated):
     usual = evaluated[0]
     np.testing.assert_array_equal(honest.y_prob, usual.y_prob[usual.fold == 0])
     assert oracle.name == f"mouth, {ORACLE}"
-    assert oracle.facts["oracle"]
-    assert "oracle" not in honest.facts
+    assert oracle.facts.oracle
+    assert not honest.facts.oracle
     right = [(one.y_pred == one.y_true).mean() for one in (oracle, honest)]
     assert right[0] >= right[1]
-    assert oracle.facts["best_epoch"][0] in (1, 2)
+    assert oracle.facts.best_epoch[0] in (1, 2)
 
 
 def test_one_training_is_tested_in_several_conditions(small_corpus):
@@ -266,20 +265,20 @@ def test_one_training_is_tested_in_several_conditions(small_corpus):
     alone = evaluate(small_corpus, epochs=1, without=("mouth",), **QUICK)
     np.testing.assert_array_equal(without.y_prob, alone.y_prob)
     assert np.abs(whole.y_prob - erased.y_prob).max() > 1e-4
-    assert [one.facts["augment_test"] for one in (whole, erased)] == ["", "erase:1"]
+    assert [one.facts.augment_test for one in (whole, erased)] == ["", "erase:1"]
 
 
 def test_trainings_of_other_seeds_test_the_same_people(small_corpus):
     one, other = (plan_evaluation(small_corpus, seed=seed, split_seed=0) for seed in (0, 5))
     np.testing.assert_array_equal(one.splits[0].test, other.splits[0].test)
-    assert (other.facts["seed"], other.facts["split_seed"]) == (5, 0)
+    assert (other.facts.seed, other.facts.split_seed) == (5, 0)
 
 
 def test_a_leaky_protocol_says_so(small_corpus):
     plan = plan_evaluation(small_corpus, protocol="clips")
-    assert plan.facts["leaky"]
-    assert plan.facts["group"] == "clip"
-    assert not plan_evaluation(small_corpus, protocol="kfold").facts["leaky"]
+    assert plan.facts.leaky
+    assert plan.facts.group == "clip"
+    assert not plan_evaluation(small_corpus, protocol="kfold").facts.leaky
 
 
 def test_a_list_of_others_decides_who_is_tested(small_corpus, tmp_path):
@@ -291,5 +290,5 @@ def test_a_list_of_others_decides_who_is_tested(small_corpus, tmp_path):
         epochs=1, **QUICK,
     )  # fmt: skip
     assert set(result.subject) == {"s3"}
-    assert result.facts["split_file"] == "list.csv"
-    assert any("3 videos are in no part" in line for line in result.facts["warnings"])
+    assert result.facts.split_file == "list.csv"
+    assert any("3 videos are in no part" in line for line in result.facts.warnings)

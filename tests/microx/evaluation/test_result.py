@@ -6,15 +6,21 @@ import pytest
 
 from microx.errors import InputError
 from microx.evaluation.baselines import guess
+from microx.evaluation.facts import FACTS_OF_FOLDS, ResultFacts
 from microx.evaluation.result import (
-    FACTS_OF_FOLDS,
     EvaluationResult,
     join_folds,
     read_result,
     write_result,
 )
+from microx.training.facts import TrainedOn
 
 SUBJECTS = ("", "NA", "NA", "007")
+
+
+def _facts(**known):
+    names = {"classes": ("neutral", "sad", "NA"), "regions": ("mouth",), "streams": ("mouth",)}
+    return ResultFacts(**names | known)
 
 
 def _result(
@@ -33,7 +39,7 @@ def _result(
         subject=np.array(subject[:n_clips], str),
         fold=np.zeros(n_clips, np.int64),
         history=pd.DataFrame({"fold": [0], "epoch": [1], "loss": [0.1]}),
-        facts={"train_class_counts": [[2, 5, 5]], "n_train": [12]},
+        facts=_facts(train_class_counts=((2, 5, 5),), n_train=(12,)),
     )
     return replace(result, **changes)
 
@@ -92,11 +98,11 @@ def test_guessers_know_the_training_labels_and_nothing_else():
     majority = guess(result, "most_frequent")
     assert (majority.name, majority.regions) == ("most_frequent", ())
     np.testing.assert_array_equal(majority.y_pred, [1, 1, 1, 1])  # the first of equals
-    facts = {"train_class_counts": [[2, 5, 5], [7, 0, 0]]}
+    facts = _facts(train_class_counts=((2, 5, 5), (7, 0, 0)))
     folds = replace(_result(), fold=np.array([0, 1, 1, 0]), facts=facts)
     np.testing.assert_array_equal(guess(folds, "most_frequent").y_pred, [1, 0, 0, 1])
     many = _result(y_true=np.zeros(9000, int), video_id=["v"] * 9000, subject=["a"] * 9000)
-    many = replace(many, facts={"train_class_counts": [[6, 3, 0]]})
+    many = replace(many, facts=_facts(train_class_counts=((6, 3, 0),)))
     by_frequency = guess(many, "stratified")
     shares = np.bincount(by_frequency.y_pred, minlength=3) / 9000
     np.testing.assert_allclose(shares, [2 / 3, 1 / 3, 0], atol=0.02)
@@ -112,9 +118,9 @@ def test_guesser_of_a_later_fold_knows_that_fold():
     """A cell of a run, fold_1, holds that fold alone and what was frequent in its training."""
     cell = _result(fold=np.ones(4, np.int64))
     np.testing.assert_array_equal(guess(cell, "most_frequent").y_pred, [1, 1, 1, 1])
-    sure = replace(cell, facts={"train_class_counts": [[0, 0, 9]]})
+    sure = replace(cell, facts=_facts(train_class_counts=((0, 0, 9),)))
     np.testing.assert_array_equal(guess(sure, "stratified").y_pred, [2, 2, 2, 2])
-    facts = {"train_class_counts": [[2, 5, 5], [7, 0, 0]]}
+    facts = _facts(train_class_counts=((2, 5, 5), (7, 0, 0)))
     later = replace(cell, fold=np.array([4, 2, 2, 4]), facts=facts)
     np.testing.assert_array_equal(guess(later, "most_frequent").y_pred, [0, 1, 1, 0])
     with pytest.raises(InputError, match=r"of each of its 1 folds; found them of 2"):
@@ -122,14 +128,15 @@ def test_guesser_of_a_later_fold_knows_that_fold():
 
 
 def test_folds_are_joined_with_their_facts():
-    facts = {key: [1] for key in FACTS_OF_FOLDS} | {"warnings": ["few"], "seconds": 1.5, "seed": 3}
+    of_folds = dict.fromkeys(FACTS_OF_FOLDS, (1,)) | {"trained_on": (TrainedOn(("007",)),)}
+    facts = _facts(**of_folds, warnings=("few",), seconds=1.5, seed=3)
     one = _result(facts=facts)
-    other = replace(one, fold=np.ones(4, np.int64), facts=facts | {"warnings": ["few", "odd"]})
+    other = replace(one, fold=np.ones(4, np.int64), facts=replace(facts, warnings=("few", "odd")))
     joined = join_folds([one, other])
     np.testing.assert_array_equal(joined.fold, [0, 0, 0, 0, 1, 1, 1, 1])
-    assert joined.facts["n_train"] == [1, 1]
-    assert (joined.facts["warnings"], joined.facts["seconds"]) == (["few", "odd"], 3.0)
-    assert joined.facts["seed"] == 3
+    assert joined.facts.n_train == (1, 1)
+    assert (joined.facts.warnings, joined.facts.seconds) == (("few", "odd"), 3.0)
+    assert joined.facts.seed == 3
     assert len(joined.history) == 2
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from microx.errors import InputError
+from microx.evaluation.facts import ResultFacts
 from microx.evaluation.result import EvaluationResult
 from microx.evaluation.summary import (
     compare_rows,
@@ -39,9 +40,12 @@ def _result(share_right, *, seed=0, name="row", **facts):
         subject=subject,
         fold=np.zeros(n, np.int64),
         history=pd.DataFrame(),
-        facts={"train_class_counts": [[10, 10]], "n_train": [20], "protocol": "kfold"}
-        | {"n_parameters": 5, "streams": ["mouth"], "without": []}
-        | facts,
+        facts=ResultFacts.from_json(
+            {"train_class_counts": [[10, 10]], "n_train": [20], "protocol": "kfold"}
+            | {"n_parameters": 5, "streams": ["mouth"], "regions": ["mouth"]}
+            | {"classes": ["sad", "happy"]}
+            | facts
+        ),
     )
 
 

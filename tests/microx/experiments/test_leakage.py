@@ -12,6 +12,7 @@ from microx import build_corpus
 from microx.corpus.corpus import load_corpus
 from microx.errors import SplitError
 from microx.evaluation.evaluate import Condition
+from microx.evaluation.facts import ResultFacts
 from microx.evaluation.result import EvaluationResult, write_result
 from microx.experiments.leakage import (
     Leak,
@@ -196,7 +197,10 @@ def _tested_s0(corpus, folder, trained, fold=0):
         subject=np.array(["s0"]),
         fold=np.array([fold]),
         history=pd.DataFrame(),
-        facts={"trained_on": trained_on},
+        facts=ResultFacts.from_json(
+            {"classes": list(corpus.classes), "regions": ["mouth"], "streams": ["mouth"]}
+            | {"trained_on": trained_on}
+        ),
     )
     write_result(result, folder)
     return folder / "predictions.csv"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from microx.evaluation.facts import ResultFacts
 from microx.experiments.literature import (
     ANCHORS,
     CNN_CONFUSION,
@@ -21,6 +22,11 @@ COMPOSITE = ["CASME2", "SAMM", "SMIC-HS"]
 FER2013 = {"protocol": "list", "leaky": False, "group": "video"} | {
     "classes": ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
 }
+
+
+def _facts(known):
+    streams = {"regions": ["face"], "streams": ["face"]}
+    return ResultFacts.from_json(streams | known)
 
 
 def published(paper, table, row, metric="accuracy"):
@@ -110,16 +116,16 @@ def test_corpora_are_known_however_they_are_spelled(spelled, name):
 
 
 def test_own_and_drawn_people_are_compared_with_nothing_published():
-    own = tell_comparable(HONEST, [""], 442)
+    own = tell_comparable(_facts(HONEST), [""], 442)
     assert own.may_not == ("With any published number: nobody else has measured on this corpus.",)
     assert "published" not in " ".join(own.may)
-    assert own == tell_comparable(HONEST, [], 442)
-    (sentence,) = tell_comparable(HONEST, [DRAWN], 442).may_not
+    assert own == tell_comparable(_facts(HONEST), [], 442)
+    (sentence,) = tell_comparable(_facts(HONEST), [DRAWN], 442).may_not
     assert "drawn, not filmed" in sentence
 
 
 def test_composite_is_compared_with_those_who_kept_the_epoch_from_the_test():
-    told = tell_comparable(HONEST, COMPOSITE, 442)
+    told = tell_comparable(_facts(HONEST), COMPOSITE, 442)
     assert "STSTNet 0.713, Off-ApexNet 0.703, SSSNet 0.739" in told.may[0]
     assert "D-FACE" not in " ".join(told.may)
     doubtful = [line for line in told.may_not if "chose their epoch on the tested people" in line]
@@ -143,49 +149,49 @@ def test_composite_is_compared_with_those_who_kept_the_epoch_from_the_test():
     ],
 )
 def test_what_was_not_done_alike_is_not_compared(change, n_tested, reason):
-    told = tell_comparable(HONEST | change, COMPOSITE, n_tested)
+    told = tell_comparable(_facts(HONEST | change), COMPOSITE, n_tested)
     assert "STSTNet" not in " ".join(told.may)
     assert any("STSTNet 0.713" in line and reason in line for line in told.may_not)
 
 
 def test_a_list_is_compared_where_it_tests_what_the_published_one_does():
-    own = tell_comparable(FER2013, ["fer2013"], 3589)
+    own = tell_comparable(_facts(FER2013), ["fer2013"], 3589)
     assert "ResNet34 0.724, RMN 0.741" in own.may[0]
     assert "names no subjects" in own.may_not[0]
-    tenth = tell_comparable(FER2013, ["fer2013"], 359)
+    tenth = tell_comparable(_facts(FER2013), ["fer2013"], 359)
     assert "RMN" not in " ".join(tenth.may)
     assert "they tested 3,589 videos or pictures, this 359" in " ".join(tenth.may_not)
     twice = FER2013 | {"classes": [*FER2013["classes"], "joy"]}  # joy is happy's other name
-    assert "RMN" not in " ".join(tell_comparable(twice, ["fer2013"], 3589).may)
-    dfew = tell_comparable(FER2013, ["DFEW"], 2341)
+    assert "RMN" not in " ".join(tell_comparable(_facts(twice), ["fer2013"], 3589).may)
+    dfew = tell_comparable(_facts(FER2013), ["DFEW"], 2341)
     assert "MAE-DFER" not in " ".join(dfew.may)
     assert "which emotions they told apart is not known to us" in dfew.may_not[1]
 
 
 def test_a_part_of_a_composite_is_not_the_composite():
-    told = tell_comparable(HONEST, ["CASME II"], 145)
+    told = tell_comparable(_facts(HONEST), ["CASME II"], 145)
     assert "knows none on CASME II alone" in told.may_not[0]
     assert "CASME II + SAMM + SMIC, which are other clips" in told.may_not[0]
 
 
 def test_leaky_numbers_are_compared_with_leaky_numbers_only():
-    told = tell_comparable(LEAKY, ["BAUM-1", "BAUM-2"], 400)
+    told = tell_comparable(_facts(LEAKY), ["BAUM-1", "BAUM-2"], 400)
     assert "MicroX 0.552" in told.may[0]
     assert "LEAKY" in told.may_not[0]
-    naive = tell_comparable(LEAKY | {"protocol": "naive"}, ["BAUM-1", "BAUM-2"], 400)
+    naive = tell_comparable(_facts(LEAKY | {"protocol": "naive"}), ["BAUM-1", "BAUM-2"], 400)
     assert "MicroX" not in " ".join(naive.may)
 
 
 def test_a_division_not_known_to_us_is_called_so():
-    five = tell_comparable(HONEST | {"classes": list("abcde")}, ["CASME II", "SAMM"], 400)
+    five = tell_comparable(_facts(HONEST | {"classes": list("abcde")}), ["CASME II", "SAMM"], 400)
     assert "SSSNet" not in " ".join(five.may)
     assert five.may_not[0].startswith("Its UF1 with the F1 of SSSNet on optical flow 0.698, R(2+1")
-    baum = tell_comparable(HONEST, ["BAUM-1"], 521)
+    baum = tell_comparable(_facts(HONEST), ["BAUM-1"], 521)
     assert "Zhalehpour 0.450, Pan 0.465 (BAUM-1; second-hand): how they divided" in baum.may_not[0]
 
 
 def test_what_weakens_a_comparison_is_said():
-    apex = tell_comparable(HONEST | {"arguments": {"frames": "apex"}}, ["SAMM"], 133)
+    apex = tell_comparable(_facts(HONEST | {"arguments": {"frames": "apex"}}), ["SAMM"], 133)
     assert "find onset or apex themselves" in apex.may_not[-1]
-    windows = tell_comparable(HONEST | {"arguments": {"frames": "all"}}, ["SAMM"], 133)
+    windows = tell_comparable(_facts(HONEST | {"arguments": {"frames": "all"}}), ["SAMM"], 133)
     assert "themselves" not in " ".join(windows.may_not)

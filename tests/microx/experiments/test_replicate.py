@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from microx.errors import InputError, SplitError
+from microx.evaluation.facts import ResultFacts
 from microx.evaluation.result import HISTORY_COLUMNS, EvaluationResult
 from microx.experiments import replicate
 from microx.experiments.literature import PAPERS, PUBLISHED
@@ -55,18 +56,22 @@ def draw_result(name, *, n_right, protocol, classes=EMOTIONS):
         np.eye(len(classes), dtype=np.float32)[answer],
         *(clip_id, clip_id, subject, rank // 2),
         history.set_axis(HISTORY_COLUMNS, axis=1),
-        {
-            "protocol": protocol,
-            "leaky": leaky,
-            "group": "clip" if leaky else "subject",
-            "classes": list(classes),
-            "n_subjects": 4,
-            "n_train": [20],
-            "train_class_counts": [[4] * len(classes)] * 2,
-            "n_parameters": 7,
-            "size": 32,
-            "seconds_to_best": [8.0],
-        },
+        ResultFacts.from_json(
+            {
+                "protocol": protocol,
+                "leaky": leaky,
+                "group": "clip" if leaky else "subject",
+                "classes": list(classes),
+                "n_subjects": 4,
+                "n_train": [20],
+                "train_class_counts": [[4] * len(classes)] * 2,
+                "n_parameters": 7,
+                "size": 32,
+                "seconds_to_best": [8.0],
+                "regions": ["face"],
+                "streams": ["face"],
+            }
+        ),
     )
 
 
@@ -131,7 +136,7 @@ def test_run_holds_both_protocols_and_its_tables(meeting):
     again = read_run(meeting.folder)
     assert list(again.rows) == ["fer_cnn (LEAKY)", "fer_cnn"]
     leaky, honest = (results[0] for results in again.rows.values())
-    assert (leaky.facts["leaky"], honest.facts["leaky"]) == (True, False)
+    assert (leaky.facts.leaky, honest.facts.leaky) == (True, False)
     assert (len(leaky.y_true), len(honest.y_true)) == (6, 30)  # a fifth; each clip once
     stored = pd.read_csv(meeting.folder / "reproduction.csv")
     pd.testing.assert_frame_equal(stored, reproduction_table(again), check_dtype=False)
@@ -250,8 +255,10 @@ def test_level_counts_on_the_corpus_of_the_paper_alone(tmp_path):
 def test_gap_is_told_of_whom_it_is_over(tmp_path):
     run = draw_run(tmp_path, "meeting", {"fer_cnn": (4, 3)})
     assert "over the 4 subjects that both tested" in render_reproduction(run)
-    for result in run.rows["fer_cnn"]:
-        result.facts["group"] = "video"
+    by_video = [
+        replace(one, facts=replace(one.facts, group="video")) for one in run.rows["fer_cnn"]
+    ]
+    run = replace(run, rows=run.rows | {"fer_cnn": tuple(by_video)})
     assert "over the 4 videos that both tested" in render_reproduction(run)
     alike = render_reproduction(draw_run(tmp_path, "meeting", {"fer_cnn": (4, 4)}))
     assert "no interval: the 4 subjects that both tested are too few or show no spread" in alike

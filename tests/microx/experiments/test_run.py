@@ -61,7 +61,7 @@ def test_run_can_be_read_again(run):
     assert "augment" not in arguments  # None was given: the preset's own
     assert again.about["corpus"]["n_videos"] == 15
     assert again.about["corpus"]["n_clips"] == 30
-    assert again.rows["mouth, labels shuffled"][0].facts["shuffled_labels"]
+    assert again.rows["mouth, labels shuffled"][0].facts.shuffled_labels
     assert (again.unfinished, again.oracles) == ((), {})
     pd.testing.assert_frame_equal(again.table, table)
     assert sorted(file.name for file in cell_folder(folder, "mouth", 0, 0).iterdir()) == [
@@ -172,7 +172,7 @@ def test_workers_do_folds_and_seeds_and_share_trainings(small_corpus, tmp_path):
     for results in run.rows.values():
         for seed, result in enumerate(results):
             assert sorted(result.clip_id) == sorted(small_corpus.clips(2, stride=10)["clip_id"])
-            assert result.facts["seed"] == seed
+            assert result.facts.seed == seed
     first, second = run.rows["both"]
     np.testing.assert_array_equal(first.fold, second.fold)  # the same people
     assert np.abs(first.y_prob - second.y_prob).max() > 1e-4

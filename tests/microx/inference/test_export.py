@@ -12,6 +12,7 @@ from microx.errors import InputError, ModelError
 from microx.inference import export
 from microx.inference.export import FORMATS, export_model
 from microx.models.multistream import build_microx
+from microx.training.facts import FitFacts
 from microx.training.model_file import load_model, load_weights, save_model
 from microx.training.settings import FitSettings
 
@@ -50,7 +51,7 @@ def _answer(path, to, clips):
 
 
 def _stored(folder, model):
-    save_model(model, folder / "model.keras", FACTS)
+    save_model(model, folder / "model.keras", FitFacts.from_json(FACTS))
     return folder / "model.keras"
 
 
@@ -80,7 +81,7 @@ def test_exports_answer_as_keras_does(stored, preset, to, tmp_path, capfd):
         expected = model.predict_on_batch(clips)
         np.testing.assert_allclose(_answer(path, to, clips), expected, atol=1e-4)
     described = json.loads(path.with_name(f"mine.{to}.json").read_text())
-    assert described["facts"] == FACTS
+    assert described["facts"] == FitFacts.from_json(FACTS).as_dict()
     assert described["inputs"]["mouth"] == [None, 3, 18, 18, 3]
     assert described["largest_difference"] <= export.TOLERANCE
 

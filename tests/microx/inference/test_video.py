@@ -1,5 +1,7 @@
 """A model on a video: the recipe is kept, every frame is accounted for, mistakes are explained."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -23,6 +25,7 @@ from microx.preprocessing.motion import convert_crops
 from microx.preprocessing.pipeline import preprocess_video
 from microx.preprocessing.preprocessed import FaceFrames, Ledger
 from microx.simulation.corpus import draw_take
+from microx.training.facts import FitFacts
 from microx.training.model_file import load_model, save_model
 from microx.training.settings import FitSettings
 
@@ -42,7 +45,7 @@ FACTS["arguments"] = FitSettings(n_frames=6).as_dict()
 def model_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.keras"
     model = build_microx(("mouth",), n_frames=6, size=24, n_classes=3, seed=1)
-    save_model(model, path, FACTS)
+    save_model(model, path, FitFacts.from_json(FACTS))
     return path
 
 
@@ -53,7 +56,9 @@ def two_streams(tmp_path_factory):
     model = build_microx(("mouth", "eyes"), n_frames=6, size=24, n_classes=3, seed=1)
     model.get_layer("fusion_weights").score.assign([0.0, 1.0])
     regions = ["mouth", "right_eye", "left_eye"]
-    save_model(model, path, FACTS | {"regions": regions, "streams": ["mouth", "eyes"]})
+    save_model(
+        model, path, FitFacts.from_json(FACTS | {"regions": regions, "streams": ["mouth", "eyes"]})
+    )
     return path
 
 
@@ -178,7 +183,7 @@ def test_a_video_is_read_without_what_is_hidden(video, two_streams):
 def test_a_model_that_needs_every_region_says_so(video, tmp_path):
     path = tmp_path / "paper.keras"
     model = build_microx(("mouth",), preset="paper", n_frames=6, size=24, n_classes=3, seed=1)
-    save_model(model, path, FACTS)
+    save_model(model, path, FitFacts.from_json(FACTS))
     result = predict_video(video, path, out=tmp_path, stride=6)
     assert (result.streams, result.weights.shape) == ((), (len(result.status), 0))
     header = (tmp_path / "a face.emotions.csv").read_text(encoding="utf-8").splitlines()[0]
@@ -190,8 +195,8 @@ def test_a_model_that_needs_every_region_says_so(video, tmp_path):
 def test_frames_that_only_people_can_name_are_refused(video, model_path, tmp_path):
     model, facts = load_model(model_path)
     path = tmp_path / "marked.keras"
-    marked = facts["arguments"] | {"frames": "onset-apex-offset"}
-    save_model(model, path, facts | {"arguments": marked})
+    marked = dataclasses.replace(facts.arguments, frames="onset-apex-offset")
+    save_model(model, path, dataclasses.replace(facts, arguments=marked))
     with pytest.raises(ModelError, match=r"marked\.keras: reads onset, apex and offset, which"):
         predict_video(video, path)
 
@@ -200,7 +205,11 @@ def test_an_onset_that_nobody_marked_is_noted(video, tmp_path):
     path = tmp_path / "onset.keras"
     model = build_microx(("mouth",), n_frames=6, size=24, n_classes=3, inputs="difference", seed=1)
     settings = FitSettings(n_frames=6, inputs="difference", reference="onset")
-    save_model(model, path, FACTS | {"inputs": "difference", "arguments": settings.as_dict()})
+    save_model(
+        model,
+        path,
+        FitFacts.from_json(FACTS | {"inputs": "difference", "arguments": settings.as_dict()}),
+    )
     result = predict_video(video, path)
     assert result.note == "clips are compared with their first frame: nobody marked an onset"
     assert result.n_clips == 4
@@ -208,7 +217,9 @@ def test_an_onset_that_nobody_marked_is_noted(video, tmp_path):
 
 def test_an_image_is_a_clip_of_one_frame(tmp_path):
     model = build_cnn6(("face",), size=24, n_classes=3, seed=0)
-    facts = FACTS | {"regions": ["face"], "streams": ["face"], "inputs": "grey", "n_frames": 1}
+    facts = FitFacts.from_json(
+        FACTS | {"regions": ["face"], "streams": ["face"], "inputs": "grey", "n_frames": 1}
+    )
     save_model(model, tmp_path / "cnn6.keras", facts)
     image = tmp_path / "photo.png"
     cv2.imwrite(str(image), draw_take(2, "happy", n_frames=16).frames[8, ..., ::-1])
@@ -352,12 +363,12 @@ def test_prediction_checks_itself():
 def test_other_landmarks_than_the_models_are_noted(video, tmp_path, model_path):
     model, facts = load_model(model_path)
     path = tmp_path / "openface.keras"
-    save_model(model, path, facts | {"recipe": RECIPE | {"landmarks": "openface"}})
+    save_model(model, path, dataclasses.replace(facts, recipe=RECIPE | {"landmarks": "openface"}))
     note = predict_video(video, path, landmarks="dlib").note
     assert "learned from openface landmarks" in note
     with pytest.raises(LandmarkError, match="nowhere"):
         predict_video(video, path, openface=tmp_path / "nowhere")
-    save_model(model, path, facts | {"recipe": RECIPE | {"landmarks": "csv"}})
+    save_model(model, path, dataclasses.replace(facts, recipe=RECIPE | {"landmarks": "csv"}))
     assert "learned from csv landmarks, this video's are of dlib" in predict_video(video, path).note
 
 

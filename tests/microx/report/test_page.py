@@ -17,6 +17,7 @@ from microx.corpus.corpus import load_corpus
 from microx.corpus.quality import summarize_corpus
 from microx.errors import CorpusError, InputError
 from microx.evaluation.evaluate import ORACLE
+from microx.evaluation.facts import ResultFacts
 from microx.evaluation.result import EvaluationResult, write_result
 from microx.experiments.ablations import run_ablation
 from microx.experiments.run import cell_folder, read_run
@@ -103,35 +104,37 @@ def _result(corpus, name, *, right=0.8, regions=("mouth", "face"), folds=1, seed
         subject=clips["subject"].to_numpy(str),
         fold=np.arange(n_clips) % folds,
         history=history,
-        facts={
-            "protocol": "holdout" if folds == 1 else "kfold",
-            "leaky": False,
-            "group": "subject",
-            "classes": list(corpus.classes),
-            "regions": list(regions),
-            "streams": list(regions),
-            "without": [],
-            "seed": seed,
-            "n_train": [12] * folds,
-            "n_validation": [6] * folds,
-            "n_test": [n_clips] * folds,
-            "train_class_counts": [[6, 3, 3]] * folds,
-            "best_epoch": [2] * folds,
-            "trained_on": [known] * folds,
-            "seconds_to_best": [1.0] * folds,
-            "peak_memory_mib": [100] * folds,
-            "seconds": 1.0,
-            "n_frames": 10,
-            "n_parameters": 1234,
-            "preset": "compact",
-            "recipe": corpus.recipe,
-            "recipe_hash": corpus.recipe_hash,
-            "versions": {"microx": "0.1.0", "numpy": "2.4"},
-            "arguments": {"epochs": 8, "schedule": "constant"},
-            "warnings": [],
-            "shuffled_labels": False,
-        }
-        | facts,
+        facts=ResultFacts.from_json(
+            {
+                "protocol": "holdout" if folds == 1 else "kfold",
+                "leaky": False,
+                "group": "subject",
+                "classes": list(corpus.classes),
+                "regions": list(regions),
+                "streams": list(regions),
+                "without": [],
+                "seed": seed,
+                "n_train": [12] * folds,
+                "n_validation": [6] * folds,
+                "n_test": [n_clips] * folds,
+                "train_class_counts": [[6, 3, 3]] * folds,
+                "best_epoch": [2] * folds,
+                "trained_on": [known] * folds,
+                "seconds_to_best": [1.0] * folds,
+                "peak_memory_mib": [100] * folds,
+                "seconds": 1.0,
+                "n_frames": 10,
+                "n_parameters": 1234,
+                "preset": "compact",
+                "recipe": corpus.recipe,
+                "recipe_hash": corpus.recipe_hash,
+                "versions": {"microx": "0.1.0", "numpy": "2.4"},
+                "arguments": {"epochs": 8, "schedule": "constant"},
+                "warnings": [],
+                "shuffled_labels": False,
+            }
+            | facts
+        ),
     )
 
 
@@ -141,7 +144,7 @@ def _write_run(folder, corpus, rows, *, experiment="ablate", oracles=(), told=No
     about = {}
     for name, results in rows.items():
         for seed, result in enumerate(results, start=7):
-            n_folds = len(result.facts["n_train"])
+            n_folds = len(result.facts.n_train)
             for fold in range(n_folds):
                 cell = cell_folder(folder, name, seed, fold)
                 write_result(_one_fold(result, fold), cell)
@@ -175,7 +178,10 @@ def _one_fold(result, fold):
         result,
         **{field: getattr(result, field)[rows] for field in fields},
         history=result.history[result.history["fold"] == fold],
-        facts=result.facts | {key: result.facts[key][fold : fold + 1] for key in per_fold},
+        facts=dataclasses.replace(
+            result.facts,
+            **{key: getattr(result.facts, key)[fold : fold + 1] for key in per_fold},
+        ),
     )
 
 
@@ -638,7 +644,7 @@ def _without_faces(corpus, *videos):
 def _all_right(corpus, **changes):
     result = _result(corpus, "face", right=1.0, **changes)
     kept = np.isin(result.video_id, corpus.clips()["video_id"])
-    folds = result.facts["n_train"]
+    folds = result.facts.n_train
     result = dataclasses.replace(result, fold=(result.subject == "s4") * (len(folds) - 1))
     fields = ("y_true", "y_prob", "clip_id", "video_id", "subject", "fold")
     return dataclasses.replace(result, **{f: getattr(result, f)[kept] for f in fields})

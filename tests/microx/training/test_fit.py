@@ -85,20 +85,20 @@ def test_history_has_a_row_per_epoch(fitted):
 
 def test_facts_say_what_the_model_was_trained_on(fitted, small_corpus):
     _, history, facts, _ = fitted
-    assert facts["classes"] == ["neutral", "happy", "sad"]
-    assert facts["regions"] == facts["streams"] == ["mouth"]
-    assert (facts["inputs"], facts["size"], facts["n_frames"]) == ("rgb", 24, 2)
-    assert facts["recipe_hash"] == small_corpus.recipe_hash
+    assert facts.classes == ("neutral", "happy", "sad")
+    assert facts.regions == facts.streams == ("mouth",)
+    assert (facts.inputs, facts.size, facts.n_frames) == ("rgb", 24, 2)
+    assert facts.recipe_hash == small_corpus.recipe_hash
     best = history["val_loss"].argmin()
-    assert facts["best_epoch"] == best + 1
-    assert facts["seconds_to_best"] == pytest.approx(history["seconds"][: best + 1].sum(), abs=0.01)
-    assert facts["peak_memory_mib"] > 50
-    assert facts["n_train"] == sum(facts["train_class_counts"])
-    assert len(facts["trained_on"]["subjects"]) == 4  # three train, one chooses the epoch
-    assert len(facts["trained_on"]["videos"]) == 12
-    assert facts["warnings"] == []
-    assert facts["arguments"]["region_dropout"] == 0.2
-    json.dumps(facts)
+    assert facts.best_epoch == best + 1
+    assert facts.seconds_to_best == pytest.approx(history["seconds"][: best + 1].sum(), abs=0.01)
+    assert facts.peak_memory_mib > 50
+    assert facts.n_train == sum(facts.train_class_counts)
+    assert len(facts.trained_on.subjects) == 4  # three train, one chooses the epoch
+    assert len(facts.trained_on.videos) == 12
+    assert facts.warnings == ()
+    assert facts.arguments.region_dropout == 0.2
+    json.dumps(facts.as_dict())
 
 
 def test_stored_model_comes_back_with_its_facts(fitted, small_corpus):
@@ -300,7 +300,7 @@ def test_half_precision_trains_and_leaves_the_default_alone(small_corpus, tmp_pa
     )
     assert keras.config.dtype_policy().name == before
     assert np.isfinite(history.to_numpy()).all()
-    assert facts["arguments"]["precision"] == precision
+    assert facts.arguments.precision == precision
     assert {str(w.dtype) for w in model.weights if "seed" not in w.path} == {"float32"}
     assert model.get_layer("mouth_conv_1").compute_dtype == precision.removeprefix("mixed_")
     batch, _ = ClipDataset(small_corpus, clips, regions=("mouth",), tell_present=True)[0]
@@ -323,9 +323,9 @@ def test_checkpoint_holds_the_best_model_of_a_training_cut_off(small_corpus, tmp
         )  # fmt: skip
     assert [file.name for file in tmp_path.iterdir()] == [".fold_0.best.keras"]
     model, facts = load_model(tmp_path / ".fold_0.best.keras")
-    assert facts["warnings"] == ["its training was cut off: these are the best weights until then"]
-    assert facts["n_parameters"] == model.count_params()
-    assert len(facts["trained_on"]["subjects"]) == 4
+    assert facts.warnings == ("its training was cut off: these are the best weights until then",)
+    assert facts.n_parameters == model.count_params()
+    assert len(facts.trained_on.subjects) == 4
     with pytest.raises(ModelError, match="found none"):
         load_model(tmp_path)
 
@@ -354,7 +354,7 @@ def test_train_leaves_the_test_people_out(small_corpus, trained):
     split = pd.read_csv(trained.with_name("split.csv"))
     test_people = set(split.loc[split["part"] == "test", "subject"])
     assert test_people
-    assert not test_people & set(facts["trained_on"]["subjects"])
+    assert not test_people & set(facts.trained_on.subjects)
     assert sorted(split["part"].unique()) == ["test", "train", "validation"]
     history = pd.read_csv(trained.with_name("history.csv"))
     assert list(history) == COLUMNS
@@ -376,37 +376,37 @@ def test_training_goes_on_where_a_model_stopped(small_corpus, trained, tmp_path)
     for ours, theirs in zip(model.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     first = pd.read_csv(trained.with_name("history.csv"))
-    row = facts_before["best_epoch"] - 1
+    row = facts_before.best_epoch - 1
     np.testing.assert_allclose(
         history[["val_loss", "val_accuracy"]].iloc[0],
         first[["val_loss", "val_accuracy"]].iloc[row],
         rtol=1e-5,
     )
-    assert facts["continued_from"] == "model.keras"
-    assert facts["trained_on"] == facts_before["trained_on"]
-    assert facts["warnings"] == []
+    assert facts.continued_from == "model.keras"
+    assert facts.trained_on == facts_before.trained_on
+    assert facts.warnings == ()
 
 
 def test_people_learned_from_that_choose_the_epoch_later_are_named(small_corpus, trained, tmp_path):
     """The corpus has lost the person who chose the epoch, so that another one does."""
     before = load_model(trained)[1]["trained_on"]
-    (chooser,) = before["only_chose_epoch"]["subjects"]
-    kept = small_corpus.manifest["subject"].isin(set(before["subjects"]) - {chooser})
-    tested = ~small_corpus.manifest["subject"].isin(before["subjects"])
+    (chooser,) = before.only_chose_epoch["subjects"]
+    kept = small_corpus.manifest["subject"].isin(set(before.subjects) - {chooser})
+    tested = ~small_corpus.manifest["subject"].isin(before.subjects)
     corpus = replace(small_corpus, manifest=small_corpus.manifest[kept | tested])
     seed = next(
         seed
         for seed in range(100)
-        if set(_people_of(corpus, seed, "test")).isdisjoint(before["subjects"])
+        if set(_people_of(corpus, seed, "test")).isdisjoint(before.subjects)
     )
     (_, facts), _ = _go_on(corpus, tmp_path / "next", trained, seed=seed)
     (known,) = _people_of(corpus, seed, "validation")
-    assert facts["warnings"] == [
+    assert list(facts.warnings) == [
         "training went on from model.keras, which has learned from 1 of the subjects that choose "
         f"the best epoch now ({known}): it is chosen too hopefully"
     ]
-    assert facts["trained_on"]["subjects"] == before["subjects"]
-    assert facts["trained_on"]["only_chose_epoch"]["subjects"] == [chooser]
+    assert facts.trained_on.subjects == before.subjects
+    assert facts.trained_on.only_chose_epoch["subjects"] == (chooser,)
 
 
 def _people_of(corpus, seed, part):
@@ -422,9 +422,9 @@ def test_training_goes_on_from_weights_alone_with_a_warning(small_corpus, traine
     (model, facts), _ = _go_on(small_corpus, tmp_path / "h5", weights)
     for ours, theirs in zip(model.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert facts["continued_from"] == "theirs.weights.h5"
-    assert len(facts["warnings"]) == 1
-    assert "theirs.weights.h5, which does not say whom it was trained on" in facts["warnings"][0]
+    assert facts.continued_from == "theirs.weights.h5"
+    assert len(facts.warnings) == 1
+    assert "theirs.weights.h5, which does not say whom it was trained on" in facts.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -456,13 +456,13 @@ def test_single_images_train_a_network_of_pictures(write_corpus, tmp_path):
     build = {"dropout": 0.5}
     path = train(write_corpus(n_frames=1), tmp_path, preset="cnn6", epochs=1, build=build)
     model, facts = load_model(path)
-    assert facts["regions"] == ["face"]
-    assert (facts["n_frames"], facts["inputs"], facts["preset"]) == (1, "grey", "cnn6")
+    assert facts.regions == ("face",)
+    assert (facts.n_frames, facts.inputs, facts.preset) == (1, "grey", "cnn6")
     with h5py.File(BytesIO(ZipFile(path).read("model.weights.h5"))) as weights:
         assert "optimizer" not in weights  # nobody goes on with it
-    assert facts["n_train"] + facts["n_validation"] == 12
+    assert facts.n_train + facts.n_validation == 12
     assert [tuple(t.shape) for t in model.inputs] == [(None, 1, 24, 24, 1)]
-    assert facts["arguments"]["build"] == build
+    assert facts.arguments.build == build
     assert "Dropout" in {type(layer).__name__ for layer in model.layers}
 
 
@@ -473,7 +473,7 @@ def test_marked_frames_are_said_to_be_marked(write_corpus):
     _, _, facts = fit_split(
         opened, clips, make_splits(clips)[0], settings, preset="cnn6", regions=("face",)
     )
-    assert facts["warnings"] == [
+    assert list(facts.warnings) == [
         "its clips are the frames that people marked (apex), which nobody knows of a new video",
         "15 of 15 clips are of videos without such marks: their first, middle or last frames "
         "stand in for them",

@@ -9,6 +9,7 @@ import pytest
 
 import microx
 from microx.errors import ModelError
+from microx.training.facts import FitFacts
 from microx.training.model_file import (
     find_differences,
     find_model,
@@ -29,6 +30,8 @@ FACTS = {
     **{"recipe": {}, "arguments": FitSettings(n_frames=2, inputs="grey").as_dict()},
     **{"trained_on": {"subjects": ["s0"], "videos": ["a"]}, "warnings": [], "versions": {}},
 }
+
+ALL_FACTS = FitFacts.from_json(FACTS).as_dict()
 
 
 def _model(*streams, n_classes=3, seed=0):
@@ -100,7 +103,8 @@ def test_files_that_are_no_model_are_refused(tmp_path):
     with pytest.raises(ModelError, match=r"file name ends in \.keras"):
         save_model(None, tmp_path / "model.h5", {})
     listed = tmp_path / "listed.keras"
-    save_model(_model(), listed, ["no", "facts"])
+    with zipfile.ZipFile(listed, "w") as archive:
+        archive.writestr("microx.json", json.dumps(["no", "facts"]))
     with pytest.raises(ModelError, match=r"microx\.json must hold facts by name; found \['no'"):
         load_model(listed)
 
@@ -108,7 +112,7 @@ def test_files_that_are_no_model_are_refused(tmp_path):
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
 def test_model_cut_short_is_refused(tmp_path, share):
     path = tmp_path / "model.keras"
-    save_model(_model(), path, FACTS)
+    save_model(_model(), path, FitFacts.from_json(FACTS))
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(ModelError, match=r"model\.keras: cannot be read as a mic") as error:
         load_model(path)
@@ -130,7 +134,7 @@ def test_file_that_swells_is_not_unpacked(tmp_path):
 def test_code_in_a_file_is_not_run(tmp_path):
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs))
-    save_model(model, tmp_path / "lambda.keras", FACTS)
+    save_model(model, tmp_path / "lambda.keras", FitFacts.from_json(FACTS))
     with pytest.raises(ModelError, match="cannot be read as a microx model"):
         load_model(tmp_path / "lambda.keras")
 
@@ -147,7 +151,7 @@ def test_weights_go_from_model_to_model(tmp_path, ending):
     path = tmp_path / f"model{ending}"
     model.compile("adam", "mse")
     if ending == ".keras":
-        save_model(model, path, FACTS)
+        save_model(model, path, FitFacts.from_json(FACTS))
     else:
         save_weights(model, path)
     load_weights(other, path)
@@ -184,7 +188,7 @@ def test_weights_of_streams_in_another_order_are_refused(tmp_path, ending):
     """Keras tells layers apart by their order: each stream would get the other's weights."""
     path = tmp_path / f"model{ending}"
     if ending == ".keras":
-        save_model(_model("mouth", "face"), path, FACTS)
+        save_model(_model("mouth", "face"), path, FitFacts.from_json(FACTS))
     else:
         save_weights(_model("mouth", "face"), path)
     other = _model("face", "mouth", seed=1)
@@ -228,7 +232,7 @@ def test_weights_elsewhere_are_not_followed(tmp_path):
 def test_layer_of_nobody_is_not_made(tmp_path):
     """A file may name what layer it likes; only Keras's and ours are made."""
     path = tmp_path / "model.keras"
-    save_model(_model(), path, FACTS)
+    save_model(_model(), path, FitFacts.from_json(FACTS))
     with zipfile.ZipFile(path) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
     config = held["config.json"].decode()
@@ -253,7 +257,7 @@ def test_layer_of_nobody_is_not_made(tmp_path):
     ],
 )
 def test_newer_versions_are_noted(tmp_path, versions, newer):
-    note = note_version({"versions": versions})
+    note = note_version(versions)
     assert note.startswith(f"the model was written by {newer}, newer than") if newer else not note
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
@@ -335,8 +339,10 @@ def test_facts_that_cannot_be_are_refused(tmp_path, name, value, message):
 
 def test_settings_that_a_file_does_not_name_have_their_defaults(tmp_path):
     path = tmp_path / "model.keras"
-    save_model(_model(), path, FACTS | {"arguments": {"n_frames": 2, "inputs": "grey"}})
-    assert load_model(path)[1] == FACTS
+    save_model(
+        _model(), path, FitFacts.from_json(FACTS | {"arguments": {"n_frames": 2, "inputs": "grey"}})
+    )
+    assert load_model(path)[1].as_dict() == ALL_FACTS
 
 
 def test_facts_of_a_newer_version_are_not_judged(tmp_path):
