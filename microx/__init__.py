@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from microx.simulation.corpus import draw_corpus as draw_corpus
     from microx.training.fit import train as train
     from microx.training.model_file import load_model as load_model
+    from microx.training.protocol import Protocol as Protocol
     from microx.training.settings import FitSettings as FitSettings
     from microx.training.splits import make_splits as make_splits
 
@@ -36,6 +37,7 @@ _HOME = {
     "EvaluationResult": "evaluation.result",
     "FitSettings": "training.settings",
     "MicroxError": "errors",
+    "Protocol": "training.protocol",
     "build_corpus": "corpus.build",
     "build_microx": "models.multistream",
     "draw_corpus": "simulation.corpus",

@@ -6,6 +6,38 @@ The 68 points are those of iBUG 300-W, which OpenFace and dlib both use, counted
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
+# What may be chosen from, each list once: settings check against it, the command line offers it.
+Preset = Literal["compact", "paper", "fer_cnn", "apex_dcnn", "cnn6", "cnn1", "cnn2", "resnet18"]
+Inputs = Literal["rgb", "grey", "difference", "flow"]
+Frames = Literal["all", "apex", "onset-apex-offset", "onset|apex"]
+Tail = Literal["drop", "pad"]
+Reference = Literal["first", "onset"]
+Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
+Schedule = Literal["constant", "cosine", "plateau"]
+Balance = Literal["none", "weights", "sampling"]
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+HonestProtocol = Literal["holdout", "kfold", "loso", "loco", "list"]
+LeakyProtocol = Literal["clips", "naive"]
+ProtocolKind = Literal[HonestProtocol, LeakyProtocol]
+RegionSet = Literal["all", "paper", "full"]
+Format = Literal["onnx", "tflite", "h5"]
+Finder = Literal["dlib", "openface"]
+OneFace = Literal["main", "cropped"]
+Paper = Literal["microx", "meeting", "apex", "cnn6", "cnn-comparison"]
+Experiment = Literal[
+    "regions",
+    "subsets",
+    "mask",
+    "occlusion",
+    "inputs",
+    "lengths",
+    "optimizers",
+    "networks",
+    "protocols",
+]
+
 # Source: iBUG 300-W, "A semi-automatic methodology for facial landmark annotation"
 # (Sagonas et al., 2013), figure of the 68-point mark-up, counted from 0.
 REGION_LANDMARKS: dict[str, tuple[int, ...]] = {
@@ -46,7 +78,7 @@ CLIP_FRAMES = 10
 CROP_SIZE = 32
 """Pixels along a side of a square crop; our choice: the paper's text says 30, its code 60."""
 
-INPUTS: dict[str, int] = {"rgb": 3, "grey": 1, "difference": 3, "flow": 3}
+INPUTS: dict[str, int] = {kind: 1 if kind == "grey" else 3 for kind in get_args(Inputs)}
 """Kinds of pixels a model reads and their channels; see `microx.preprocessing.motion`."""
 
 DRAWN = "drawn actors"

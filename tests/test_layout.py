@@ -39,29 +39,12 @@ ROOMS = {
     ),
     "corpus": (*("storage", "corpus", "build", "quality", "check", "contact_sheets", "inspect"),),
     "training": (
-        *(
-            "backend",
-            "augmentation",
-            "settings",
-            "facts",
-            "dataset",
-            "splits",
-            "model_file",
-            "losses",
-        ),
-        *("callbacks", "fit"),
+        *("backend", "augmentation", "settings", "protocol", "facts", "dataset", "splits"),
+        *("model_file", "losses", "callbacks", "fit"),
     ),
     "evaluation": (
-        *(
-            "metrics",
-            "statistics",
-            "facts",
-            "result",
-            "baselines",
-            "summary",
-            "evaluate",
-            "stored_model",
-        ),
+        *("metrics", "statistics", "facts", "result", "baselines", "summary", "evaluate"),
+        "stored_model",
     ),
     "experiments": (*("run", "ablations", "leakage", "literature", "replications", "replicate"),),
     "report": (

@@ -36,6 +36,20 @@ def test_public_names_have_docstrings(name):
                 assert not public or function.__doc__, f"{name}.{attribute}.{member}"
 
 
+@pytest.mark.parametrize("room", ["training", "evaluation", "experiments", "inference", "report"])
+def test_public_functions_take_no_argument_of_any_name(room):
+    """A type checker must see every argument: ``**changes`` is a dict of known names."""
+    package = importlib.import_module(f"microx.{room}")
+    for info in pkgutil.iter_modules(package.__path__, f"microx.{room}."):
+        module = importlib.import_module(info.name)
+        for name, value in vars(module).items():
+            if name.startswith("_") or not inspect.isfunction(value):
+                continue
+            for argument in inspect.signature(value).parameters.values():
+                is_any = argument.kind is argument.VAR_KEYWORD and argument.annotation == "Any"
+                assert not is_any, f"{info.name}.{name}: **{argument.name}: Any"
+
+
 def test_public_names_are_those_listed():
     assert sorted(microx.__all__) == dir(microx)
     for name in microx.__all__:

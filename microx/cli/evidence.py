@@ -14,18 +14,13 @@ from microx.cli.options import (
     BalanceOption,
     DaskOption,
     EpochsOption,
-    Experiment,
     FoldsOption,
     InputsOption,
     OccludeOption,
     OracleOption,
     OutOption,
-    Paper,
-    Preset,
     PresetOption,
-    Protocol,
     ProtocolOption,
-    RegionSets,
     SeedOption,
     SeedsOption,
     SetOption,
@@ -35,7 +30,9 @@ from microx.cli.options import (
     join_options,
 )
 from microx.errors import InputError
+from microx.schema import Experiment, Paper, RegionSet
 from microx.training.backend import load_keras
+from microx.training.protocol import Protocol
 
 CorpusArgument = Annotated[Path, typer.Argument(help="Corpus folder.")]
 
@@ -44,13 +41,13 @@ def ablate(
     corpus: CorpusArgument,
     out: OutOption,
     regions: Annotated[
-        RegionSets,
+        RegionSet,
         typer.Option(help="all: one model on all streams; paper: its 7 rows; full: every subset."),
-    ] = RegionSets.paper,
-    protocol: ProtocolOption = Protocol.holdout,
+    ] = "paper",
+    protocol: ProtocolOption = "holdout",
     folds: FoldsOption = 5,
     split: SplitOption = None,
-    model: PresetOption = Preset.compact,
+    model: PresetOption = "compact",
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     seeds: SeedsOption = 1,
@@ -79,11 +76,9 @@ def ablate(
         run = run_ablation(
             opened,
             out,
-            regions=regions.value,
-            protocol=protocol.value,
-            n_folds=folds,
-            split_file=split,
-            preset=model.value,
+            regions=regions,
+            protocol=Protocol(protocol, folds, split_file=split),
+            preset=model,
             seed=seed,
             n_seeds=seeds,
             shuffle_labels=shuffle_labels,
@@ -101,10 +96,10 @@ def experiment(
     name: Annotated[Experiment, typer.Argument(help="What is compared.")],
     corpus: CorpusArgument,
     out: OutOption,
-    protocol: ProtocolOption = Protocol.holdout,
+    protocol: ProtocolOption = "holdout",
     folds: FoldsOption = 5,
     split: SplitOption = None,
-    model: PresetOption = Preset.compact,
+    model: PresetOption = "compact",
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     seeds: SeedsOption = 1,
@@ -121,15 +116,13 @@ def experiment(
 
     opened = load_corpus(corpus)
     load_keras()
-    with show_progress(name.value, "steps") as advance:
+    with show_progress(name, "steps") as advance:
         run = run_experiment(
-            name.value,
+            name,
             opened,
             out,
-            protocol=protocol.value,
-            n_folds=folds,
-            split_file=split,
-            preset=model.value,
+            protocol=Protocol(protocol, folds, split_file=split),
+            preset=model,
             seed=seed,
             n_seeds=seeds,
             oracle=oracle,
@@ -145,7 +138,7 @@ def experiment(
 def inflation(
     corpus: CorpusArgument,
     out: OutOption,
-    model: PresetOption = Preset.compact,
+    model: PresetOption = "compact",
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     seeds: SeedsOption = 1,
@@ -166,7 +159,7 @@ def inflation(
             "inflation",
             opened,
             out,
-            preset=model.value,
+            preset=model,
             seed=seed,
             n_seeds=seeds,
             n_workers=workers,
@@ -199,7 +192,7 @@ def reproduce(
     load_keras()
     with show_progress("reproducing", "steps") as advance:
         run = reproduce_paper(
-            paper.value,
+            paper,
             opened,
             out,
             quick=quick,

@@ -21,15 +21,11 @@ from microx.cli.options import (
     AugmentOption,
     BalanceOption,
     EpochsOption,
-    Finder,
-    Format,
     InputFpsOption,
     InputsOption,
     OccludeOption,
-    OneFace,
     OpenFaceOption,
     OutOption,
-    Preset,
     PresetOption,
     SeedOption,
     SetOption,
@@ -39,6 +35,7 @@ from microx.cli.options import (
     split_names,
     split_regions,
 )
+from microx.schema import Finder, Format, OneFace
 from microx.training.backend import load_keras
 
 
@@ -52,7 +49,7 @@ def train(
             "for presets of single pictures."
         ),
     ] = "",
-    model: PresetOption = Preset.compact,
+    model: PresetOption = "compact",
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     inputs: InputsOption = None,
@@ -84,7 +81,7 @@ def train(
             opened,
             out,
             regions=split_names(regions) or None,
-            preset=model.value,
+            preset=model,
             seed=seed,
             start=start,
             tensorboard=tensorboard,
@@ -155,8 +152,8 @@ def predict(
             video,
             model,
             without=split_regions(without),
-            landmarks=landmarks.value if landmarks else None,
-            faces=faces.value if faces else None,
+            landmarks=landmarks,
+            faces=faces,
             input_fps=input_fps,
             openface=openface,
             progress=advance,
@@ -193,7 +190,7 @@ def export(
     load_keras()
     from microx.inference.export import export_model
 
-    say("exported", export_model(model, to.value, out))
+    say("exported", export_model(model, to, out))
 
 
 def explain(

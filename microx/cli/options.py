@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from microx.errors import InputError
-from microx.schema import JOINED
+from microx.schema import JOINED, Balance, Inputs, Preset, ProtocolKind
+
+if TYPE_CHECKING:
+    from microx.training.settings import FitOptions
 
 
 class Intensity(StrEnum):
@@ -35,20 +38,6 @@ class Faces(StrEnum):
     cropped = "cropped"
 
 
-class Finder(StrEnum):
-    """Who finds the landmarks of a new video."""
-
-    dlib = "dlib"
-    openface = "openface"
-
-
-class OneFace(StrEnum):
-    """Whose face a prediction is about."""
-
-    main = "main"
-    cropped = "cropped"
-
-
 class Policy(StrEnum):
     """How region boxes are chosen."""
 
@@ -64,88 +53,6 @@ class FrameNumbers(StrEnum):
     from1 = "from1"
     onset = "onset"
     seconds = "seconds"
-
-
-class Preset(StrEnum):
-    """Which network, and its way of training."""
-
-    compact = "compact"
-    paper = "paper"
-    fer_cnn = "fer_cnn"
-    apex_dcnn = "apex_dcnn"
-    cnn6 = "cnn6"
-    cnn1 = "cnn1"
-    cnn2 = "cnn2"
-    resnet18 = "resnet18"
-
-
-class Inputs(StrEnum):
-    """Which kind of pixels."""
-
-    rgb = "rgb"
-    grey = "grey"
-    difference = "difference"
-    flow = "flow"
-
-
-class Balance(StrEnum):
-    """What is done for rare emotions."""
-
-    none = "none"
-    weights = "weights"
-    sampling = "sampling"
-
-
-class Format(StrEnum):
-    """To which format a model is exported."""
-
-    onnx = "onnx"
-    tflite = "tflite"
-    h5 = "h5"
-
-
-class Protocol(StrEnum):
-    """How clips are divided."""
-
-    holdout = "holdout"
-    kfold = "kfold"
-    loso = "loso"
-    loco = "loco"
-    list = "list"
-    clips = "clips"
-    naive = "naive"
-
-
-class Experiment(StrEnum):
-    """What is compared."""
-
-    regions = "regions"
-    subsets = "subsets"
-    mask = "mask"
-    occlusion = "occlusion"
-    inputs = "inputs"
-    lengths = "lengths"
-    optimizers = "optimizers"
-    networks = "networks"
-    protocols = "protocols"
-
-
-class Paper(StrEnum):
-    """Whose experiments are repeated."""
-
-    microx = "microx"
-    meeting = "meeting"
-    apex = "apex"
-    cnn6 = "cnn6"
-    cnn_comparison = "cnn-comparison"
-
-
-class RegionSets(StrEnum):
-    """Which rows an ablation has."""
-
-    all = "all"
-    paper = "paper"
-    full = "full"
 
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
@@ -177,7 +84,7 @@ PresetOption = Annotated[
     Preset, typer.Option("--model", help="The network, and its way of training.")
 ]
 ProtocolOption = Annotated[
-    Protocol,
+    ProtocolKind,
     typer.Option(
         help="Who is tested: one held-out group of people, k folds of them, each person (loso), "
         "each corpus (loco), or as --split says (list). LEAKY, as published: clips, naive."
@@ -249,20 +156,19 @@ def join_options(
     balance: Balance | None,
     augment: str | None,
     occlude: str,
-) -> dict[str, Any]:
+) -> FitOptions:
     """Put settings that have an option of their own beside those of ``--set``."""
     from microx.training.settings import join_settings
 
     named = {
         "epochs": epochs,
-        "inputs": inputs.value if inputs else None,
-        "balance": balance.value if balance else None,
+        "inputs": inputs,
+        "balance": balance,
         "augment": augment,
         "occlude": occlude or None,
     }
-    return join_settings(given or []) | {
-        name: value for name, value in named.items() if value is not None
-    }
+    told = {name: value for name, value in named.items() if value is not None}
+    return cast("FitOptions", {**join_settings(given or []), **told})
 
 
 def split_names(text: str) -> tuple[str, ...]:

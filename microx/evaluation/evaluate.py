@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,9 @@ from microx.evaluation.result import (
 )
 from microx.progress import Progress, part_of
 from microx.training.facts import FitFacts
-from microx.training.settings import FitSettings
-from microx.training.splits import LEAKY, Split, clip_groups, make_splits, read_parts
+from microx.training.protocol import Protocol
+from microx.training.settings import FitOptions, FitSettings
+from microx.training.splits import Split, clip_groups, make_splits, read_parts
 
 BATCH_CLIPS = 32
 """Clips predicted at a time (our choice)."""
@@ -95,21 +96,18 @@ def plan_evaluation(
     corpus: Corpus,
     *,
     regions: Sequence[str] | None = None,
-    protocol: str = "holdout",
+    protocol: Protocol | str = "holdout",
     preset: str = "compact",
+    settings: FitSettings | None = None,
     seed: int = 0,
-    split_seed: int | None = None,
-    n_folds: int = 5,
-    split_file: str | Path | None = None,
     shuffle_labels: bool = False,
-    **settings: Any,
+    **changes: Unpack[FitOptions],
 ) -> Plan:
     """Decide who trains, chooses the epoch and tests, and refuse what cannot be.
 
     Parameters
     ----------
-    corpus, regions, protocol, preset, seed, split_seed, n_folds, split_file, shuffle_labels,
-    **settings
+    corpus, regions, protocol, preset, settings, seed, shuffle_labels, **changes
         See `evaluate`.
 
     Returns
@@ -127,20 +125,23 @@ def plan_evaluation(
 
     regions = tuple(default_regions(corpus, preset) if regions is None else regions)
     check_regions(corpus, list_regions(regions))
-    chosen = FitSettings.of(preset, **settings)
+    chosen = FitSettings.of(preset, settings, **changes)
+    protocol = Protocol.of(protocol)
     corpus, clips = open_clips(corpus, chosen)
     parts: pd.DataFrame | None = None
     notes: list[str] = []
-    if split_file is not None:
-        parts, notes = read_parts(split_file, corpus.manifest, clips)
-    split_seed = seed if split_seed is None else split_seed
-    splits = make_splits(clips, protocol, seed=split_seed, n_folds=n_folds, parts=parts)
+    if protocol.split_file is not None:
+        parts, notes = read_parts(protocol.split_file, corpus.manifest, clips)
+    split_seed = seed if protocol.split_seed is None else protocol.split_seed
+    splits = make_splits(
+        clips, protocol.kind, seed=split_seed, n_folds=protocol.n_folds, parts=parts
+    )
     facts = SplitFacts(
-        protocol=protocol,
-        leaky=protocol in LEAKY,
-        group="clip" if protocol in LEAKY else clip_groups(clips)[1],
+        protocol=protocol.kind,
+        leaky=protocol.is_leaky,
+        group="clip" if protocol.is_leaky else clip_groups(clips)[1],
         split_seed=split_seed,
-        split_file=None if split_file is None else Path(split_file).name,
+        split_file=None if protocol.split_file is None else Path(protocol.split_file).name,
         n_subjects=int(clips["subject"].replace("", np.nan).nunique()),
         n_videos=int(clips["video_id"].nunique()),
         shuffled_labels=shuffle_labels,
@@ -273,19 +274,17 @@ def evaluate(
     corpus: Corpus,
     *,
     regions: Sequence[str] | None = None,
-    protocol: str = "holdout",
+    protocol: Protocol | str = "holdout",
     preset: str = "compact",
+    settings: FitSettings | None = None,
     seed: int = 0,
-    split_seed: int | None = None,
-    n_folds: int = 5,
-    split_file: str | Path | None = None,
     occlude_test: str | None = None,
     without: Sequence[str] = (),
     shuffle_labels: bool = False,
     name: str | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **changes: Unpack[FitOptions],
 ) -> EvaluationResult:
     """Train on some people, test on others, once per split.
 
@@ -295,18 +294,12 @@ def evaluate(
     regions : sequence of str, optional
         Streams of the model; None means one for every region the corpus holds, or the face
         for presets that read one picture.
-    protocol : str
-        One of `microx.training.splits.PROTOCOLS`, or of the leaky ones; see
-        `microx.training.splits.make_splits`, also for `n_folds`.
+    protocol : Protocol or str
+        How clips are divided, or its kind alone.
     preset : str
         See `microx.training.fit.fit_split`.
     seed : int
         For weights, dropout, order, augmentation and shuffled labels.
-    split_seed : int, optional
-        Who is tested; None means `seed`. Trainings that differ in `seed` alone test the same
-        people.
-    split_file : path, optional
-        Of the protocol ``"list"``: who trains and tests; see `microx.training.splits.read_parts`.
     occlude_test : str, optional
         Objects put on the faces that are tested, such as ``"mask:0.5"``; see
         `microx.training.dataset.ClipDataset`. The setting `occlude` is for training and validation.
@@ -320,8 +313,10 @@ def evaluate(
         Folder for each fold's model, ``fold_<k>.keras``.
     progress : callable, optional
         Called with epochs done, epochs in all folds, and a few words.
-    **settings
-        Of `microx.training.settings.FitSettings`, where they differ from the preset's.
+    settings : FitSettings, optional
+        How models are trained; None means as the preset is.
+    **changes
+        Single settings that are otherwise, such as ``epochs=5``.
 
     Returns
     -------
@@ -346,12 +341,10 @@ def evaluate(
         regions=regions,
         protocol=protocol,
         preset=preset,
+        settings=settings,
         seed=seed,
-        split_seed=split_seed,
-        n_folds=n_folds,
-        split_file=split_file,
         shuffle_labels=shuffle_labels,
-        **settings,
+        **changes,
     )
     name = "+".join(plan.regions) if name is None else name
     condition = Condition(occlude_test, tuple(without))

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from microx.errors import InputError
-from microx.evaluation.metrics import accuracy_score, confusion_matrix, uar_score, uf1_score
 from microx.evaluation.facts import ResultFacts, join_facts
+from microx.evaluation.metrics import accuracy_score, confusion_matrix, uar_score, uf1_score
 from microx.files import whole_file
 from microx.training.facts import check
 from microx.training.splits import clip_groups

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack, get_args
 
 from microx.corpus.corpus import Corpus
 from microx.errors import InputError
@@ -18,7 +18,9 @@ from microx.evaluation.result import LEAKY_MARK
 from microx.experiments.run import Row, Run, run_grid
 from microx.preprocessing.occlusion.occluder import OCCLUSIONS
 from microx.progress import Progress
-from microx.schema import CLIP_FRAMES, DEFAULT_REGIONS
+from microx.schema import CLIP_FRAMES, DEFAULT_REGIONS, RegionSet
+from microx.training.protocol import Protocol
+from microx.training.settings import FitOptions, FitSettings
 
 # MicroX paper, tables of single regions and of face against regions; our names.
 _PAPER_ROWS: dict[str, tuple[str, ...]] = {region: (region,) for region in DEFAULT_REGIONS} | {
@@ -72,7 +74,7 @@ def region_sets(kind: str, available: Sequence[str]) -> dict[str, tuple[str, ...
         sets = [chosen for n in sizes for chosen in itertools.combinations(available, n)]
         return {"+".join(chosen): chosen for chosen in sets}
     if kind != "paper":
-        raise InputError(f"regions must be all, paper or full; found '{kind}'")
+        raise InputError(f"regions must be one of {', '.join(get_args(RegionSet))}; found '{kind}'")
     if missing:
         raise InputError(
             f"the paper's comparisons need {', '.join(DEFAULT_REGIONS)}; the corpus lacks "
@@ -192,13 +194,28 @@ EXPERIMENTS: dict[str, Callable[[Corpus], list[Row]]] = {
 """Experiments by name: a corpus to its rows."""
 
 
+class RunOptions(FitOptions, total=False):
+    """What every experiment takes by name: options of `run_grid`, and settings."""
+
+    protocol: Protocol | str
+    preset: str
+    settings: FitSettings | None
+    seed: int
+    n_seeds: int
+    oracle: bool
+    tensorboard: bool
+    n_workers: int
+    dask: str | None
+    progress: Progress | None
+
+
 def run_ablation(
     corpus: Corpus,
     out: str | Path,
     *,
     regions: str = "paper",
     shuffle_labels: bool = False,
-    **arguments: Any,
+    **options: Unpack[RunOptions],
 ) -> Run:
     """Train and test with each region set.
 
@@ -212,7 +229,7 @@ def run_ablation(
     shuffle_labels : bool
         Add a control row: the last region set, its labels dealt out anew among the videos.
         It must score at chance.
-    **arguments
+    **options
         See `run_experiment`.
 
     Returns
@@ -229,26 +246,11 @@ def run_ablation(
     """
     rows = list_region_rows(corpus, regions, shuffle_labels=shuffle_labels)
     own = {"regions": regions, "shuffle_labels": shuffle_labels}
-    return _run(corpus, out, rows, "ablate", own, **arguments)
+    return run_grid(corpus, out, rows, experiment="ablate", arguments=own, **options)
 
 
 def run_experiment(
-    name: str,
-    corpus: Corpus,
-    out: str | Path,
-    *,
-    protocol: str = "holdout",
-    preset: str = "compact",
-    seed: int = 0,
-    n_seeds: int = 1,
-    n_folds: int = 5,
-    split_file: str | Path | None = None,
-    oracle: bool = False,
-    tensorboard: bool = False,
-    n_workers: int = 1,
-    dask: str | None = None,
-    progress: Progress | None = None,
-    **settings: Any,
+    name: str, corpus: Corpus, out: str | Path, **options: Unpack[RunOptions]
 ) -> Run:
     """Do one of `EXPERIMENTS`; a run that was cut off goes on.
 
@@ -258,11 +260,10 @@ def run_experiment(
     corpus : Corpus
     out : path
         Run folder, made if missing.
-    protocol, preset, n_folds, split_file, **settings
-        See `microx.evaluation.evaluate.evaluate`; the same for every row that does not say
-        otherwise.
-    seed, n_seeds, oracle, tensorboard, n_workers, dask, progress
-        See `microx.experiments.run.run_grid`.
+    **options
+        See `microx.experiments.run.run_grid`: protocol, preset, settings, seed, n_seeds, oracle,
+        tensorboard, n_workers, dask, progress, and single settings by name, such as ``epochs=5``;
+        the same for every row that does not say otherwise.
 
     Returns
     -------
@@ -275,55 +276,5 @@ def run_experiment(
     """
     if name not in EXPERIMENTS:
         raise InputError(f"experiment must be one of {', '.join(EXPERIMENTS)}; found '{name}'")
-    return _run(
-        corpus,
-        out,
-        EXPERIMENTS[name](corpus),
-        f"experiment {name}",
-        {},
-        protocol=protocol,
-        preset=preset,
-        seed=seed,
-        n_seeds=n_seeds,
-        n_folds=n_folds,
-        split_file=split_file,
-        oracle=oracle,
-        tensorboard=tensorboard,
-        n_workers=n_workers,
-        dask=dask,
-        progress=progress,
-        **settings,
-    )
-
-
-def _run(
-    corpus: Corpus,
-    out: str | Path,
-    rows: Sequence[Row],
-    experiment: str,
-    own: dict[str, Any],
-    *,
-    tensorboard: bool = False,
-    n_workers: int = 1,
-    dask: str | None = None,
-    progress: Progress | None = None,
-    **arguments: Any,
-) -> Run:
-    """Do rows; what is recorded leaves out how it is done and what was not said."""
-    given = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in (own | arguments).items()
-        if value is not None
-    }
-    return run_grid(
-        corpus,
-        out,
-        rows,
-        experiment=experiment,
-        arguments=given,
-        tensorboard=tensorboard,
-        n_workers=n_workers,
-        dask=dask,
-        progress=progress,
-        **arguments,
-    )
+    rows = EXPERIMENTS[name](corpus)
+    return run_grid(corpus, out, rows, experiment=f"experiment {name}", arguments={}, **options)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from microx.evaluation.facts import ResultFacts
 from microx.labels.labels import read_label_set
 from microx.schema import DRAWN, EMOTIONS
-from microx.training.splits import LEAKY
+from microx.training.protocol import LEAKY
 
 PAPERS: dict[str, str] = {
     "microx": "2,747 clips of 10 frames from BAUM-1 and BAUM-2, 7 emotions; a fifth of the "

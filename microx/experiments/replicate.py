@@ -43,6 +43,7 @@ from microx.files import whole_file
 from microx.markup import to_markdown
 from microx.progress import Progress
 from microx.schema import DRAWN
+from microx.training.protocol import Protocol
 
 _SIDES = ("leaky", "honest")
 
@@ -110,13 +111,14 @@ def reproduce(
         for row in how.list_rows(corpus)
         for mark, protocol in ((LEAKY_MARK, how.leaky), ("", "kfold"))
     ]
-    shared = {"preset": how.preset, "n_folds": N_FOLDS, **(how.quick if quick else {})}
+    shared: dict[str, Any] = {"preset": how.preset, **(how.quick if quick else {})}
     run = run_grid(
         corpus,
         out,
         rows,
         experiment=f"reproduce {paper}",
-        arguments={"paper": paper, "quick": quick, "corpora": _list_corpora(corpus)} | shared,
+        arguments={"paper": paper, "quick": quick, "corpora": _list_corpora(corpus)},
+        protocol=Protocol("kfold", N_FOLDS),
         seed=seed,
         n_seeds=n_seeds,
         n_workers=n_workers,

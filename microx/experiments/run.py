@@ -24,7 +24,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import joblib
 import pandas as pd
@@ -48,6 +48,8 @@ from microx.parallel import run_here, run_on_dask
 from microx.progress import Progress, part_of
 from microx.training.backend import load_keras
 from microx.training.model_file import read_versions
+from microx.training.protocol import Protocol
+from microx.training.settings import FitOptions, FitSettings
 
 _OF_A_CORPUS = (*("video_id", "emotion", "subject", "corpus", "onset", "apex", "offset", "sha256"),)
 """What makes a corpus the same, by whatever policy it was cropped."""
@@ -68,7 +70,8 @@ class Row:
     name : str
         Of the row, unlike any other in its run.
     fit : mapping
-        Arguments of `microx.evaluation.evaluate.plan_evaluation`, where they differ from the run's.
+        Where it differs from the run: protocol (its kind), n_folds, preset, regions,
+        shuffle_labels, and settings by name.
     condition : Condition
         How its test clips are shown.
     """
@@ -126,14 +129,17 @@ def run_grid(
     *,
     experiment: str,
     arguments: Mapping[str, Any],
-    n_seeds: int = 1,
+    protocol: Protocol | str = "holdout",
+    preset: str = "compact",
+    settings: FitSettings | None = None,
     seed: int = 0,
+    n_seeds: int = 1,
     oracle: bool = False,
     tensorboard: bool = False,
     n_workers: int = 1,
     dask: str | None = None,
     progress: Progress | None = None,
-    **shared: Any,
+    **changes: Unpack[FitOptions],
 ) -> Run:
     """Evaluate every row with every seed; a run that was cut off goes on where it was.
 
@@ -147,7 +153,10 @@ def run_grid(
     experiment : str
         What the run is called in its report, such as ``"ablate"``.
     arguments : mapping
-        What the caller was given, to be found again in run.json; fit for JSON.
+        What the caller was given beside what follows, to be found again in run.json; fit for
+        JSON.
+    protocol, preset, settings, **changes
+        Of every row that does not say otherwise; see `microx.evaluation.evaluate.evaluate`.
     n_seeds : int
         Trainings of each row, of seeds `seed`, `seed` + 1 …; all test the same people.
     seed : int
@@ -164,8 +173,6 @@ def run_grid(
         Address of a Dask scheduler, whose workers train instead; they must see the same folders.
     progress : callable, optional
         Called with what is done, what there is to do in all, and a few words.
-    **shared
-        Arguments of `microx.evaluation.evaluate.plan_evaluation` for every row.
 
     Returns
     -------
@@ -185,16 +192,13 @@ def run_grid(
         raise InputError(f"n_seeds must be at least 1; received {n_seeds}")
     if len({row_folder(out, row.name) for row in rows}) < len(rows) or not rows:
         raise InputError(f"{out}: expected rows of different names; found {[r.name for r in rows]}")
-    shared = {
-        name: str(Path(value).absolute()) if isinstance(value, Path) else value
-        for name, value in shared.items()
-        if value is not None
-    }
+    shared = _list_shared(Protocol.of(protocol), preset, settings, changes)
+    told = {**arguments, **shared, "seed": seed, "n_seeds": n_seeds, "oracle": oracle}
     # What cannot be is said before the folder is claimed.
     seeds = range(seed, seed + n_seeds)
     trainings = _share_trainings(corpus, rows, shared, seeds)
     with _held(out):
-        _start_run(out, rows, trainings, seeds, experiment, arguments)
+        _start_run(out, rows, trainings, seeds, experiment, told)
         cells = [
             _Cell(out, plan, fold, one.rows, oracle, tensorboard)
             for one in trainings
@@ -295,11 +299,32 @@ def _share_trainings(
     trainings = []
     for alike in members.values():
         fit = {**shared, **alike[0].fit}
-        plans = tuple(
-            plan_evaluation(corpus, **fit, seed=seed, split_seed=seeds[0]) for seed in seeds
-        )
+        plans = tuple(_plan(corpus, fit, seed=seed, split_seed=seeds[0]) for seed in seeds)
         trainings.append(_Training(fit, plans, tuple((row.name, row.condition) for row in alike)))
     return trainings
+
+
+def _list_shared(
+    protocol: Protocol, preset: str, settings: FitSettings | None, changes: FitOptions
+) -> dict[str, Any]:
+    """What every row has that does not say otherwise, as run.json tells it."""
+    if protocol.split_file is not None:
+        protocol = replace(protocol, split_file=Path(protocol.split_file).absolute())
+    changed = {**(settings.changes_from(preset) if settings else {}), **changes}
+    told = {name: value for name, value in changed.items() if value is not None}
+    return {**protocol.as_dict(), "preset": preset, **told}
+
+
+def _plan(corpus: Corpus, fit: Mapping[str, Any], *, seed: int, split_seed: int) -> Plan:
+    """Plan what run.json calls the fit of a row: its protocol, its model and its settings."""
+    given = dict(fit)
+    protocol = Protocol(
+        given.pop("protocol"),
+        given.pop("n_folds"),
+        split_seed=split_seed,
+        split_file=given.pop("split_file", None),
+    )
+    return plan_evaluation(corpus, protocol=protocol, seed=seed, **given)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,13 +12,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
+from microx.schema import Format
 from microx.training.model_file import find_model, load_model, load_weights, save_weights
 
 _PIXELS = {
@@ -28,7 +29,7 @@ _PIXELS = {
     "flow": "optical flow and strain, see microx.preprocessing.motion.convert_crops",
 }
 
-FORMATS = ("onnx", "tflite", "h5")
+FORMATS: tuple[str, ...] = get_args(Format)
 """ONNX and TFLite (LiteRT) run without Keras; h5 is the weights alone, for `load_weights`."""
 
 TOLERANCE = 1e-4

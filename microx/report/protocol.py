@@ -22,6 +22,7 @@ from microx.evaluation.summary import coverage_scores
 from microx.experiments.run import Run
 from microx.report.cautions import is_leaky, is_shuffled, percent
 from microx.text import first_few
+from microx.training.protocol import N_FOLDS, Protocol
 from microx.training.settings import FitSettings
 from microx.training.splits import clip_groups
 
@@ -369,15 +370,30 @@ def commands(run: Run, corpus: str) -> dict[str, str]:
             words += [_OPTION_OF[key], str(value)]
         else:
             words.append(f"--set={key}={value}")
-    given = "".join(f", {key}={value!r}" for key, value in arguments.items())
+    how = _as_protocol(arguments)
+    given = "".join(f", {key}={value!r}" for key, value in how.items())
     functions = {"ablate": "run_ablation", "reproduce": "reproduction.reproduce"}
     function = functions.get(verb, "run_experiment")
     before = f"{name!r}, " if name else ""
+    names = ["Protocol"] if isinstance(how.get("protocol"), Protocol) else []
+    names += ["load_corpus", function.partition(".")[0]]
     return {
         "shell": shlex.join(words),
         "python": f"{function}({before}load_corpus({corpus!r}), {out!r}{given})",
-        "imports": f"from microx import load_corpus, {function.partition('.')[0]}",
+        "imports": f"from microx import {', '.join(names)}",
     }
+
+
+def _as_protocol(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Give arguments as Python takes them: folds and list are parts of the protocol."""
+    told = dict(arguments)
+    parts = {name: told.pop(name) for name in ("n_folds", "split_file") if name in told}
+    kind = told.get("protocol")
+    if kind == "kfold" and parts.get("n_folds", N_FOLDS) != N_FOLDS:
+        told["protocol"] = Protocol(kind, parts["n_folds"])
+    elif kind == "list" and "split_file" in parts:
+        told["protocol"] = Protocol(kind, split_file=parts["split_file"])
+    return told
 
 
 def _known_arguments(recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ from microx.training.model_file import (
     read_versions,
     save_model,
 )
-from microx.training.settings import COMPARED, FitSettings
+from microx.training.settings import COMPARED, FitOptions, FitSettings
 from microx.training.splits import Split, make_splits, split_warnings
 
 _OPTIMIZERS: dict[str, Callable[..., Any]] = {
@@ -293,11 +293,12 @@ def train(
     *,
     regions: Sequence[str] | None = None,
     preset: str = "compact",
+    settings: FitSettings | None = None,
     seed: int = 0,
     start: str | Path | None = None,
     tensorboard: bool = False,
     progress: Progress | None = None,
-    **settings: Any,
+    **changes: Unpack[FitOptions],
 ) -> Path:
     """Train one model on a holdout's training people and leave its test people untouched.
 
@@ -312,8 +313,10 @@ def train(
         See `fit_split`.
     tensorboard : bool
         Whether to write what TensorBoard shows, into the folder ``tensorboard``.
-    **settings
-        Of `microx.training.settings.FitSettings`, where they differ from the preset's.
+    settings : FitSettings, optional
+        How it is trained; None means as the preset is.
+    **changes
+        Single settings that are otherwise, such as ``epochs=5``.
 
     Returns
     -------
@@ -332,7 +335,7 @@ def train(
     path = Path(out) / "model.keras"
     if path.exists():
         raise InputError(f"{path}: already there; choose another folder for a new model")
-    chosen = FitSettings.of(preset, **settings)
+    chosen = FitSettings.of(preset, settings, **changes)
     corpus, clips = open_clips(corpus, chosen)
     (split,) = make_splits(clips, "holdout", seed=seed)
     _, history, _ = fit_split(

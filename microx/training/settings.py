@@ -5,28 +5,62 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast, get_args
 
 from microx.errors import InputError, ModelError
 from microx.preprocessing.occlusion.occluder import parse_occlusions
-from microx.schema import CLIP_FRAMES, INPUTS
+from microx.schema import (
+    CLIP_FRAMES,
+    Balance,
+    Frames,
+    Inputs,
+    Optimizer,
+    Precision,
+    Reference,
+    Schedule,
+    Tail,
+)
 from microx.training.augmentation import parse_augmentation
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "frames": ("all", "apex", "onset-apex-offset", "onset|apex"),
-    "tail": ("drop", "pad"),
-    "reference": ("first", "onset"),
-    "inputs": tuple(INPUTS),
-    "optimizer": ("adam", "adamw", "rmsprop", "sgd"),
-    "schedule": ("constant", "cosine", "plateau"),
-    "balance": ("none", "weights", "sampling"),
-    "precision": ("float32", "mixed_float16", "mixed_bfloat16"),
+    "frames": get_args(Frames),
+    "tail": get_args(Tail),
+    "reference": get_args(Reference),
+    "inputs": get_args(Inputs),
+    "optimizer": get_args(Optimizer),
+    "schedule": get_args(Schedule),
+    "balance": get_args(Balance),
+    "precision": get_args(Precision),
 }
 """What settings of few values may be."""
 
-
 COMPARED = ("difference", "flow")
 """Kinds of pixels that tell what changed since another frame."""
+
+
+class FitOptions(TypedDict, total=False):
+    """Settings by name: the fields of `FitSettings`, where None leaves the preset's as it is."""
+
+    frames: str | None
+    n_frames: int | None
+    stride: int | None
+    tail: str | None
+    inputs: str | None
+    reference: str | None
+    build: Mapping[str, Any] | None
+    region_dropout: float | None
+    epochs: int | None
+    batch_size: int | None
+    optimizer: str | None
+    learning_rate: float | None
+    schedule: str | None
+    label_smoothing: float | None
+    auxiliary: float | None
+    balance: str | None
+    patience: int | None
+    augment: str | None
+    occlude: str | None
+    precision: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +171,10 @@ class FitSettings:
             )
 
     @classmethod
-    def of(cls, preset: str, **settings: Any) -> FitSettings:
-        """Take a preset's settings, changed where a setting is given that is not None.
+    def of(
+        cls, preset: str, settings: FitSettings | None = None, **changes: Unpack[FitOptions]
+    ) -> FitSettings:
+        """Take a preset's settings, or others, changed where one is given that is not None.
 
         Raises
         ------
@@ -154,15 +190,22 @@ class FitSettings:
         """
         if preset not in FIT_SETTINGS:
             raise ModelError(f"preset must be one of {', '.join(FIT_SETTINGS)}; found '{preset}'")
-        _check_names(settings)
-        given = {name: value for name, value in settings.items() if value is not None}
+        _check_names(changes)
+        given: dict[str, Any] = {n: value for n, value in changes.items() if value is not None}
+        chosen = replace(FIT_SETTINGS[preset] if settings is None else settings, **given)
         for name in ("region_dropout", "auxiliary"):
-            if preset != "compact" and given.get(name):
+            if preset != "compact" and (value := getattr(chosen, name)):
                 raise InputError(
                     f"{name} is for compact, whose streams can do without each other; received "
-                    f"{given[name]!r} for {preset}"
+                    f"{value!r} for {preset}"
                 )
-        return replace(FIT_SETTINGS[preset], **given)
+        return chosen
+
+    def changes_from(self, preset: str) -> FitOptions:
+        """Settings that are not the preset's own, by name."""
+        own = FitSettings.of(preset).as_dict()
+        changed = {name: value for name, value in self.as_dict().items() if value != own[name]}
+        return cast(FitOptions, changed)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON has them."""
@@ -206,7 +249,7 @@ def read_setting(text: str) -> tuple[str, Any]:
     return (place, {argument: value}) if argument else (place, value)
 
 
-def join_settings(texts: Sequence[str]) -> dict[str, Any]:
+def join_settings(texts: Sequence[str]) -> FitOptions:
     """Read several settings, see `read_setting`; those of one builder come together.
 
     Raises
@@ -219,7 +262,7 @@ def join_settings(texts: Sequence[str]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(joined.get(name), dict)
         joined[name] = joined[name] | value if both else value
     _check_names(joined)
-    return joined
+    return cast(FitOptions, joined)
 
 
 def _check_names(names: Iterable[str]) -> None:

@@ -25,13 +25,7 @@ from sklearn.model_selection import (
 from microx.corpus.corpus import FACE_MARK
 from microx.errors import SplitError
 from microx.text import first_few
-
-PROTOCOLS = ("holdout", "kfold", "loso", "loco", "list")
-"""Ways to divide clips whose parts share no subject."""
-
-LEAKY = ("clips", "naive")
-"""Ways that put clips of one video and one person on both sides, as published: the MicroX paper's
-released code, a fifth of the shuffled clips tested, and the apex papers' naive 70/30."""
+from microx.training.protocol import LEAKY, Protocol
 
 _TEST_FRACTIONS = {"holdout": 0.25, "clips": 0.2, "naive": 0.3}  # the first is our choice
 
@@ -175,11 +169,7 @@ def make_splits(
     >>> len(split.train), len(split.validation), len(split.test)
     (4, 2, 2)
     """
-    if protocol not in (*PROTOCOLS, *LEAKY):
-        raise SplitError(
-            f"protocol must be one of {', '.join(PROTOCOLS)} or, leaky on purpose, "
-            f"{', '.join(LEAKY)}; found '{protocol}'"
-        )
+    Protocol(protocol, n_folds)  # refuses what cannot be
     if (protocol == "list") != (parts is not None):
         found = "no list" if parts is None else f"a list and protocol {protocol}"
         raise SplitError(

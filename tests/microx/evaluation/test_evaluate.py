@@ -12,6 +12,7 @@ from microx.evaluation.evaluate import ORACLE, Condition, evaluate, evaluate_fol
 from microx.evaluation.result import read_result
 from microx.evaluation.stored_model import evaluate_model
 from microx.training.model_file import load_model, save_model
+from microx.training.protocol import Protocol
 
 pytestmark = pytest.mark.backends
 
@@ -24,7 +25,7 @@ def evaluated(small_corpus, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluated")
     steps = []
     result = evaluate(
-        small_corpus, regions=("mouth",), protocol="kfold", n_folds=2, epochs=2, out=out,
+        small_corpus, regions=("mouth",), protocol=Protocol("kfold", 2), epochs=2, out=out,
         progress=lambda *step: steps.append(step), **QUICK,
     )  # fmt: skip
     return result, out, steps
@@ -221,7 +222,7 @@ def test_learns_the_mouth_and_nothing_from_shuffled_labels(write_corpus):
         ("face", ("face",), False),
         ("shuffled", ("mouth",), True),
     ):
-        result = evaluate(corpus, regions=regions, protocol="kfold", n_folds=3, epochs=12,
+        result = evaluate(corpus, regions=regions, protocol=Protocol("kfold", 3), epochs=12,
                           shuffle_labels=shuffled)  # fmt: skip
         scores[name] = float(np.mean(result.y_pred == result.y_true))
     assert scores["mouth"] >= 0.9
@@ -241,7 +242,7 @@ def test_a_control_of_onset_and_apex_keeps_both_classes(small_corpus):
 
 def test_an_oracle_is_told_apart_and_changes_nothing(small_corpus, evaluated):
     plan = plan_evaluation(
-        small_corpus, regions=("mouth",), protocol="kfold", n_folds=2, epochs=2, **QUICK
+        small_corpus, regions=("mouth",), protocol=Protocol("kfold", 2), epochs=2, **QUICK
     )
     honest, oracle = evaluate_fold(plan, 0, [("mouth", Condition())], oracle=True)
     usual = evaluated[0]
@@ -269,7 +270,9 @@ def test_one_training_is_tested_in_several_conditions(small_corpus):
 
 
 def test_trainings_of_other_seeds_test_the_same_people(small_corpus):
-    one, other = (plan_evaluation(small_corpus, seed=seed, split_seed=0) for seed in (0, 5))
+    one, other = (
+        plan_evaluation(small_corpus, seed=seed, protocol=Protocol(split_seed=0)) for seed in (0, 5)
+    )
     np.testing.assert_array_equal(one.splits[0].test, other.splits[0].test)
     assert (other.facts.seed, other.facts.split_seed) == (5, 0)
 
@@ -285,10 +288,8 @@ def test_a_list_of_others_decides_who_is_tested(small_corpus, tmp_path):
     videos = small_corpus.manifest[["video_id", "subject"]]
     parts = videos.assign(part=videos["subject"].map(lambda s: "Test" if s == "s3" else "train"))
     parts.iloc[:-3].to_csv(tmp_path / "list.csv", index=False)
-    result = evaluate(
-        small_corpus, regions=("mouth",), protocol="list", split_file=tmp_path / "list.csv",
-        epochs=1, **QUICK,
-    )  # fmt: skip
+    protocol = Protocol("list", split_file=tmp_path / "list.csv")
+    result = evaluate(small_corpus, regions=("mouth",), protocol=protocol, epochs=1, **QUICK)
     assert set(result.subject) == {"s3"}
     assert result.facts.split_file == "list.csv"
     assert any("3 videos are in no part" in line for line in result.facts.warnings)

@@ -14,6 +14,7 @@ from microx.experiments.ablations import run_ablation
 from microx.experiments.run import Row, cell_folder, read_run, run_grid
 from microx.files import hold_folder
 from microx.schema import DEFAULT_REGIONS
+from microx.training.protocol import Protocol
 
 ARGUMENTS = {"regions": "full", "epochs": 1, "n_frames": 2, "stride": 10, "augment": None}
 
@@ -163,7 +164,7 @@ def test_workers_do_folds_and_seeds_and_share_trainings(small_corpus, tmp_path):
     steps = []
     run = run_grid(
         small_corpus, tmp_path / "run", rows, experiment="test", arguments={}, n_seeds=2,
-        protocol="kfold", n_folds=2, oracle=True, n_workers=2,
+        protocol=Protocol("kfold", 2), oracle=True, n_workers=2,
         progress=lambda *step: steps.append(step[:2]), **QUICK,
     )  # fmt: skip
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -202,7 +203,11 @@ def test_a_list_of_others_is_run_and_may_not_change_in_between(small_corpus, tmp
         part = parts["subject"].map(lambda subject: "test" if subject == tested else "train")
         parts.assign(part=part).to_csv(file, index=False)
         return run_ablation(
-            small_corpus, tmp_path / "run", regions="all", protocol="list", split_file=file, **QUICK
+            small_corpus,
+            tmp_path / "run",
+            regions="all",
+            protocol=Protocol("list", split_file=file),
+            **QUICK,
         )
 
     (results,) = run("s3").rows.values()

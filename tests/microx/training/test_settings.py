@@ -2,20 +2,49 @@
 
 import json
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
-from microx.cli.options import Balance, Inputs, Preset
 from microx.errors import InputError, ModelError
 from microx.models import BUILDERS
-from microx.training.settings import CHOICES, FIT_SETTINGS, FitSettings, join_settings, read_setting
+from microx.schema import Preset
+from microx.training.settings import (
+    CHOICES,
+    FIT_SETTINGS,
+    FitOptions,
+    FitSettings,
+    join_settings,
+    read_setting,
+)
 
 
 def test_every_preset_has_a_builder_and_settings():
     assert list(BUILDERS) == list(FIT_SETTINGS)
-    assert [preset.value for preset in Preset] == list(BUILDERS)
-    assert [kind.value for kind in Inputs] == list(CHOICES["inputs"])
-    assert [kind.value for kind in Balance] == list(CHOICES["balance"])
+    assert list(get_args(Preset)) == list(BUILDERS)
+
+
+def test_options_by_name_are_the_settings():
+    assert list(get_type_hints(FitOptions)) == [one.name for one in fields(FitSettings)]
+
+
+def test_settings_are_told_by_what_the_preset_does_otherwise():
+    settings = FitSettings.of("paper", epochs=3)
+    assert settings.changes_from("paper") == {"epochs": 3}
+    assert FitSettings.of("paper", settings, batch_size=4).changes_from("paper") == {
+        "epochs": 3,
+        "batch_size": 4,
+    }
+    with pytest.raises(InputError, match="region_dropout is for compact"):
+        FitSettings.of("cnn6", FitSettings.of("compact"))
+
+
+def test_the_docs_name_every_choice():
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    for name, choices in CHOICES.items():
+        assert f"- `{name}`: {', '.join(f'`{one}`' for one in choices)}\n" in text
+    assert not {preset for preset in get_args(Preset) if preset not in text}
 
 
 def test_a_presets_settings_are_changed_where_something_is_given():

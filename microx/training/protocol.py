@@ -1,0 +1,83 @@
+"""The protocol of an evaluation: how clips are divided into training and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from microx.errors import InputError, SplitError
+from microx.schema import HonestProtocol, LeakyProtocol
+
+PROTOCOLS: tuple[str, ...] = get_args(HonestProtocol)
+"""Ways to divide clips whose parts share no subject."""
+
+LEAKY: tuple[str, ...] = get_args(LeakyProtocol)
+"""Ways that put clips of one video and one person on both sides, as published: the MicroX paper's
+released code, a fifth of the shuffled clips tested, and the apex papers' naive 70/30."""
+
+N_FOLDS = 5
+"""Of kfold, where nothing is said."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How clips are divided.
+
+    Attributes
+    ----------
+    kind : str
+        Of `PROTOCOLS` or `LEAKY`; see `microx.training.splits.make_splits`.
+    n_folds : int
+        For ``"kfold"``, at least 2.
+    split_seed : int, optional
+        Who is tested; None means the seed of the training. Trainings that differ in their seed
+        alone then test the same people.
+    split_file : path, optional
+        For ``"list"``: who trains and tests; see `microx.training.splits.read_parts`.
+
+    Raises
+    ------
+    SplitError
+        If there is no such kind.
+    InputError
+        If another value cannot be.
+
+    Examples
+    --------
+    >>> Protocol("kfold", n_folds=3).is_leaky
+    False
+    """
+
+    kind: str = "holdout"
+    n_folds: int = N_FOLDS
+    split_seed: int | None = None
+    split_file: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in (*PROTOCOLS, *LEAKY):
+            raise SplitError(
+                f"protocol must be one of {', '.join(PROTOCOLS)} or, leaky on purpose, "
+                f"{', '.join(LEAKY)}; found '{self.kind}'"
+            )
+        if type(self.n_folds) is not int:
+            raise InputError(f"n_folds must be a whole number; received {self.n_folds!r}")
+        if self.kind == "kfold" and self.n_folds < 2:
+            raise SplitError(f"kfold needs at least 2 folds; found {self.n_folds}")
+
+    @classmethod
+    def of(cls, protocol: Protocol | str) -> Protocol:
+        """A protocol, or one of a kind that is named."""
+        return protocol if isinstance(protocol, Protocol) else cls(protocol)
+
+    @property
+    def is_leaky(self) -> bool:
+        """Whether it puts clips of one person on both sides."""
+        return self.kind in LEAKY
+
+    def as_dict(self) -> dict[str, Any]:
+        """The protocol as run.json has it: ``protocol``, ``n_folds``, and a split file if any."""
+        told: dict[str, Any] = {"protocol": self.kind, "n_folds": self.n_folds}
+        if self.split_file is not None:
+            told["split_file"] = str(self.split_file)
+        return told
