@@ -107,7 +107,7 @@ def test_training_goes_on_and_the_model_leaves(corpus, trained, tmp_path):
     given = ["--regions", "eyes,mouth", "--epochs", 1, "--inputs", "grey", "--continue"]
     run = microx("train", corpus, "--out", tmp_path, *given, trained / "model.keras")
     assert run.returncode == 0, run.stderr
-    assert load_model(tmp_path)[1]["continued_from"] == "model.keras"
+    assert load_model(tmp_path)[1].continued_from == "model.keras"
     run = microx("export", tmp_path, "--to", "h5")
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith(f"exported: {tmp_path / 'model'}")

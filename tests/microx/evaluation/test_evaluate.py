@@ -274,7 +274,7 @@ def test_trainings_of_other_seeds_test_the_same_people(small_corpus):
         plan_evaluation(small_corpus, seed=seed, protocol=Protocol(split_seed=0)) for seed in (0, 5)
     )
     np.testing.assert_array_equal(one.splits[0].test, other.splits[0].test)
-    assert (other.facts.seed, other.facts.split_seed) == (5, 0)
+    assert (other.seed, other.facts.split_seed) == (5, 0)
 
 
 def test_a_leaky_protocol_says_so(small_corpus):

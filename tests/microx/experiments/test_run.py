@@ -114,7 +114,7 @@ def test_run_of_other_arguments_or_another_corpus_is_refused(run, mouths, write_
         run_ablation(mouths, folder, shuffle_labels=True, **ARGUMENTS | {"epochs": 2})
     with pytest.raises(InputError, match="holds a run with arguments stride 10, now 5"):
         run_ablation(mouths, folder, shuffle_labels=True, **ARGUMENTS | {"stride": 5})
-    with pytest.raises(InputError, match=r"holds a run with arguments n_seeds None, now 2"):
+    with pytest.raises(InputError, match=r"holds a run with arguments n_seeds 1, now 2"):
         run_ablation(mouths, folder, shuffle_labels=True, n_seeds=2, **ARGUMENTS)
     with pytest.raises(InputError, match="holds a run with corpus n_videos 15, now 18"):
         run_ablation(

@@ -389,7 +389,7 @@ def test_training_goes_on_where_a_model_stopped(small_corpus, trained, tmp_path)
 
 def test_people_learned_from_that_choose_the_epoch_later_are_named(small_corpus, trained, tmp_path):
     """The corpus has lost the person who chose the epoch, so that another one does."""
-    before = load_model(trained)[1]["trained_on"]
+    before = load_model(trained)[1].trained_on
     (chooser,) = before.only_chose_epoch["subjects"]
     kept = small_corpus.manifest["subject"].isin(set(before.subjects) - {chooser})
     tested = ~small_corpus.manifest["subject"].isin(before.subjects)
