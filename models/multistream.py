@@ -21,6 +21,7 @@ from microx.models.fusion import (
 )
 from microx.models.streams import (
     ClipNormalization,
+    RawPixels,
     add_change,
     check_ends,
     compact_block,
@@ -32,6 +33,9 @@ from microx.schema import CLIP_FRAMES, CROP_SIZE, DEFAULT_REGIONS, EMOTIONS, INP
 
 PAPER_SIZE = 60
 """Pixels along a side of a crop in the paper's printed model (its text says 30)."""
+
+PIXELS = ("rgb", "grey")
+"""Kinds of inputs that are pixels, not what changed between them."""
 
 Block = Callable[[Any, str, int], Any]
 
@@ -51,6 +55,7 @@ def build_microx(
     n_classes: int = len(EMOTIONS),
     inputs: str = "rgb",
     region_dropout: float = 0.0,
+    raw_pixels: bool | None = None,
     block: Block | None = None,
     seed: int | None = None,
 ) -> keras.Model:
@@ -77,6 +82,10 @@ def build_microx(
     region_dropout : float
         For compact: how often, in [0, 1), training hides each region; see
         `microx.models.fusion.RegionDropout`.
+    raw_pixels : bool, optional
+        For paper: whether its streams read 0-255 BGR, as its authors' did, made by
+        `microx.models.streams.RawPixels` of what the model takes. None means yes for
+        ``"rgb"`` and ``"grey"``, no for the others.
     block : callable, optional
         In place of the preset's stream: from tensor (B, T, H, W, C), name and K to (B, K).
     seed : int, optional
@@ -118,6 +127,13 @@ def build_microx(
             f"region_dropout is for preset compact, from 0 to below 1; found {region_dropout} for "
             f"{preset}"
         )
+    if raw_pixels and (preset != "paper" or inputs not in PIXELS):
+        raise ModelError(
+            f"raw_pixels is for preset paper and inputs {' or '.join(PIXELS)}; found {preset} and "
+            f"{inputs}"
+        )
+    if raw_pixels is None:
+        raw_pixels = inputs in PIXELS
     if seed is not None:
         keras.utils.set_random_seed(seed)
     shape = (n_frames, size, size, INPUTS[inputs])
@@ -125,14 +141,21 @@ def build_microx(
     block = _BLOCKS[preset][0] if block is None else block
     if preset == "compact":
         return _build_compact(clips, streams, block, n_classes, region_dropout, inputs, seed)
-    return _build_paper(clips, streams, block, n_classes)
+    return _build_paper(clips, streams, block, n_classes, raw_pixels)
 
 
 def _build_paper(
-    clips: dict[str, Any], streams: dict[str, tuple[str, ...]], block: Block, n_classes: int
+    clips: dict[str, Any],
+    streams: dict[str, tuple[str, ...]],
+    block: Block,
+    n_classes: int,
+    raw_pixels: bool,
 ) -> keras.Model:
+    shown = clips
+    if raw_pixels:
+        shown = {region: RawPixels(name=f"{region}_raw")(clip) for region, clip in clips.items()}
     answers = [
-        block(_side_by_side(clips, regions, name), name, n_classes)
+        block(_side_by_side(shown, regions, name), name, n_classes)
         for name, regions in _name_layers(streams).items()
     ]
     # A single stream is still followed by the dense softmax, so that rows differ in input only.
@@ -156,7 +179,7 @@ def _build_compact(
     shown = {}
     for index, (region, clip) in enumerate(clips.items()):
         x = HideMissing(index, name=f"{region}_shown")(clip, present)
-        if inputs in ("rgb", "grey"):  # the others tell how much changed as they are
+        if inputs in PIXELS:  # the others tell how much changed as they are
             x = add_change(ClipNormalization(name=f"{region}_standardise")(x))
         shown[region] = x
     answers, is_there = StreamAnswers(

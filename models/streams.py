@@ -90,8 +90,8 @@ def paper_block(x: Any, stream: str, n_classes: int) -> Any:
 
     Notes
     -----
-    Source: MicroX paper, section on the model, and its released code (second dropout). The
-    authors fed 0-255 BGR; here pixels are RGB in [0, 1] for every model (our choice).
+    Source: MicroX paper, section on the model, and its released code (second dropout). What
+    its authors fed, `RawPixels` makes of our pixels.
     """
     x = ConvLSTM(64, 3, recurrent_activation=classic_hard_sigmoid, name=f"{stream}_conv_lstm")(x)
     x = layers.Dropout(0.2, name=f"{stream}_dropout")(x)  # (B, H-2, W-2, 64), the last step only
@@ -101,6 +101,23 @@ def paper_block(x: Any, stream: str, n_classes: int) -> Any:
     return layers.Dense(n_classes, activation="softmax", dtype="float32", name=f"{stream}_softmax")(
         x
     )
+
+
+@keras.saving.register_keras_serializable(package="microx")
+class RawPixels(layers.Layer):  # type: ignore[misc]  # Keras carries no types
+    """Gives the MicroX network what its authors gave it: RGB in [0, 1] -> BGR in [0, 255].
+
+    Notes
+    -----
+    Takes and gives (B, T, H, W, C). Source: MicroX's released code, which reads images by OpenCV
+    and does not scale them. With its SGD of 1e-3, pixels in [0, 1] did not leave chance in 40
+    epochs; raw ones did.
+    """
+
+    def call(self, x: Any) -> Any:
+        """Scale pixels, and reverse the order of their channels."""
+        # Joined anew: a reversed slice is not known to every format that models are exported to.
+        return 255.0 * ops.concatenate(ops.split(x, x.shape[-1], axis=-1)[::-1], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="microx")

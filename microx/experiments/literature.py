@@ -1,18 +1,21 @@
 """What the papers published, as data, and what a result of ours may be compared with.
 
 `PUBLISHED` holds the tables that `microx.experiments.replicate` does again, `ANCHORS` the numbers
-of the field. Shares lie in [0, 1]. Nothing here was measured by microx.
+of the field; both are read from the CSV files in ``published``. Shares lie in [0, 1]. Nothing
+here was measured by microx.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 from microx.evaluation.facts import ResultFacts
 from microx.labels.labels import read_label_set
-from microx.schema import DRAWN, EMOTIONS
+from microx.schema import DRAWN
 from microx.training.protocol import LEAKY
 
 PAPERS: dict[str, str] = {
@@ -53,148 +56,30 @@ class Published:
     source: str
 
 
-def _list(
-    paper: str, table: str, source: str, rows: Mapping[str, Mapping[str, float]]
-) -> list[Published]:
-    return [
-        Published(paper, table, row, metric, value, source)
-        for row, values in rows.items()
-        for metric, value in values.items()
-    ]
+def _read_rows(name: str) -> list[dict[str, str]]:
+    with (files("microx") / "experiments" / "published" / name).open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
-def _accuracies(**rows: float) -> dict[str, dict[str, float]]:
-    return {row.replace("_", " "): {"accuracy": value} for row, value in rows.items()}
-
-
-_MICROX, _CNN6 = "MicroX paper", "paper of the six-convolution network"
-_APEX, _COMPARISON = "paper of the apex-frame network", "paper of CNN1, CNN2 and ResNet18"
-
-PUBLISHED: tuple[Published, ...] = (
-    *_list(
-        "microx",
-        "general metrics",
-        f"{_MICROX}, general metrics; recall differs from accuracy, so that the three are means "
-        "over the emotions, unweighted",
-        {
-            "five streams": {
-                "accuracy": 0.5520,
-                "precision": 0.527,
-                "recall": 0.534,
-                "F": 0.526,
-            }
-        },
-    ),
-    *_list(
-        "microx",
-        "others on BAUM-1",
-        f"{_MICROX}, which quotes them",
-        _accuracies(Zhalehpour=0.4504, Pan=0.4651),
-    ),
-    *_list(
-        "microx",
-        "own videos",
-        f"{_MICROX}, own videos",
-        _accuracies(with_mask=0.1786, without_mask=0.102),
-    ),
-    *_list(
-        "microx",
-        "colour or grey",
-        f"{_MICROX}, colour and grey",
-        _accuracies(colour=0.552, grey=0.371),
-    ),
-    *_list(
-        "microx",
-        "face and regions",
-        f"{_MICROX}, full face and regions",
-        _accuracies(full_face=0.715, regions=0.231, both=0.552),
-    ),
-    *_list(
-        "microx",
-        "single regions",
-        f"{_MICROX}, single regions; it calls the eye on the picture's left the left one, "
-        "microx the person's own",
-        _accuracies(left_eye=0.378, right_eye=0.398, nose=0.276, mouth=0.238),
-    ),
-    *_list(
-        "meeting",
-        "pictures divided 8:2",
-        "paper of the meeting-recording network",
-        {"all emotions": {"accuracy": 0.66}, "joy": {"recognised": 0.89}},
-    ),
-    *_list(
-        "apex",
-        "naive 70/30",
-        f"{_APEX}: 0 % or 100 %",
-        _accuracies(lowest_run=0.0, highest_run=1.0),
-    ),
-    *_list("apex", "5 folds", f"{_APEX}: at best", _accuracies(best_fold=0.45)),
-    *_list(
-        "apex",
-        "5 folds",
-        f"counted: 99 of the 254 frames of the {_APEX} are “others”",
-        _accuracies(most_frequent_class=99 / 254),
-    ),
-    *_list(
-        "cnn6",
-        "Adam or RMSprop",
-        _CNN6,
-        {
-            "Adam": {
-                "train accuracy": 0.8972,
-                "validation accuracy": 0.8530,
-                "train loss": 0.91,
-                "validation loss": 1.63,
-            },
-            "RMSprop": {
-                "train accuracy": 0.7691,
-                "validation accuracy": 0.7452,
-                "train loss": 0.91,
-                "validation loss": 1.72,
-            },
-        },
-    ),
-    *_list(
-        "cnn-comparison",
-        "by accuracy",
-        _COMPARISON,
-        {
-            "CNN1": {"train accuracy": 0.9420, "accuracy": 0.8081},
-            "CNN2": {"train accuracy": 0.9120, "accuracy": 0.8253},
-            "ResNet18": {"train accuracy": 0.9005, "accuracy": 0.8183},
-        },
-    ),
-    *_list(
-        "cnn-comparison",
-        "classification report",
-        f"{_COMPARISON}; of which of the three is not known to us",
-        _accuracies(all_emotions=0.82),
-    ),
+PUBLISHED: tuple[Published, ...] = tuple(
+    Published(
+        **{name: row[name] for name in ("paper", "table", "row", "metric", "source")},
+        value=float(row["value"]),
+    )
+    for row in _read_rows("papers.csv")
 )
 """Numbers of the papers of `PAPERS`, table by table."""
 
-CNN_SUPPORT: dict[str, int] = {
-    "anger": 350,
-    "disgust": 160,
-    "fear": 120,
-    "happiness": 480,
-    "neutral": 160,
-    "sadness": 330,
-    "surprise": 260,
-}
-"""Tested pictures of each emotion in the paper of CNN1, CNN2 and ResNet18."""
+_CONFUSION = _read_rows("cnn1_confusion.csv")
 
-CNN_CONFUSION: tuple[tuple[int | None, ...], ...] = (
-    (280, 22, 4, 12, 14, 17, 1),
-    (22, 113, 6, 6, 2, 8, 3),
-    (5, 4, 82, 0, 1, 5, 23),
-    (6, 3, 8, 450, 3, 4, 6),
-    (5, 2, 4, 3, 127, 19, 0),
-    (12, 17, 22, 10, 16, 251, 2),
-    (2, 1, 23, 8, 0, None, 226),
+CNN_SUPPORT: dict[str, int] = {row["true"]: int(row["support"]) for row in _CONFUSION}
+"""Tested images of each emotion in the paper of CNN1, CNN2 and ResNet18."""
+
+CNN_CONFUSION: tuple[tuple[int, ...], ...] = tuple(
+    tuple(int(row[emotion]) for emotion in CNN_SUPPORT) for row in _CONFUSION
 )
-"""Its confusion: true emotions down, predicted across, in the order of `CNN_SUPPORT`; None is a
-cell that cannot be read."""
+"""Confusion of its CNN1: true emotions down, predicted across, in the order of `CNN_SUPPORT`.
+The cell of surprise taken for sadness is illegible; 0 by its row's support of 260."""
 
 READ, TOLD = "read in the source", "second-hand"
 
@@ -241,95 +126,22 @@ class Anchor:
     is_epoch_honest: bool | None = None
 
 
-def _anchors(
-    about: tuple[str, Iterable[str], str, tuple[str, ...], str, int],
-    source: tuple[str, str],
-    values: Mapping[str, float],
-    is_epoch_honest: bool | None = None,
-) -> list[Anchor]:
-    task, corpora, metric, classes, protocol, n_tested = about
-    return [
-        Anchor(
-            *(task, frozenset(corpora), metric, classes, protocol, n_tested),
-            *(method, value, *source, is_epoch_honest),
-        )
-        for method, value in values.items()
-    ]
+def _read_anchor(row: Mapping[str, str]) -> Anchor:
+    return Anchor(
+        **{name: row[name] for name in ("task", "metric", "protocol", "method", "mark", "source")},
+        corpora=frozenset(_split(row["corpora"])),
+        classes=_split(row["classes"]),
+        n_tested=int(row["n_tested"]),
+        value=float(row["value"]),
+        is_epoch_honest={"yes": True, "no": False, "": None}[row["is_epoch_honest"]],
+    )
 
 
-_MEGC = ("CASME II", "SAMM", "SMIC")
-_SIGNS = ("negative", "positive", "surprise")
-_SEVEN = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-_UF1 = ("MEGC2019 composite", _MEGC, "UF1", _SIGNS, "loso", 442)
-_UAR = ("MEGC2019 composite", _MEGC, "UAR", _SIGNS, "loso", 442)
-_FIVE = ("micro-expressions of five classes", _MEGC[:2], "F1", (), "", 0)
-_FER = ("FER2013 test", ("FER2013",), "accuracy", _SEVEN, "list", 3589)
-_DFEW_UAR = ("DFEW", ("DFEW",), "UAR", (), "list", 0)
-_DFEW = ("DFEW", ("DFEW",), "accuracy", (), "list", 0)
-_MEB = "MEB, which ran them again"
-_OTHERS = "quoted by others"
-_RERUN = "STSTNet, its authors' rerun"
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(";") if name.strip())
 
-ANCHORS: tuple[Anchor, ...] = (
-    *_anchors(
-        _UF1,
-        (TOLD, _OTHERS),
-        {
-            "LBP-TOP": 0.588,
-            "Bi-WOOF": 0.630,
-            "OFF-ApexNet": 0.720,
-            "STSTNet": 0.735,
-            "EMR": 0.789,
-            "HTNet": 0.860,
-            "D-FACE": 0.894,
-        },
-    ),
-    *_anchors(_UF1, (READ, "its authors' rerun"), {_RERUN: 0.721}),
-    *_anchors(
-        _UAR,
-        (TOLD, _OTHERS),
-        {
-            "LBP-TOP": 0.579,
-            "Bi-WOOF": 0.623,
-            "OFF-ApexNet": 0.710,
-            "STSTNet": 0.761,
-            "EMR": 0.782,
-            "HTNet": 0.848,
-            "D-FACE": 0.897,
-        },
-    ),
-    *_anchors(_UAR, (READ, "its authors' rerun"), {_RERUN: 0.725}),
-    *_anchors(_UF1, (READ, _MEB), {"STSTNet": 0.713, "Off-ApexNet": 0.703, "SSSNet": 0.739}, True),
-    *_anchors(_UF1, (READ, _MEB), {"Off-ApexNet": 0.839}, False),
-    *_anchors(
-        _FIVE, (READ, _MEB), {"SSSNet on optical flow": 0.698, "R(2+1)D on RGB": 0.248}, True
-    ),
-    *_anchors(
-        ("BAUM-1", ("BAUM-1",), "accuracy", (), "", 0),
-        (TOLD, "MicroX paper, which quotes them"),
-        {"Zhalehpour": 0.4504, "Pan": 0.4651},
-    ),
-    *_anchors(
-        ("MicroX", ("BAUM-1", "BAUM-2"), "accuracy", EMOTIONS, "clips", 0),
-        (READ, "MicroX paper and its released code"),
-        {"MicroX": 0.5520},
-    ),
-    *_anchors(
-        _FER,
-        (READ, "their own sources"),
-        {
-            "small CNNs, the weakest": 0.57,
-            "small CNNs, the strongest": 0.66,
-            "ResNet34": 0.724,
-            "RMN": 0.741,
-        },
-    ),
-    *_anchors(_FER, (TOLD, _OTHERS), {"humans, within 5 points": 0.65}),
-    *_anchors(_DFEW_UAR, (TOLD, _OTHERS), {"ResNet18+LSTM": 0.513}),
-    *_anchors(_DFEW, (TOLD, _OTHERS), {"ResNet18+LSTM": 0.639}),
-    *_anchors(_DFEW_UAR, (READ, "MAE-DFER"), {"MAE-DFER": 0.634}),
-    *_anchors(_DFEW, (READ, "MAE-DFER"), {"MAE-DFER": 0.744}),
-)
+
+ANCHORS: tuple[Anchor, ...] = tuple(_read_anchor(row) for row in _read_rows("anchors.csv"))
 """Numbers of the field. The protocol "list" is the corpus's own: of FER2013 one of its two test
 parts, 3,589 pictures each; DFEW's, and which emotions it tells apart, are not known to us."""
 

@@ -227,14 +227,14 @@ def render_reproduction(run: Run) -> str:
         parts += [
             "## Published confusion (true emotions down, predicted across, pictures)",
             to_markdown(_published_confusion()),
-            f"Published: the paper does not say of which network; {_NONE} is a cell that cannot be "
-            "read.",
+            "Published: of CNN1. The cell of surprise taken for sadness is illegible; "
+            "0 by its row's support.",
         ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def _published_confusion() -> pd.DataFrame:
-    counts = [[_NONE if n is None else str(n) for n in row] for row in CNN_CONFUSION]
+    counts = [[str(n) for n in row] for row in CNN_CONFUSION]
     table = pd.DataFrame(counts, list(CNN_SUPPORT), list(CNN_SUPPORT))
     table["tested"] = [str(n) for n in CNN_SUPPORT.values()]
     return table.rename_axis("").reset_index()

@@ -436,7 +436,9 @@ def _apply_label_set(
         )
     table.loc[usable, "emotion"] = spelled.map(mapping)
     left_out = usable & (table["emotion"] == "")
-    table.loc[left_out, "reason"] = f"its emotion is left out by label set {name}"
+    table.loc[left_out, "reason"] = [
+        f"its emotion {emotion} is left out by label set {name}" for emotion in spelled[left_out]
+    ]
     return tuple(dict.fromkeys(emotion for emotion in mapping.values() if emotion))
 
 

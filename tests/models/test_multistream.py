@@ -53,7 +53,7 @@ def test_paper_preset_is_the_published_stream():
     model = build_microx(("mouth",), preset="paper", size=8)
     roles = [layer.name for layer in model.layers]
     assert roles == [
-        *("mouth", "mouth_conv_lstm", "mouth_dropout", "mouth_flatten", "mouth_dense"),
+        *("mouth", "mouth_raw", "mouth_conv_lstm", "mouth_dropout", "mouth_flatten", "mouth_dense"),
         *("mouth_dense_dropout", "mouth_softmax", "fusion_softmax"),
     ]
     conv_lstm = model.get_layer("mouth_conv_lstm")
@@ -61,6 +61,16 @@ def test_paper_preset_is_the_published_stream():
     assert conv_lstm.recurrent_activation is classic_hard_sigmoid
     assert model.get_layer("mouth_dropout").rate == 0.2
     assert model.get_layer("mouth_dense_dropout").rate == 0.3
+
+
+def test_paper_preset_reads_raw_bgr_as_its_authors_gave_it():
+    model = build_microx(("mouth",), preset="paper", size=8)
+    raw = model.get_layer("mouth_raw")(np.array([[[[[0.2, 0.4, 1.0]]]]], np.float32))
+    np.testing.assert_allclose(np.ravel(raw), [255.0, 102.0, 51.0], rtol=1e-6)
+    unit = build_microx(("mouth",), preset="paper", size=8, raw_pixels=False)
+    assert "mouth_raw" not in [layer.name for layer in unit.layers]
+    with pytest.raises(ModelError, match="raw_pixels is for preset paper"):
+        build_microx(("mouth",), raw_pixels=True)
 
 
 def test_compact_preset_is_small_and_named_after_its_regions():

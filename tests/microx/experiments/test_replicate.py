@@ -269,7 +269,7 @@ def test_published_confusion_stands_on_the_page_of_its_paper(tmp_path):
     run = draw_run(tmp_path, "cnn-comparison", dict.fromkeys(("cnn1", "cnn2", "resnet18"), (4, 3)))
     page = render_reproduction(run)
     assert "## Published confusion" in page
-    assert "| surprise | 2 | 1 | 23 | 8 | 0 | \u2013 | 226 | 260 |" in page
+    assert "| surprise | 2 | 1 | 23 | 8 | 0 | 0 | 226 | 260 |" in page
 
 
 def test_next_emotion_is_that_of_the_report(tmp_path):

@@ -125,11 +125,19 @@ def test_an_unknown_emotion_is_refused_by_name(folder):
     assert "labels.csv" in str(error.value)
 
 
+def test_emotions_of_baum1_beyond_the_seven_are_left_out_by_name(folder):
+    sheet = write(folder, "path,emotion\nS01/a.mp4,Boredom\nS01/b.mp4,Happiness\n")
+    labels = read_labels(folder, sheet, label_set="microx7")
+    assert reasons(labels)["S01/a.mp4"] == "its emotion boredom is left out by label set microx7"
+    others = ("boredom", "bothered", "concentrating", "thinking", "unsure", "interest")
+    assert [read_label_set("microx7")[name] for name in others] == [""] * 6
+
+
 def test_what_a_set_leaves_out_is_a_row_with_its_reason(folder):
     sheet = write(folder, "path,emotion\nS01/a.mp4,happiness\nS01/b.mp4,others\n")
     labels = read_labels(folder, sheet, label_set="megc3")
     assert labels.classes == ("negative", "positive", "surprise")
-    assert reasons(labels)["S01/b.mp4"] == "its emotion is left out by label set megc3"
+    assert reasons(labels)["S01/b.mp4"] == "its emotion others is left out by label set megc3"
 
 
 def test_a_label_set_of_ones_own(folder):
