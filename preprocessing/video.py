@@ -240,9 +240,7 @@ def find_videos(folder: str | Path, *, input_fps: float | None = None) -> list[P
         UTF-8, or `input_fps` is not above 0.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        found_there = "a file" if folder.exists() else "nothing"
-        raise InputError(f"{folder}: expected a folder of videos; found {found_there} there")
+    check_folder(folder)
     if input_fps is not None:
         _checked_rate(folder, input_fps)
     endings = VIDEO_SUFFIXES if input_fps is not None else VIDEO_SUFFIXES | IMAGE_SUFFIXES
@@ -256,6 +254,26 @@ def find_videos(folder: str | Path, *, input_fps: float | None = None) -> list[P
     for path in found:
         _check_name(path)
     return sorted(found, key=_reading_order)
+
+
+def check_folder(folder: str | Path) -> None:
+    """Refuse what is no folder of videos, before anything is loaded or read.
+
+    Raises
+    ------
+    InputError
+        If it is an address, a file, or nothing.
+    """
+    path = Path(folder)
+    if path.is_dir():
+        return
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(folder), re.IGNORECASE):  # a Path has one slash
+        found_there = "an address; download it first"
+    elif path.exists():
+        found_there = "a file there; name the folder it lies in"
+    else:
+        found_there = "nothing there"
+    raise InputError(f"{folder}: expected a folder of videos; found {found_there}")
 
 
 def list_files(path: str | Path) -> list[Path]:

@@ -36,7 +36,7 @@ from microx.labels.frame_numbers import match_frames
 from microx.labels.intervals import link_intervals
 from microx.labels.matching import match_videos
 from microx.markup import to_html
-from microx.preprocessing.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_videos
+from microx.preprocessing.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, check_folder, find_videos
 from microx.text import first_few
 
 LABEL_SETS = ("microx7", "ekman7", "megc3")
@@ -160,12 +160,10 @@ def read_labels(
     >>> read_labels("videos", "labels.csv", label_set="microx7").classes
     ('neutral', 'anger', 'contempt', 'surprise', 'fear', 'happy', 'sad')
     """
-    if re.match(r"[a-z][a-z0-9+.-]+://", str(videos), re.IGNORECASE):
-        raise InputError(f"{videos}: expected a folder; found an address; download it first")
+    check_folder(videos)
     root, form = Path(videos), find_corpus(corpus) if corpus else None
-    if not root.is_dir():
-        found_there = "a file; name the folder it lies in" if root.exists() else "nothing there"
-        raise InputError(f"{root}: expected a folder of videos; found {found_there}")
+    if form is not None and columns:
+        raise InputError(f"`columns`: {form.title} has its own; leave them out")
     if form is None and labels_file is None and (root / "labels.csv").is_file():
         labels_file = root / "labels.csv"
     sheet = None if labels_file is None else Path(labels_file)

@@ -134,8 +134,12 @@ class _Search:
     def find_name(self, named: str, claimed: set[str], by_name: bool, is_only: bool) -> Match:
         """Find a video by its name alone; see `match_videos`."""
         place, _, name = named.rpartition("/")
-        # Where its folder is there, a video that is not in it is missing.
-        elsewhere = not by_name or _levels(place.rpartition("/")[2])[1] in self.folders
+        # Where its folder is there or told, a video that is not in it is missing.
+        elsewhere = (
+            not by_name
+            or ".." in place.split("/")
+            or _levels(place.rpartition("/")[2])[1] in self.folders
+        )
         for level in range(3):
             videos = self.ends[level].get(_levels(name)[level], [])
             if place and elsewhere:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from microx.errors import InputError
-from microx.files import whole_file
+from microx.files import scratch_file
 from microx.labels.columns import LabelRows
 from microx.labels.formats import (
     CorpusFormat,
@@ -74,8 +74,9 @@ def _write_pixels(
             if not target.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 image = pixels.reshape(_SIDE, _SIDE).astype(np.uint8)
-                with whole_file(target) as partial:
+                with scratch_file(target) as partial:
                     partial.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+                    partial.replace(target)
             yield i + 2, path, code, part
 
 

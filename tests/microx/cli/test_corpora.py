@@ -15,7 +15,7 @@ def casme2(tmp_path_factory):
     root = tmp_path_factory.mktemp("casme2")
     for clip in ("sub01/EP02_01f", "sub02/EP01_11f"):
         (root / clip).mkdir(parents=True)
-        for i, frame in enumerate(draw_take(len(clip), "happy", n_frames=8).frames):
+        for i, frame in enumerate(draw_take(len(clip), "happy", n_frames=16).frames[:8]):
             small = cv2.resize(frame[..., ::-1], (120, 120), interpolation=cv2.INTER_AREA)
             cv2.imwrite(str(root / clip / f"reg_img{46 + i}.jpg"), small)
     rows = ["1,EP02_01f,46,49,52,12,happiness", "2,EP01_11f,46,99,53,15,repression"]

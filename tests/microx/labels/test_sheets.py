@@ -233,7 +233,7 @@ def test_a_folder_for_a_sheet_and_an_address_for_a_folder_are_refused(four, tmp_
         read_labels(four, tmp_path)
     with pytest.raises(InputError, match="found an address; download it first"):
         read_labels("https://example.org/videos")
-    with pytest.raises(InputError, match="found a file; name the folder it lies in"):
+    with pytest.raises(InputError, match="found a file there; name the folder it lies in"):
         read_labels(four / VIDEOS[0])
 
 
