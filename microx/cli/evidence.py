@@ -87,6 +87,7 @@ def ablate(
             n_workers=workers,
             dask=dask,
             progress=advance,
+            warn=console.warn,
             **join_options(settings, epochs, inputs, balance, augment, occlude),
         )
     console.print_run(run, write_report([run.folder], opened))
@@ -130,6 +131,7 @@ def experiment(
             n_workers=workers,
             dask=dask,
             progress=advance,
+            warn=console.warn,
             **join_options(settings, epochs, None, None, None, ""),
         )
     console.print_run(run, write_report([run.folder], opened))
@@ -165,6 +167,7 @@ def inflation(
             n_workers=workers,
             dask=dask,
             progress=advance,
+            warn=console.warn,
             **join_options(settings, epochs, None, None, None, ""),
         )
     console.print_run(run, write_report([run.folder], opened))

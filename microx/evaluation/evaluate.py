@@ -29,7 +29,7 @@ from microx.progress import Progress, part_of
 from microx.training.facts import FitFacts
 from microx.training.protocol import Protocol
 from microx.training.settings import FitOptions, FitSettings
-from microx.training.splits import Split, clip_groups, make_splits, read_parts
+from microx.training.splits import Split, clip_groups, make_splits, read_parts, split_warnings
 
 BATCH_CLIPS = 32
 """Clips predicted at a time (our choice)."""
@@ -66,7 +66,7 @@ class Plan:
     corpus : Corpus
         Of the classes that the clips are labelled with.
     clips : DataFrame
-        With the labels that count, shuffled ones for a control.
+        With their true labels; a control shuffles them within each fold.
     splits : tuple of Split
         A fold each.
     settings : FitSettings
@@ -90,6 +90,14 @@ class Plan:
     seed: int
     facts: SplitFacts
     notes: tuple[str, ...] = ()
+
+    def cautions(self) -> list[str]:
+        """What to know before training: parts of the splits that lack a class."""
+        return [
+            sentence
+            for split in self.splits
+            for sentence in split_warnings(self.clips, split, self.corpus.classes)
+        ]
 
 
 def plan_evaluation(
@@ -147,9 +155,6 @@ def plan_evaluation(
         shuffled_labels=shuffle_labels,
         corpus=corpus.folder.resolve().name,
     )
-    # The control keeps the splits of the true labels, and so the people that are tested.
-    if shuffle_labels:
-        clips = _shuffled(clips, corpus.classes, seed)
     return Plan(corpus, clips, tuple(splits), chosen, regions, preset, seed, facts, tuple(notes))
 
 
@@ -193,14 +198,16 @@ def evaluate_fold(
     from microx.training.fit import fit_split
 
     start = time.perf_counter()
-    split = plan.splits[fold]
-    test = plan.clips.iloc[split.test]
+    split, clips = plan.splits[fold], plan.clips
+    if plan.facts.is_shuffled:
+        clips = shuffle_fold(clips, split, plan.corpus.classes, plan.seed + fold)
+    test = clips.iloc[split.test]
     # What cannot be tested is refused before training.
     datasets = [_show(plan, test, condition) for _, condition in conditions]
     watcher = _Watcher(_show(plan, test, conditions[0][1])) if oracle else None
     model, history, fit = fit_split(
         plan.corpus,
-        plan.clips,
+        clips,
         split,
         plan.settings,
         regions=plan.regions,
@@ -306,7 +313,7 @@ def evaluate(
     without : sequence of str
         Regions that testing takes as missing, for models that can do without them.
     shuffle_labels : bool
-        A control that must score at chance: the videos' labels are dealt out anew.
+        A control that must score at chance; see `shuffle_fold`.
     name : str, optional
         Of the row; None means the regions joined by ``+``.
     out : path, optional
@@ -465,17 +472,45 @@ def make_result(
     )
 
 
-def _shuffled(clips: pd.DataFrame, classes: Sequence[str], seed: int) -> pd.DataFrame:
-    """Deal the videos' labels out anew among the videos; the clips of one keep to one label.
+def shuffle_fold(
+    clips: pd.DataFrame, split: Split, classes: Sequence[str], seed: int
+) -> pd.DataFrame:
+    """Shuffle labels among videos, those that are trained on and those that are tested apart.
 
-    Where the clips of a video differ in label, as onset and apex do, theirs are dealt out.
+    Parameters
+    ----------
+    clips : DataFrame
+        Columns video_id, label, emotion.
+    split : Split
+        Rows of `clips`.
+    classes : sequence of str
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        The same clips. The clips of a video keep one label, unless they differ in it already, as
+        onset and apex do; then labels are shuffled among clips. Where a split leaks, so that
+        a video is in both parts, labels are shuffled among all its videos, and the leak shows.
+
+    Notes
+    -----
+    Shuffled among all videos at once, a label that is frequent in training is rare in the test:
+    a model that tells 7 emotions of 12 subjects apart without a mistake then scores .122 in the
+    mean of 4,000 draws, not .143. With the two parts shuffled apart it scores .142 (standard
+    deviation .075), and with the training labels shuffled alone .145, but with twice the
+    deviation (.136), for each emotion is then right or wrong as a whole.
     """
-    if clips.groupby("video_id")["label"].nunique().max() > 1:
-        order = np.random.default_rng(seed).permutation(len(clips))
-        return clips.assign(
-            **{name: clips[name].to_numpy()[order] for name in ("label", "emotion")}
-        )
-    videos = clips.drop_duplicates("video_id").set_index("video_id")["label"]
-    dealt = np.random.default_rng(seed).permutation(videos.to_numpy(np.int64))
-    labels = clips["video_id"].map(dict(zip(videos.index, dealt, strict=True))).to_numpy(np.int64)
-    return clips.assign(label=labels, emotion=np.array(classes)[labels])
+    video = clips["video_id"].to_numpy(str)
+    label = clips["label"].to_numpy(np.int64).copy()
+    fitted = np.concatenate([split.train, split.validation])
+    parts = [fitted, split.test]
+    if set(video[fitted]) & set(video[split.test]):
+        parts = [np.concatenate(parts)]
+    rng = np.random.default_rng(seed)
+    is_whole = clips.groupby("video_id")["label"].nunique().max() == 1
+    for rows in parts:
+        units = video[rows] if is_whole else np.arange(len(rows))
+        _, first, of_unit = np.unique(units, return_index=True, return_inverse=True)
+        label[rows] = rng.permutation(label[rows][first])[of_unit]
+    return clips.assign(label=label, emotion=np.array(classes)[label])

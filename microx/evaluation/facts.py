@@ -29,7 +29,7 @@ class SplitFacts:
         Name of the list that said it.
     n_subjects, n_videos : int
     shuffled_labels : bool
-        Whether it is the control of labels dealt out anew.
+        Whether it is the control with shuffled labels.
     corpus : str
         Name of its folder.
 

@@ -86,7 +86,7 @@ def region_sets(kind: str, available: Sequence[str]) -> dict[str, tuple[str, ...
 def list_region_rows(
     corpus: Corpus, regions: str = "paper", *, shuffle_labels: bool = False
 ) -> list[Row]:
-    """A model for each region set; with `shuffle_labels` a last row of labels dealt out anew."""
+    """A model for each region set; with `shuffle_labels` a last row of shuffled labels."""
     sets = region_sets(regions, corpus.regions)
     rows = [Row(name, {"regions": list(chosen)}) for name, chosen in sets.items()]
     if shuffle_labels:
@@ -207,6 +207,7 @@ class RunOptions(FitOptions, total=False):
     n_workers: int
     dask: str | None
     progress: Progress | None
+    warn: Callable[[str], None] | None
 
 
 def run_ablation(
@@ -227,7 +228,8 @@ def run_ablation(
     regions : {"all", "paper", "full"}
         See `region_sets`.
     shuffle_labels : bool
-        Add a control row: the last region set, its labels dealt out anew among the videos.
+        Add a control row: the last region set, its labels shuffled among the videos, those that
+        are trained on and those that are tested apart.
         It must score at chance.
     **options
         See `run_experiment`.
@@ -262,8 +264,8 @@ def run_experiment(
         Run folder, made if missing.
     **options
         See `microx.experiments.run.run_grid`: protocol, preset, settings, seed, n_seeds, oracle,
-        tensorboard, n_workers, dask, progress, and single settings by name, such as ``epochs=5``;
-        the same for every row that does not say otherwise.
+        tensorboard, n_workers, dask, progress, warn, and single settings by name, such as
+        ``epochs=5``; the same for every row that does not say otherwise.
 
     Returns
     -------

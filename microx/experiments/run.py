@@ -19,7 +19,7 @@ import json
 import re
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -105,7 +105,7 @@ class Run:
     def __repr__(self) -> str:
         experiment = self.about.get("experiment", "run")
         n_rows, n_seeds = len(self.about["rows"]), len(self.about.get("seeds", ()))
-        return f"Run({experiment}: {len(self.rows)} of {n_rows} rows, {n_seeds} seeds)"
+        return f"Run({experiment}: {len(self.rows)} of {n_rows} rows, seeds: {n_seeds})"
 
     def _repr_html_(self) -> str:
         columns = ["name", "n_test", "accuracy", "accuracy_low", "accuracy_high", "uar", "uf1"]
@@ -139,6 +139,7 @@ def run_grid(
     n_workers: int = 1,
     dask: str | None = None,
     progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
     **changes: Unpack[FitOptions],
 ) -> Run:
     """Evaluate every row with every seed; a run that was cut off goes on where it was.
@@ -173,6 +174,9 @@ def run_grid(
         Address of a Dask scheduler, whose workers train instead; they must see the same folders.
     progress : callable, optional
         Called with what is done, what there is to do in all, and a few words.
+    warn : callable, optional
+        Called before training with each sentence about the splits, such as a class without
+        training clips. The report has them, too.
 
     Returns
     -------
@@ -197,6 +201,9 @@ def run_grid(
     # What cannot be is said before the folder is claimed.
     seeds = range(seed, seed + n_seeds)
     trainings = _share_trainings(corpus, rows, shared, seeds)
+    if warn is not None:
+        for sentence in dict.fromkeys(s for one in trainings for s in one.plans[0].cautions()):
+            warn(sentence)
     with _held(out):
         _start_run(out, rows, trainings, seeds, experiment, told)
         cells = [

@@ -268,7 +268,7 @@ def _shuffled_sentence(run: Run) -> str:
     score = float(run.table.set_index("name")["accuracy"][control])
     n_clips = len(run.rows[control][0].y_true)
     return (
-        f"Trained and tested in the same way on labels dealt out at random among the videos, the "
+        f"Trained and tested in the same way on labels shuffled among the videos, the "
         f"model scored {percent(score, n_clips)} of {n_clips:,} clips; with "
         f"nothing to learn it should score about {percent(1 / len(run.about['classes']))}, and a "
         f"score clearly above would mean that the test can be passed without seeing the emotion."

@@ -252,7 +252,7 @@ def test_numbered_images_are_frames_where_a_rate_is_given(tmp_path):
     run = microx("preprocess", *given, "--out", tmp_path / "one", "--input-fps", 30)
     assert run.returncode == 0, run.stderr
     assert "videos: 1 done, 0 skipped" in run.stdout
-    assert "caution" not in run.stdout
+    assert "look like the frames of videos" not in run.stdout
     (folder / "img4.png").unlink()
     again = microx("preprocess", *given, "--out", tmp_path / "one", "--input-fps", 30)
     assert "between the images of 1 video, and those after them" in again.stdout

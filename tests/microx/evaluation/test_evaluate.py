@@ -8,11 +8,19 @@ import pytest
 from microx.corpus.corpus import load_corpus
 from microx.errors import ModelError, SplitError
 from microx.evaluation.baselines import guess
-from microx.evaluation.evaluate import ORACLE, Condition, evaluate, evaluate_fold, plan_evaluation
+from microx.evaluation.evaluate import (
+    ORACLE,
+    Condition,
+    evaluate,
+    evaluate_fold,
+    plan_evaluation,
+    shuffle_fold,
+)
 from microx.evaluation.result import read_result
 from microx.evaluation.stored_model import evaluate_model
 from microx.training.model_file import load_model, save_model
 from microx.training.protocol import Protocol
+from microx.training.splits import make_splits
 
 pytestmark = pytest.mark.backends
 
@@ -231,13 +239,44 @@ def test_learns_the_mouth_and_nothing_from_shuffled_labels(write_corpus):
 
 
 def test_a_control_of_onset_and_apex_keeps_both_classes(small_corpus):
-    """Each video has a clip of either class, so there is no label of the video to deal out."""
-    from microx.evaluation.evaluate import _shuffled
-
+    """Each video has a clip of either class, so there is no label of the video to shuffle."""
     clips = small_corpus.clips().assign(label=lambda table: np.arange(len(table)) % 2)
-    dealt = _shuffled(clips, ("no expression", "expression"), seed=0)
-    assert dealt["label"].sum() == clips["label"].sum()
-    assert (dealt["label"] != clips["label"]).any()
+    (split,) = make_splits(clips)
+    shuffled = shuffle_fold(clips, split, ("no expression", "expression"), seed=0)
+    assert shuffled["label"].sum() == clips["label"].sum()
+    assert (shuffled["label"] != clips["label"]).any()
+
+
+def test_control_scores_at_chance_where_emotions_are_plain_to_see():
+    """A model that tells 7 emotions of 12 subjects apart names each by its most frequent label."""
+    n_classes, rng = 7, np.random.default_rng(0)
+    names = [f"class {k}" for k in range(n_classes)]
+    clips = pd.DataFrame({"label": np.tile(np.arange(n_classes), 12)})
+    clips = clips.assign(subject=np.repeat(np.arange(12), n_classes).astype(str))
+    clips = clips.assign(video_id=clips.index.astype(str), emotion=np.array(names)[clips["label"]])
+    (split,) = make_splits(clips)
+    fitted, true = np.concatenate([split.train, split.validation]), clips["label"].to_numpy()
+    scores = []
+    for seed in range(400):
+        label = shuffle_fold(clips, split, names, seed)["label"].to_numpy()
+        for part in (fitted, split.test):
+            np.testing.assert_array_equal(np.sort(label[part]), np.sort(true[part]))
+        counts = [np.bincount(label[fitted][true[fitted] == k], minlength=n_classes)
+                  for k in range(n_classes)]  # fmt: skip
+        named = np.argmax(np.array(counts) + rng.random((n_classes, n_classes)) / 2, axis=1)
+        scores.append(np.mean(named[true[split.test]] == label[split.test]))
+    error = np.std(scores) / np.sqrt(len(scores))
+    assert abs(np.mean(scores) - 1 / n_classes) < 3 * error
+    assert np.std(scores) < 0.1
+
+
+def test_control_of_a_leaky_split_shows_the_leak(small_corpus):
+    """A video in both parts keeps one label, so that who knows the video knows its label."""
+    clips = small_corpus.clips()
+    (split,) = make_splits(clips, "clips")
+    shuffled = shuffle_fold(clips, split, small_corpus.classes, seed=0)
+    assert (shuffled.groupby("video_id")["label"].nunique() == 1).all()
+    assert (shuffled["label"] != clips["label"]).any()
 
 
 def test_an_oracle_is_told_apart_and_changes_nothing(small_corpus, evaluated):

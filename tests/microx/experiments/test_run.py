@@ -2,6 +2,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ def test_table_has_a_row_per_region_set_and_the_guesses(run):
 
 def test_run_shows_its_table(run):
     found = read_run(run[0])
-    assert repr(found) == "Run(ablate: 2 of 2 rows, 1 seeds)"
+    assert repr(found) == "Run(ablate: 2 of 2 rows, seeds: 1)"
     assert "<td>most_frequent</td>" in found._repr_html_()
 
 
@@ -260,3 +261,18 @@ def test_a_grid_killed_ten_times_ends_with_the_same_table(tmp_path, write_corpus
     subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True)
     calm, killed = ((tmp_path / name / "results.csv").read_bytes() for name in ("calm", "killed"))
     assert calm == killed
+
+
+def test_a_class_without_training_clips_is_told_before_training(write_corpus, tmp_path):
+    """Only one subject acts the last class; the one fold that tests him trains without it."""
+    corpus = write_corpus(regions=("mouth",))
+    table = corpus.manifest
+    rare = (table["emotion"] == "sad") & (table["subject"] != "s0")
+    told: list[str] = []
+    steps: list[int] = []
+    run_ablation(
+        replace(corpus, manifest=table[~rare]), tmp_path / "RUN", regions="all", epochs=1,
+        protocol="loso", warn=lambda text: told.append(f"{len(steps)}: {text}"),
+        progress=lambda done, total, what: steps.append(done),
+    )  # fmt: skip
+    assert any(line.startswith("0: ") and "no train clips of sad" in line for line in told)

@@ -253,7 +253,7 @@ def test_protocol_control_and_reproduction_are_in_words(page, run_folder, small_
     assert "No person is shared" in page.sections["protocol"]
     assert "Subjects tested (2): s3, s4." in page.sections["protocol"]
     assert "predicted once" in page.sections["protocol"]
-    assert "dealt out at random among the videos" in page.sections["results"]
+    assert "labels shuffled among the videos" in page.sections["results"]
     reproduce = page.sections["reproduce"]
     command = f"microx ablate {small_corpus.folder} --out {run_folder} --regions paper"
     command += " --protocol holdout --model compact --seed 7 --shuffle-labels --folds 5"

@@ -91,6 +91,16 @@ def test_clips_of_every_length_divide_the_same_people(protocol, seed):
     assert len(divisions) == 1
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_holdout_leaves_no_class_without_training_clips(seed):
+    """Four classes of nine were acted by two subjects of twelve only; either may be tested."""
+    rows = [(f"s{s}", k) for s in range(12) for k in range(9) if k < 5 or s in (2, 7)]
+    clips = pd.DataFrame(rows, columns=["subject", "label"])
+    clips["video_id"] = clips.index.astype(str)
+    (split,) = make_splits(clips, seed=seed)
+    assert set(clips["label"].iloc[split.train]) == set(range(9))
+
+
 @pytest.mark.parametrize("protocol", ["holdout", "kfold"])
 def test_number_of_clips_a_video_changes_nothing(protocol):
     for split, same in zip(
