@@ -31,7 +31,7 @@ from microx.cli.options import (
 )
 from microx.errors import InputError
 from microx.schema import Experiment, Paper, RegionSet
-from microx.training.backend import load_keras
+from microx.training.backend import load_keras, threads_of
 from microx.training.protocol import Protocol
 
 CorpusArgument = Annotated[Path, typer.Argument(help="Corpus folder.")]
@@ -71,7 +71,7 @@ def ablate(
     from microx.report.page import write_report
 
     opened = load_corpus(corpus)
-    load_keras()
+    load_keras(threads_of(model))
     with show_progress("ablation", "steps") as advance:
         run = run_ablation(
             opened,
@@ -116,7 +116,7 @@ def experiment(
     from microx.report.page import write_report
 
     opened = load_corpus(corpus)
-    load_keras()
+    load_keras(threads_of(model))
     with show_progress(name, "steps") as advance:
         run = run_experiment(
             name,
@@ -155,7 +155,7 @@ def inflation(
     from microx.report.page import write_report
 
     opened = load_corpus(corpus)
-    load_keras()
+    load_keras(threads_of(model))
     with show_progress("inflation", "steps") as advance:
         run = run_experiment(
             "inflation",
@@ -192,7 +192,7 @@ def reproduce(
     from microx.report.page import write_report
 
     opened = load_corpus(corpus)
-    load_keras()
+    load_keras(threads_of("compact") if quick and paper == "microx" else None)
     with show_progress("reproducing", "steps") as advance:
         run = reproduce_paper(
             paper,

@@ -46,7 +46,7 @@ from microx.files import hold_folder, whole_file
 from microx.markup import to_html
 from microx.parallel import run_here, run_on_dask
 from microx.progress import Progress, part_of
-from microx.training.backend import load_keras
+from microx.training.backend import load_keras, threads_of
 from microx.training.model_file import read_versions
 from microx.training.protocol import Protocol
 from microx.training.settings import FitOptions, FitSettings
@@ -168,8 +168,9 @@ def run_grid(
         Whether each training writes what TensorBoard shows, into the folder ``tensorboard``
         beside its model.
     n_workers : int
-        Processes that train; 1 for none but this one, -1 for one per core. More than one share
-        the cores, and the sums they round may differ in the last digits from one worker's.
+        Processes that train; 1 for none but this one, -1 for one per core. The numbers are the
+        same for any number of them, as long as Keras was loaded as `threads_of` says, which the
+        command line does; a process that had loaded it before rounds sums in another order.
     dask : str, optional
         Address of a Dask scheduler, whose workers train instead; they must see the same folders.
     progress : callable, optional
@@ -207,7 +208,7 @@ def run_grid(
     with _held(out):
         _start_run(out, rows, trainings, seeds, experiment, told)
         cells = [
-            _Cell(out, plan, fold, one.rows, oracle, tensorboard)
+            _Cell(out, plan, fold, one.rows, oracle, tensorboard, threads_of(preset))
             for one in trainings
             for plan in one.plans
             for fold in range(len(plan.splits))
@@ -400,9 +401,7 @@ def _work(
         for k, cell in enumerate(cells):
             yield cell.train(part_of(progress, k, len(cells), f"{cell.key}: "))
         return
-    n_threads = max(1, joblib.cpu_count() // joblib.effective_n_jobs(n_workers))
-    sharing = [replace(cell, n_threads=n_threads) for cell in cells]
-    with closing(run_here(sharing, n_workers) if dask is None else run_on_dask(cells, dask)) as run:
+    with closing(run_here(cells, n_workers) if dask is None else run_on_dask(cells, dask)) as run:
         for n_done, (key, outcome) in enumerate(run, start=1):
             if progress is not None:
                 progress(n_done, len(cells), key)

@@ -276,3 +276,17 @@ def test_a_class_without_training_clips_is_told_before_training(write_corpus, tm
         progress=lambda done, total, what: steps.append(done),
     )  # fmt: skip
     assert any(line.startswith("0: ") and "no train clips of sad" in line for line in told)
+
+
+def test_workers_change_no_number(write_corpus, tmp_path, microx):
+    corpus = write_corpus(regions=("mouth", "face"))
+    tables = []
+    for n_workers in (1, 2):
+        out = tmp_path / f"workers_{n_workers}"
+        done = microx(
+            "ablate", corpus.folder, "--out", out, "--regions", "full", "--epochs", 2,
+            "--workers", n_workers,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        tables.append([(out / name).read_bytes() for name in ("results.csv", "predictions.csv")])
+    assert tables[0] == tables[1]
