@@ -100,6 +100,7 @@ def build_apex_dcnn(
     n_classes: int = len(EMOTIONS),
     inputs: str = "grey",
     pad_to: int | None = APEX_PADDED,
+    normalise: bool = True,
     seed: int | None = None,
 ) -> keras.Model:
     """Build the deep network of the apex frame, untrained: 47 layers.
@@ -116,6 +117,9 @@ def build_apex_dcnn(
     pad_to : int, optional
         Each crop is laid in the middle of a square of zeros of this side, which for ``"rgb"``
         and ``"grey"`` is black. None reads the crops as they are.
+    normalise : bool
+        Whether each image, once padded, is brought to mean 0 and variance 1 by itself, as in the
+        paper; the stacked frames of a clip count as one image.
 
     Returns
     -------
@@ -127,7 +131,8 @@ def build_apex_dcnn(
     Source: the apex-frame network on CASME II: 14 times convolution, batch normalisation and
     ReLU, 4 max pools and one fully connected layer, on faces padded black to 400 x 400. Our
     choice: 3, 3, 4 and 4 convolutions before each pool, 8 to 64 wide, so that 254 pictures of
-    this size can be learned from on a CPU; no bias, for batch normalisation has its own.
+    this size can be learned from on a CPU; no bias, for batch normalisation has its own. Whether
+    the paper normalised before or after padding is not known to us.
 
     Examples
     --------
@@ -142,6 +147,12 @@ def build_apex_dcnn(
         allowed_frames=(1, 3),
         pad_to=pad_to,
     )
+    if not isinstance(normalise, bool):
+        raise ModelError(f"normalise must be true or false; found {normalise!r}")
+    if normalise:
+        x = layers.LayerNormalization(
+            axis=(1, 2, 3), center=False, scale=False, name=f"{name}_image_norm"
+        )(x)
     x = _convolutions(x, name, ((3, 8), (3, 16), (4, 32), (4, 64)), batch_norm=True)
     x = layers.Flatten(name=f"{name}_flatten")(x)
     return keras.Model(tensors, _softmax(x, name, n_classes), name="apex_dcnn")

@@ -87,7 +87,8 @@ ProtocolOption = Annotated[
     ProtocolKind,
     typer.Option(
         help="Who is tested: one held-out group of people, k folds of them, each person (loso), "
-        "each corpus (loco), or as --split says (list). LEAKY, as published: clips, naive."
+        "each corpus (loco), or as --split says (list). LEAKY, as published: clips, naive, "
+        "clip-folds."
     ),
 ]
 FoldsOption = Annotated[int, typer.Option(help="For kfold.", min=2)]

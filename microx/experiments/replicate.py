@@ -107,9 +107,10 @@ def reproduce(
     """
     how = _find(paper)
     rows = [
-        replace(row, name=row.name + mark, fit={**row.fit, "protocol": protocol})
+        replace(row, name=row.name + mark, fit={"protocol": protocol, **row.fit})
         for row in how.list_rows(corpus)
         for mark, protocol in ((LEAKY_MARK, how.leaky), ("", "kfold"))
+        if mark or "protocol" not in row.fit
     ]
     shared: dict[str, Any] = {"preset": how.preset, **(how.quick if quick else {})}
     run = run_grid(

@@ -56,7 +56,8 @@ class Paper:
     ----------
     title : str
     list_rows : callable
-        A corpus to the rows of the run, which say no protocol.
+        A corpus to the rows of the run. A row that names a leaky protocol is trained under that
+        one alone.
     list_lines : callable
         The classes to the lines of its tables.
     main : str
@@ -185,10 +186,11 @@ def _list_meeting_lines(classes: Sequence[str]) -> list[Line]:
 
 
 _APEX, _PRESENCE = "apex frame", "expression or not"
+_IMAGE_FOLDS = "apex frame, folds of images"
 
 
 def _list_apex_rows(corpus: Corpus) -> list[Row]:
-    rows = [Row(_APEX)]
+    rows = [Row(_APEX), Row(_IMAGE_FOLDS, {"protocol": "clip-folds"})]
     if (corpus.manifest["apex"].str.strip().str.isdigit()).any():
         rows.append(Row(_PRESENCE, {"frames": "onset|apex"}))
     return rows
@@ -200,11 +202,31 @@ def _list_apex_lines(classes: Sequence[str]) -> list[Line]:
     return [
         Line(naive, "lowest run", "accuracy", _APEX, lowest, ("leaky",)),
         Line(naive, "highest run", "accuracy", _APEX, highest, ("leaky",)),
-        Line(folds, "best fold", "accuracy", _APEX, _best_fold, ("honest",)),
+        Line(folds, "best fold", "accuracy", _IMAGE_FOLDS, _best_fold, ("leaky",)),
+        Line(folds, "best fold of subjects", "accuracy", _APEX, _best_fold, ("honest",)),
         Line(folds, "all folds together", "accuracy", _APEX, "accuracy", ("honest",)),
         Line(folds, "most frequent class", "accuracy", _APEX, _guessed, ("honest",)),
         Line("two classes", _PRESENCE, "accuracy", _PRESENCE, "accuracy"),
         Line("two classes", "most frequent class", "accuracy", _PRESENCE, _guessed),
+    ]
+
+
+# The abstract of the six-convolution paper names these without numbers; strengths are our choice.
+_CNN6_PARTS: dict[str, dict[str, Any]] = {
+    "HOG": {"hog": True},
+    "dropout": {"dropout": 0.3},
+    "batch norm": {"batch_norm": True},
+    "L2": {"l2": 1e-4},
+}
+
+
+def _list_cnn6_rows(corpus: Corpus) -> list[Row]:
+    return [
+        *list_setting_rows("optimizer", ("adam", "rmsprop")),
+        *(
+            Row(f"adam, {part}", {"optimizer": "adam", "build": build})
+            for part, build in _CNN6_PARTS.items()
+        ),
     ]
 
 
@@ -216,6 +238,7 @@ def _list_cnn6_lines(classes: Sequence[str]) -> list[Line]:
         "train loss": "loss",
         "validation loss": "val_loss",
     }
+    parts = {"none of them": "adam", **{part: f"adam, {part}" for part in _CNN6_PARTS}}
     return [
         line
         for row, of in (("Adam", "adam"), ("RMSprop", "rmsprop"))
@@ -223,6 +246,9 @@ def _list_cnn6_lines(classes: Sequence[str]) -> list[Line]:
             *(Line(table, row, m, of, partial(_of_history, c)) for m, c in columns.items()),
             Line(table, row, "test accuracy", of, "accuracy"),
         )
+    ] + [
+        Line("with HOG, dropout, batch norm or L2", row, "test accuracy", of, "accuracy")
+        for row, of in parts.items()
     ]
 
 
@@ -290,16 +316,16 @@ RECIPES: dict[str, Paper] = {
         quick={"epochs": 15, "build": {"pad_to": None}},
         quick_words="15 epochs in place of the paper's 50, and no black border: the crops are "
         "read as they are.",
-        note="Early stopping and mirroring are ours; the paper normalises images one by one, ours "
-        "are not, and its 5 folds divide images, ours subjects. Where the labels name no apex, "
-        "the middle of the video takes its place. Lowest and "
+        note="Early stopping and mirroring are ours. The paper's 5 folds divide images, so that a "
+        "subject is in several (LEAKY); the honest ones divide subjects. Where the labels name no "
+        "apex, the middle of the video takes its place. Lowest and "
         "highest run differ only where there are several seeds. The best fold is told because "
         "the paper tells it; what counts is all folds together.",
         corpora=("CASME II",),
     ),
     "cnn6": Paper(
         title="The six-convolution network",
-        list_rows=lambda corpus: list_setting_rows("optimizer", ("adam", "rmsprop")),
+        list_rows=_list_cnn6_rows,
         list_lines=_list_cnn6_lines,
         main="adam",
         preset="cnn6",

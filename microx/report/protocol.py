@@ -146,7 +146,8 @@ def _division(protocol: str, units: str, n_folds: int) -> str:
         "list": "A fixed list says who is trained on and who is tested.",
         "clips": "A fifth of the shuffled clips is tested, whosoever they are, as the MicroX "
         "paper's released code does.",
-        "naive": "Three tenths of the shuffled clips are tested, whosoever they are (70/30).",
+        "naive": "Three tenths of the shuffled clips are tested, of whatever subject (70/30).",
+        "clip-folds": "The shuffled clips are tested fold by fold, of whatever subject.",
     }.get(protocol, f"Protocol: {protocol}.")
 
 

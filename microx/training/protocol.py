@@ -14,7 +14,8 @@ PROTOCOLS: tuple[str, ...] = get_args(HonestProtocol)
 
 LEAKY: tuple[str, ...] = get_args(LeakyProtocol)
 """Ways that put clips of one video and one person on both sides, as published: the MicroX paper's
-released code, a fifth of the shuffled clips tested, and the apex papers' naive 70/30."""
+released code, a fifth of the shuffled clips tested; the apex paper's naive 70/30; and its folds
+over images."""
 
 N_FOLDS = 5
 """Of kfold, where nothing is said."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import (
     GroupShuffleSplit,
+    KFold,
     LeaveOneGroupOut,
     StratifiedGroupKFold,
     train_test_split,
@@ -128,7 +129,8 @@ def make_splits(
         their classes balanced (scikit-learn's StratifiedGroupKFold). ``"loso"``: as many as
         there are subjects, ``"loco"``: as there are corpora. ``"list"``: those of `parts`.
 
-        Of `LEAKY`: ``"clips"`` tests a fifth of the shuffled clips and ``"naive"`` three tenths,
+        Of `LEAKY`: ``"clip-folds"`` tests each clip once, in `n_folds` parts of shuffled clips;
+        ``"clips"`` tests a fifth of the shuffled clips and ``"naive"`` three tenths,
         whomever they show; the rest is divided for validation in the same way.
     seed : int
     n_folds : int
@@ -180,6 +182,8 @@ def make_splits(
         )
     if test_fraction is None:
         test_fraction = _TEST_FRACTIONS.get(protocol, 0.0)
+    if protocol == "clip-folds":
+        return _fold_clips(len(clips), n_folds, validation_fraction, seed)
     if protocol in LEAKY:
         return [_shuffle_clips(len(clips), protocol, test_fraction, validation_fraction, seed)]
     groups, kind = clip_groups(clips)
@@ -437,6 +441,21 @@ def _shuffle_clips(
     rest, test = train_test_split(np.arange(n_clips), test_size=test_fraction, random_state=seed)
     train, validation = train_test_split(rest, test_size=validation_fraction, random_state=seed)
     return Split(protocol, np.sort(train), np.sort(validation), np.sort(test))
+
+
+def _fold_clips(n_clips: int, n_folds: int, validation_fraction: float, seed: int) -> list[Split]:
+    if n_clips < n_folds or n_folds < 2:
+        raise SplitError(
+            f"clip-folds needs at least 2 folds and a clip for each of them; found {n_clips} clips "
+            f"for {n_folds} folds"
+        )
+    splits = []
+    folds = KFold(n_folds, shuffle=True, random_state=seed).split(np.arange(n_clips))
+    for fold, (rest, test) in enumerate(folds, start=1):
+        parts = train_test_split(rest, test_size=validation_fraction, random_state=seed)
+        train, validation = map(np.sort, parts)
+        splits.append(Split(f"clip fold {fold}", train, validation, np.sort(test)))
+    return splits
 
 
 def _list_rows(clips: pd.DataFrame, parts: pd.DataFrame) -> list[tuple[str, Rows, Rows, Rows]]:

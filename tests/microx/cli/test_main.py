@@ -123,7 +123,7 @@ def test_training_goes_on_and_the_model_leaves(corpus, trained, tmp_path):
         (["--set", "stride=0"], "stride must be a whole number from 1"),
         (["--set", "learning_rate=fast"], "learning_rate must be a number from 0 to 100; rec"),
         (["--set", "build=7"], "build must be arguments by name"),
-        (["--set", "build.layers=7"], "build.layers is unknown; known: none"),
+        (["--set", "build.layers=7"], "build.layers is unknown; known: build.raw_pixels"),
         (["--model", "paper", "--set", "region_dropout=0.1"], "region_dropout is for compact"),
         (["--augment", "fly"], "augmentation 'fly' is unknown"),
         (["--occlude", "hat"], "occlusion 'hat' is unknown"),

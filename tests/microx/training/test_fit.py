@@ -492,7 +492,10 @@ def test_default_regions(small_corpus, mouths):
         ({"preset": "huge"}, "preset must be one of compact, .*; found 'huge'"),
         ({"regions": ("mouth", "nose")}, "regions nose asked for; the corpus holds mouth, face"),
         ({"preset": "cnn6", "build": {"layers": 3}}, r"cnn6: build\.layers is unknown; known: bu"),
-        ({"build": {"size": 60}}, r"preset compact: build\.size is unknown; known: none"),
+        (
+            {"build": {"size": 60}},
+            r"preset compact: build\.size is unknown; known: build\.raw_pixels",
+        ),
         ({"preset": "cnn6", "n_frames": 3}, "3"),
     ],
 )

@@ -28,7 +28,11 @@ def test_a_kind_stands_for_its_protocol():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("luck",), SplitError, "protocol must be one of holdout, .*, clips, naive; found 'luck'"),
+        (
+            ("luck",),
+            SplitError,
+            "protocol must be one of holdout, .*, clips, naive, clip-folds; found 'luck'",
+        ),
         (("kfold", 1), SplitError, "kfold needs at least 2 folds; found 1"),
         (("kfold", 2.5), InputError, "n_folds must be a whole number; received 2.5"),
     ],
