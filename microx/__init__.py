@@ -57,12 +57,17 @@ _HOME = {
     "write_report": "report.page",
 }
 
+_NEEDS_KERAS = {"build_microx", "train"}
+"""Names whose modules import Keras; the others' functions do when they first need it."""
+
 __all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'microx' has no attribute {name!r}")
+    if name in _NEEDS_KERAS:
+        import_module("microx.training.backend").load_keras()  # in silence
     return getattr(import_module(f"microx.{_HOME[name]}"), name)
 
 

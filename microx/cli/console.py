@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from microx.cli.wording import say_options
+from microx.progress import Progress, show_bar
 from microx.schema import CLIP_FRAMES
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ N_WORST, N_GOOD = 10, 10
 """Videos that are printed one by one: the worst of a corpus; of a check, those without remarks
 (our choice)."""
 
-TOLD_EVERY_S = 60
-"""Between two lines of progress in a file (our choice)."""
-
 WIDE = 160
 """Columns of a table that goes to a file or another program (our choice)."""
 
@@ -43,54 +40,10 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 @contextmanager
-def show_progress(what: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar with the rate and the time left; yield the callback that moves it."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class RateColumn(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:.1f} {unit}/s" if speed else "", style="dim")
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[item]}", table_column=Column(no_wrap=True, ratio=1)),
-        console=console,
-    )
-    task = bar.add_task(what, total=None, item="")
-    told = time.monotonic()
-
-    def advance(done: int, total: int, item: str) -> None:
-        nonlocal told
-        if not console.is_terminal:  # a log: a line now and then
-            if time.monotonic() - told > TOLD_EVERY_S:
-                told = time.monotonic()
-                console.print(f"{what}: {done} of {total} {unit}, {escape(item)}", soft_wrap=True)
-            return
-        bar.start()  # not before there is something to show
-        bar.update(task, completed=done, total=total, item=escape(item))
-
-    try:
+def show_progress(what: str, unit: str) -> Iterator[Progress]:
+    """Show the bar of `microx.progress.show_bar` on the console."""
+    with show_bar(what, unit, console) as advance:
         yield advance
-        bar.update(task, item="")
-    finally:
-        if bar.live.is_started:  # or it would print an empty line for nothing
-            bar.stop()
 
 
 def say(what: str, value: object) -> None:

@@ -35,7 +35,7 @@ from microx.parallel import run_here, run_on_dask
 from microx.preprocessing.pipeline import stream_video
 from microx.preprocessing.recipe import PIPELINE_VERSION, Recipe, check_backend
 from microx.preprocessing.video import VIDEO_SUFFIXES, list_files
-from microx.progress import Progress
+from microx.progress import ProgressOption, tell_progress
 
 _SAFE_ID = re.compile(r"\w[\w.-]*", re.ASCII)
 _OUR_FILES = frozenset({".lock", "corpus.json", "manifest.csv", "crops"})
@@ -50,7 +50,7 @@ def build_corpus(
     timeout_s: float | None = None,
     n_workers: int = 1,
     dask: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressOption = None,
     **settings: Any,
 ) -> Corpus:
     """Preprocess every labelled video into a corpus folder; what is already there stays.
@@ -82,8 +82,9 @@ def build_corpus(
     dask : str, optional
         Address of a Dask scheduler whose workers do the work instead (extra ``microx[dask]``).
         They need microx, and must see the same paths.
-    progress : callable, optional
-        Called with videos done, videos in all, and the video's id.
+    progress : callable or bool, optional
+        Called with videos done, videos in all, and the video's id. None shows a bar in a
+        terminal and a notebook, False shows nothing.
     **settings
         Fields of `microx.preprocessing.recipe.Recipe`: landmarks, faces, regions, size,
         policy, margin, frame_rate, max_gap, occlude, occlude_seed. `input_fps` is that of the
@@ -147,11 +148,11 @@ def build_corpus(
         ]
         outcomes: dict[str, dict[str, Any]] = {}
         run = run_here(jobs, n_workers) if dask is None else run_on_dask(jobs, dask)
-        with closing(run):
+        with closing(run), tell_progress(progress, "preprocessing", "videos") as told:
             for video_id, outcome in run:
                 outcomes[video_id] = outcome
-                if progress:
-                    progress(len(outcomes), len(jobs), video_id)
+                if told:
+                    told(len(outcomes), len(jobs), video_id)
         for video_id, outcome in outcomes.items():
             _place_marks(rows[video_id], outcome, out / "crops" / f"{video_id}.h5")
         _skip_copies(rows, outcomes)

@@ -25,7 +25,8 @@ from microx.evaluation.result import (
     EvaluationResult,
     join_folds,
 )
-from microx.progress import Progress, part_of
+from microx.progress import Progress, ProgressOption, part_of, tell_progress
+from microx.training.backend import load_keras, threads_of
 from microx.training.facts import FitFacts
 from microx.training.protocol import Protocol
 from microx.training.settings import FitOptions, FitSettings
@@ -127,6 +128,7 @@ def plan_evaluation(
     MicroxError
         As `evaluate` does.
     """
+    load_keras(threads_of(preset))
     from microx.models.streams import list_regions
     from microx.training.dataset import check_regions, open_clips
     from microx.training.fit import default_regions
@@ -290,7 +292,7 @@ def evaluate(
     shuffle_labels: bool = False,
     name: str | None = None,
     out: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressOption = None,
     **changes: Unpack[FitOptions],
 ) -> EvaluationResult:
     """Train on some people, test on others, once per split.
@@ -318,8 +320,9 @@ def evaluate(
         Of the row; None means the regions joined by ``+``.
     out : path, optional
         Folder for each fold's model, ``fold_<k>.keras``.
-    progress : callable, optional
-        Called with epochs done, epochs in all folds, and a few words.
+    progress : callable or bool, optional
+        Called with epochs done, epochs in all folds, and a few words. None shows a bar in a
+        terminal and a notebook, False shows nothing.
     settings : FitSettings, optional
         How models are trained; None means as the preset is.
     **changes
@@ -357,11 +360,12 @@ def evaluate(
     condition = Condition(occlude_test, tuple(without))
     n_folds = len(plan.splits)
     folds = []
-    for fold in range(n_folds):
-        words = f"fold {fold + 1} of {n_folds}, " if n_folds > 1 else ""
-        path = None if out is None else Path(out) / f"fold_{fold}.keras"
-        told = part_of(progress, fold, n_folds, words)
-        folds += evaluate_fold(plan, fold, [(name, condition)], path=path, progress=told)
+    with tell_progress(progress, "evaluating", "epochs") as told:
+        for fold in range(n_folds):
+            words = f"fold {fold + 1} of {n_folds}, " if n_folds > 1 else ""
+            path = None if out is None else Path(out) / f"fold_{fold}.keras"
+            part = part_of(told, fold, n_folds, words)
+            folds += evaluate_fold(plan, fold, [(name, condition)], path=path, progress=part)
     return join_folds(folds)
 
 

@@ -17,7 +17,7 @@ from microx.evaluation.evaluate import Condition
 from microx.evaluation.result import LEAKY_MARK
 from microx.experiments.run import Row, Run, run_grid
 from microx.preprocessing.occlusion.occluder import OCCLUSIONS
-from microx.progress import Progress
+from microx.progress import ProgressOption
 from microx.schema import CLIP_FRAMES, DEFAULT_REGIONS, RegionSet
 from microx.training.protocol import Protocol
 from microx.training.settings import FitOptions, FitSettings
@@ -206,7 +206,7 @@ class RunOptions(FitOptions, total=False):
     tensorboard: bool
     n_workers: int
     dask: str | None
-    progress: Progress | None
+    progress: ProgressOption
     warn: Callable[[str], None] | None
 
 

@@ -41,7 +41,7 @@ from microx.experiments.replications import RECIPES, Line, Paper
 from microx.experiments.run import Run, run_grid
 from microx.files import whole_file
 from microx.markup import to_markdown
-from microx.progress import Progress
+from microx.progress import ProgressOption
 from microx.schema import DRAWN
 from microx.training.protocol import Protocol
 
@@ -76,7 +76,7 @@ def reproduce(
     n_seeds: int = 1,
     n_workers: int = 1,
     dask: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressOption = None,
 ) -> Run:
     """Do a paper's experiments again, as published and honestly, and write its tables.
 

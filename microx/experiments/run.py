@@ -45,7 +45,7 @@ from microx.evaluation.summary import results_table
 from microx.files import hold_folder, whole_file
 from microx.markup import to_html
 from microx.parallel import run_here, run_on_dask
-from microx.progress import Progress, part_of
+from microx.progress import Progress, ProgressOption, part_of, tell_progress
 from microx.training.backend import load_keras, threads_of
 from microx.training.model_file import read_versions
 from microx.training.protocol import Protocol
@@ -138,7 +138,7 @@ def run_grid(
     tensorboard: bool = False,
     n_workers: int = 1,
     dask: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressOption = None,
     warn: Callable[[str], None] | None = None,
     **changes: Unpack[FitOptions],
 ) -> Run:
@@ -173,8 +173,9 @@ def run_grid(
         command line does; a process that had loaded it before rounds sums in another order.
     dask : str, optional
         Address of a Dask scheduler, whose workers train instead; they must see the same folders.
-    progress : callable, optional
-        Called with what is done, what there is to do in all, and a few words.
+    progress : callable or bool, optional
+        Called with what is done, what there is to do in all, and a few words. None shows a bar in
+        a terminal and a notebook, False shows nothing.
     warn : callable, optional
         Called before training with each sentence about the splits, such as a class without
         training clips. The report has them, too.
@@ -214,7 +215,8 @@ def run_grid(
             for fold in range(len(plan.splits))
         ]
         cells = [cell for cell in cells if not cell.is_finished()]
-        outcomes = dict(_work(cells, n_workers, dask, progress))
+        with tell_progress(progress, experiment, "steps") as told_step:
+            outcomes = dict(_work(cells, n_workers, dask, told_step))
         failures = [f"{key}: {done['failed']}" for key, done in outcomes.items() if done]
         run = _read_finished(out)
         if run.rows:

@@ -25,7 +25,7 @@ from microx.preprocessing.pipeline import stream_video
 from microx.preprocessing.preprocessed import FaceFrames, Ledger
 from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.video import probe_video
-from microx.progress import Progress
+from microx.progress import ProgressOption, tell_progress
 from microx.schema import FRAME_RATE
 from microx.training.facts import FitFacts
 from microx.training.model_file import find_model, load_model, note_version
@@ -201,7 +201,7 @@ def predict_video(
     faces: str | None = None,
     input_fps: float | None = None,
     openface: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressOption = None,
 ) -> Prediction:
     """Run a trained model over a video and tell what it says of the person seen the most.
 
@@ -229,8 +229,9 @@ def predict_video(
         Frames a second of a folder of images.
     openface : str or path, optional
         The OpenFace command, where the program is not on PATH.
-    progress : callable, optional
-        Called with frames done, frames expected and the video's name.
+    progress : callable or bool, optional
+        Called with frames done, frames expected and the video's name. None shows a bar in a
+        terminal and a notebook, False shows nothing.
 
     Returns
     -------
@@ -276,22 +277,15 @@ def predict_video(
     if faces is None:
         faces = "cropped" if recipe.get("faces") == "cropped" and landmarks == "dlib" else "main"
     taken = {name: recipe[name] for name in _TAKEN_OVER if name in recipe}
-    stream = stream_video(
-        path,
-        Recipe(
-            landmarks=landmarks,
-            faces=faces,
-            regions=facts.regions,
-            input_fps=input_fps,
-            **taken,
-        ),
-        openface=openface,
-        progress=progress,
+    used = Recipe(
+        landmarks=landmarks, faces=faces, regions=facts.regions, input_fps=input_fps, **taken
     )
     readers: dict[int, _Reader] = {}
-    for piece in stream:
-        reader = readers.setdefault(piece.face, _Reader(read, length, stride))
-        reader.read(piece)
+    with tell_progress(progress, "looking", "frames") as told:
+        stream = stream_video(path, used, openface=openface, progress=told)
+        for piece in stream:
+            reader = readers.setdefault(piece.face, _Reader(read, length, stride))
+            reader.read(piece)
     prediction = readers.get(stream.main_face, _Reader(read, length, stride)).result(
         Path(path), file, note, stream.ledger
     )

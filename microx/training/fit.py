@@ -22,7 +22,7 @@ from microx.models import BUILDERS
 from microx.models.fusion import STREAMS, needs_present, show_streams
 from microx.models.streams import list_regions
 from microx.parallel import peak_memory_mib
-from microx.progress import Progress
+from microx.progress import Progress, ProgressOption, tell_progress
 from microx.text import first_few
 from microx.training.callbacks import WATCHED, Clock, list_callbacks
 from microx.training.dataset import ClipDataset, check_regions, open_clips
@@ -297,7 +297,7 @@ def train(
     seed: int = 0,
     start: str | Path | None = None,
     tensorboard: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressOption = None,
     **changes: Unpack[FitOptions],
 ) -> Path:
     """Train one model on a holdout's training people and leave its test people untouched.
@@ -309,10 +309,12 @@ def train(
         Folder for model.keras, history.csv and split.csv (clip_id, video_id, subject, part).
     regions : sequence of str, optional
         Streams of the model; None means one for every region the corpus holds.
-    preset, seed, start, progress
+    preset, seed, start
         See `fit_split`.
     tensorboard : bool
         Whether to write what TensorBoard shows, into the folder ``tensorboard``.
+    progress : callable or bool, optional
+        As for `fit_model`; None shows a bar in a terminal and a notebook, False shows nothing.
     settings : FitSettings, optional
         How it is trained; None means as the preset is.
     **changes
@@ -338,19 +340,20 @@ def train(
     chosen = FitSettings.of(preset, settings, **changes)
     corpus, clips = open_clips(corpus, chosen)
     (split,) = make_splits(clips, "holdout", seed=seed)
-    _, history, _ = fit_split(
-        corpus,
-        clips,
-        split,
-        chosen,
-        preset=preset,
-        regions=default_regions(corpus, preset) if regions is None else regions,
-        seed=seed,
-        start=start,
-        path=path,
-        log_dir=path.with_name("tensorboard") if tensorboard else None,
-        progress=progress,
-    )
+    with tell_progress(progress, "training", "epochs") as told:
+        _, history, _ = fit_split(
+            corpus,
+            clips,
+            split,
+            chosen,
+            preset=preset,
+            regions=default_regions(corpus, preset) if regions is None else regions,
+            seed=seed,
+            start=start,
+            path=path,
+            log_dir=path.with_name("tensorboard") if tensorboard else None,
+            progress=told,
+        )
     with whole_file(path.with_name("history.csv")) as partial:
         history.to_csv(partial, index=False)
     table = clips[["clip_id", "video_id", "subject"]].copy()

@@ -27,6 +27,7 @@ import numpy as np
 from microx._version import VERSION
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
+from microx.training.backend import load_keras
 from microx.training.facts import NEEDED, FitFacts
 
 _FACTS_MEMBER, _WEIGHTS_MEMBER = "microx.json", "model.weights.h5"
@@ -162,6 +163,7 @@ def load_model(path: str | Path) -> tuple[Any, FitFacts]:
     Keras's ``safe_mode`` is on: a file with arbitrary code in a Lambda layer is refused, and
     of layers, only Keras's own and those in `microx.models` are made.
     """
+    load_keras()
     import keras
 
     path, _ = find_model(path)
