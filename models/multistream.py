@@ -213,7 +213,7 @@ def _check_arguments(
     preset: str, n_frames: int, size: int | None, n_classes: int, inputs: str
 ) -> int:
     if preset not in _BLOCKS:
-        raise ModelError(f"preset must be one of {', '.join(_BLOCKS)}; found '{preset}'")
+        raise ModelError(f"`preset` must be one of {', '.join(_BLOCKS)}; found '{preset}'")
     check_ends(inputs, n_classes)
     _, own_size, least = _BLOCKS[preset]
     size = own_size if size is None else size

@@ -42,7 +42,7 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _POLL_S = 0.2  # between looks at the growing CSV (our choice)
 _GRACE_S = 3.0  # from being asked to stop to being killed (our choice)
 _TAIL_BYTES = 1 << 16  # holds several rows of the widest CSV (our choice)
-_ELSE = "or use the embedded --landmarks dlib"
+_ELSE = "or use the embedded `landmarks=dlib`"
 _REASONS = {
     1: "its models are missing or do not load",
     125: "the container could not be started",
@@ -114,7 +114,7 @@ def find_openface(command: str | Path | None = None, *, several: bool = False) -
     if program is None:
         wanted = f"{name} on PATH" if command is None else text or "command"
         raise LandmarkError(
-            f"OpenFace: expected a runnable {wanted}; found none; name it with --openface, {_ELSE}"
+            f"OpenFace: expected a runnable {wanted}; found none; name it with `openface`, {_ELSE}"
         )
     if not _is_openface(program.resolve()):
         return OpenFace((str(program), *_renamed(words[1:], name)), mloc=None, cwd=None)

@@ -215,7 +215,7 @@ class VideoStream:
         if self.path.is_dir():
             raise InputError(
                 f"{self.path}: landmarks 'openface' are of video files; found a folder of images; "
-                "use --landmarks dlib, or csv"
+                "use `landmarks=dlib`, or csv"
             )
 
         def advance(done: int, total: int, what: str) -> None:

@@ -73,12 +73,12 @@ class Recipe:
     def __post_init__(self) -> None:
         regions: object = self.regions  # whatever it is typed as, people write a text
         if isinstance(regions, str):
-            raise InputError(f"regions must be several names; received the text {regions!r}")
+            raise InputError(f"`regions` must be several names; received the text {regions!r}")
         object.__setattr__(self, "regions", check_regions(self.regions))
         for name, known in (("landmarks", BACKENDS), ("faces", FACES), ("policy", POLICIES)):
             if getattr(self, name) not in known:
                 raise InputError(
-                    f"{name} {getattr(self, name)!r} is unknown; known: {', '.join(known)}"
+                    f"`{name}` {getattr(self, name)!r} is unknown; known: {', '.join(known)}"
                 )
         if self.faces == "cropped" and self.landmarks != "dlib":
             raise InputError("faces 'cropped' need landmarks 'dlib'; received " + self.landmarks)
@@ -88,7 +88,7 @@ class Recipe:
                 object.__setattr__(self, name, _checked(name, value, kind, low, high))
         occlude: object = self.occlude
         if not isinstance(occlude, str):
-            raise InputError(f"occlude must be text such as 'mask:0.5'; received {occlude!r}")
+            raise InputError(f"`occlude` must be text such as 'mask:0.5'; received {occlude!r}")
         parse_occlusions(self.occlude)
 
     @classmethod
@@ -124,7 +124,7 @@ def _checked(name: str, value: Any, kind: type, low: float, high: float) -> floa
     except (TypeError, ValueError):
         good = False
     if not good:
-        raise InputError(f"{name} must be {whole}from {low:g} to {high:g}; received {value}")
+        raise InputError(f"`{name}` must be {whole}from {low:g} to {high:g}; received {value}")
     return number
 
 
@@ -151,5 +151,5 @@ def check_backend(
     elif landmarks_dir is None or not Path(landmarks_dir).is_dir():
         raise InputError(
             f"landmarks 'csv' need a folder of CSVs; found {landmarks_dir or 'none named'}; "
-            "name it with --landmarks-dir"
+            "name it with `landmarks_dir`"
         )

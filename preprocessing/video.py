@@ -200,7 +200,7 @@ def resample_frames(
         yield from ((frame.time_s, frame) for frame in frames)
         return
     if not 0 < frame_rate < math.inf:
-        raise InputError(f"frame_rate must be above 0 frames a second; received {frame_rate}")
+        raise InputError(f"`frame_rate` must be above 0 frames a second; received {frame_rate}")
     tick = 0
     held: Frame | None = None
     for frame in frames:
@@ -433,10 +433,10 @@ def _checked_rate(folder: Path, input_fps: float | None) -> float:
     if input_fps is None:
         raise InputError(
             f"{folder}: expected a video or image file; found a folder there; if it holds frames, "
-            "say how many a second: --input-fps FPS"
+            "say how many a second: `input_fps`"
         )
     if not 0 < input_fps < math.inf:
-        raise InputError(f"input_fps must be above 0 frames a second; received {input_fps}")
+        raise InputError(f"`input_fps` must be above 0 frames a second; received {input_fps}")
     return float(input_fps)
 
 

@@ -124,7 +124,7 @@ def build_corpus(
     _check_used(recipe, "openface", openface=openface, timeout_s=timeout_s)
     check_backend(recipe, openface=openface, landmarks_dir=landmarks_dir)
     if n_workers < 1 and n_workers != -1:
-        raise InputError(f"n_workers must be 1 or more, or -1 for all cores; received {n_workers}")
+        raise InputError(f"`n_workers` must be 1 or more, or -1 for one a core; found {n_workers}")
     _check_ids(labels.table["video_id"])
     # Workers may run in another folder.
     out, root = Path(out).absolute(), labels.root.absolute()

@@ -155,7 +155,7 @@ def check_model_fits(
     if missing and not (can_do_without and set(missing) < set(facts.regions)):
         raise ModelError(
             f"{name}: reads {', '.join(facts.regions)}; {corpus.folder} lacks "
-            f"{', '.join(missing)}; preprocess again with --regions"
+            f"{', '.join(missing)}; preprocess again with `regions`"
         )
     if differing:
         key, (ours, found) = next(iter(differing.items()))

@@ -74,11 +74,13 @@ def region_sets(kind: str, available: Sequence[str]) -> dict[str, tuple[str, ...
         sets = [chosen for n in sizes for chosen in itertools.combinations(available, n)]
         return {"+".join(chosen): chosen for chosen in sets}
     if kind != "paper":
-        raise InputError(f"regions must be one of {', '.join(get_args(RegionSet))}; found '{kind}'")
+        raise InputError(
+            f"`regions` must be one of {', '.join(get_args(RegionSet))}; found '{kind}'"
+        )
     if missing:
         raise InputError(
             f"the paper's comparisons need {', '.join(DEFAULT_REGIONS)}; the corpus lacks "
-            f"{', '.join(missing)}; preprocess again with --regions, or use --regions all"
+            f"{', '.join(missing)}; preprocess again with `regions`, or use `regions=all`"
         )
     return dict(_PAPER_ROWS)
 

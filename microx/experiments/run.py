@@ -195,7 +195,7 @@ def run_grid(
     out = Path(out).absolute()  # workers may run in another folder
     corpus = replace(corpus, folder=corpus.folder.absolute())
     if n_seeds < 1:
-        raise InputError(f"n_seeds must be at least 1; received {n_seeds}")
+        raise InputError(f"`n_seeds` must be at least 1; received {n_seeds}")
     if len({row_folder(out, row.name) for row in rows}) < len(rows) or not rows:
         raise InputError(f"{out}: expected rows of different names; found {[r.name for r in rows]}")
     shared = _list_shared(Protocol.of(protocol), preset, settings, changes)

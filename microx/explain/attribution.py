@@ -304,7 +304,7 @@ def region_weights(
     if not needs_present(model):
         raise ModelError(
             f"expected a model that weighs its streams, as preset compact does; {model.name} does "
-            "not; train with --model compact"
+            "not; train with `preset=compact`"
         )
     dataset = open_for_model(model, facts, corpus, video_id=video_id)
     weighing = show_weights(model)

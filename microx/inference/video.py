@@ -271,7 +271,7 @@ def predict_video(
     stride = max(1, length // 2) if stride is None else stride
     if not 1 <= stride <= length:
         raise InputError(
-            f"stride must be from 1 frame to the {length} of a clip, so that no frame is passed "
+            f"`stride` must be from 1 frame to the {length} of a clip, so that no frame is passed "
             f"over; found {stride}"
         )
     if faces is None:

@@ -115,7 +115,7 @@ def protocol_in_words(main: EvaluationResult, *, oracle: bool = False) -> list[s
     lines.append("The test clips were predicted once, after the epoch was chosen.")
     if oracle:
         lines.append(
-            "Beside that they were predicted after every epoch (--oracle), for the gap alone that "
+            "Beside that they were predicted after every epoch (oracle), for the gap alone that "
             "is told below: no score and no choice rests on it."
         )
     return lines

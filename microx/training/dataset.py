@@ -120,7 +120,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         if occlude and corpus.recipe.get("occlude"):
             raise InputError(
                 f"{corpus.folder}: its faces wear {corpus.recipe['occlude']} already; received "
-                f"occlude {occlude}; use a corpus made without --occlude"
+                f"occlude {occlude}; use a corpus made without `occlude`"
             )
         if clips.empty or clips["length"].nunique() != 1:
             lengths = ", ".join(map(str, sorted(clips["length"].unique()))) or "no clips"
@@ -352,7 +352,7 @@ def check_regions(
     if not regions or (lacking and not tell_present):
         raise ModelError(
             f"{corpus.folder}: regions {', '.join(lacking) or '(none)'} asked for; the corpus "
-            f"holds {', '.join(corpus.regions)}; preprocess again with --regions"
+            f"holds {', '.join(corpus.regions)}; preprocess again with `regions`"
         )
     unknown = [region for region in without if region not in regions]
     if unknown or (without and not tell_present):

@@ -376,7 +376,7 @@ def _build(
     preset: str, regions: Sequence[str], settings: FitSettings, facts: FitFacts
 ) -> keras.Model:
     if preset not in BUILDERS:
-        raise ModelError(f"preset must be one of {', '.join(BUILDERS)}; found '{preset}'")
+        raise ModelError(f"`preset` must be one of {', '.join(BUILDERS)}; found '{preset}'")
     given: dict[str, Any] = {
         "n_frames": facts.n_frames,
         "size": facts.size,
@@ -488,7 +488,7 @@ def _continue_from(
     if before.preset != facts.preset:
         raise ModelError(
             f"{start}: cannot go on from it: it is a {before.preset}, the new model a "
-            f"{facts.preset}; name the same --model"
+            f"{facts.preset}; name the same `preset`"
         )
     facts = replace(facts, warnings=tuple(dict.fromkeys((*facts.warnings, *before.warnings))))
     for key, (theirs, ours) in find_differences(before.as_dict(), facts.as_dict()).items():
@@ -500,7 +500,7 @@ def _continue_from(
         if known := sorted(set(before.trained_on.of_kind(kind)) & set(test)):
             raise ModelError(
                 f"{start}: cannot go on from it: it was trained on {kind} of the test part "
-                f"({first_few(known, N_NAMED)}); use the same --seed and corpus as for that model"
+                f"({first_few(known, N_NAMED)}); use the same `seed` and corpus as for that model"
             )
     facts = _add_people(facts, before.trained_on, _list_people(clips.iloc[split.train]), start.name)
     load_weights(model, start)

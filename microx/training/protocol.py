@@ -58,11 +58,11 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.kind not in (*PROTOCOLS, *LEAKY):
             raise SplitError(
-                f"protocol must be one of {', '.join(PROTOCOLS)} or, leaky on purpose, "
+                f"`protocol` must be one of {', '.join(PROTOCOLS)} or, leaky on purpose, "
                 f"{', '.join(LEAKY)}; found '{self.kind}'"
             )
         if type(self.n_folds) is not int:
-            raise InputError(f"n_folds must be a whole number; received {self.n_folds!r}")
+            raise InputError(f"`n_folds` must be a whole number; received {self.n_folds!r}")
         if self.kind == "kfold" and self.n_folds < 2:
             raise SplitError(f"kfold needs at least 2 folds; found {self.n_folds}")
 

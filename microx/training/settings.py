@@ -189,7 +189,7 @@ class FitSettings:
         'sgd'
         """
         if preset not in FIT_SETTINGS:
-            raise ModelError(f"preset must be one of {', '.join(FIT_SETTINGS)}; found '{preset}'")
+            raise ModelError(f"`preset` must be one of {', '.join(FIT_SETTINGS)}; found '{preset}'")
         _check_names(changes)
         given: dict[str, Any] = {n: value for n, value in changes.items() if value is not None}
         chosen = replace(FIT_SETTINGS[preset] if settings is None else settings, **given)

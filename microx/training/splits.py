@@ -177,8 +177,7 @@ def make_splits(
     if (protocol == "list") != (parts is not None):
         found = "no list" if parts is None else f"a list and protocol {protocol}"
         raise SplitError(
-            "protocol list and a list of parts belong together (--protocol list --split FILE); "
-            f"found {found}"
+            f"`protocol=list` and a list of parts (`split_file`) belong together; found {found}"
         )
     if test_fraction is None:
         test_fraction = _TEST_FRACTIONS.get(protocol, 0.0)

@@ -133,9 +133,9 @@ def test_at_their_own_rate_frames_keep_their_own_times():
 
 @pytest.mark.parametrize("rate", [0, -30, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(rate, tmp_path):
-    with pytest.raises(InputError, match="frame_rate must be above 0"):
+    with pytest.raises(InputError, match="`frame_rate` must be above 0"):
         list(resample_frames(film([0.0]), rate))
-    with pytest.raises(InputError, match="input_fps must be above 0"):
+    with pytest.raises(InputError, match="`input_fps` must be above 0"):
         find_videos(tmp_path, input_fps=rate)
 
 
@@ -320,7 +320,7 @@ def test_missing_files_and_folders_are_named(tmp_path):
             probe_video(path)
         with pytest.raises(InputError, match="found nothing there"):
             list_files(path)
-    with pytest.raises(InputError, match=r"found a folder there; .*--input-fps"):
+    with pytest.raises(InputError, match=r"found a folder there; .*`input_fps`"):
         list(read_frames(tmp_path))
     with pytest.raises(InputError, match="found nothing there"):
         find_videos(tmp_path / "gone")

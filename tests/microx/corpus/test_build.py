@@ -218,11 +218,11 @@ def test_another_rate_of_image_folders_is_refused(corpus, labels):
     ("options", "message"),
     [
         ({"regions": ("mouth", "chin")}, "region 'chin' is unknown"),
-        ({"size": 1}, "size must be .*from 4 to 1024; received 1"),
-        ({"policy": "loose"}, "policy 'loose' is unknown"),
-        ({"landmarks": "magic"}, "landmarks 'magic' is unknown"),
+        ({"size": 1}, "`size` must be .*from 4 to 1024; received 1"),
+        ({"policy": "loose"}, "`policy` 'loose' is unknown"),
+        ({"landmarks": "magic"}, "`landmarks` 'magic' is unknown"),
         ({"landmarks": "csv"}, "need a folder of CSVs; found none named"),
-        ({"frame_rate": 0}, r"frame_rate must be from 0\.1"),
+        ({"frame_rate": 0}, r"`frame_rate` must be from 0\.1"),
         ({"faces": "cropped", "landmarks": "csv"}, "faces 'cropped' need landmarks 'dlib'"),
         (
             {"landmarks_dir": "."},
@@ -230,7 +230,7 @@ def test_another_rate_of_image_folders_is_refused(corpus, labels):
         ),
         ({"openface": "x"}, "`openface` is for `landmarks=openface`; received `landmarks=dlib`"),
         ({"timeout_s": 9.0}, "`timeout_s` is for `landmarks=openface`; received `landmarks=dlib`"),
-        ({"n_workers": 0}, "n_workers must be 1 or more, or -1 for all cores; received 0"),
+        ({"n_workers": 0}, "`n_workers` must be 1 or more, or -1 for one a core; found 0"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_any_work(labels, tmp_path, options, message):

@@ -336,7 +336,7 @@ def test_bad_input_is_explained(tmp_path, video, model_path):
     with pytest.raises(ModelError, match=r"text\.mp4"):
         predict_video(video, text)
     for stride in (0, 7):
-        with pytest.raises(InputError, match="stride must be from 1 frame to the 6 of a clip"):
+        with pytest.raises(InputError, match="`stride` must be from 1 frame to the 6 of a clip"):
             predict_video(video, model_path, stride=stride)
     with pytest.raises(InputError, match="expected a folder to write to"):
         write_prediction(_prediction(), text)

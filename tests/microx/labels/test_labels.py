@@ -305,7 +305,7 @@ def test_the_searched_folder_may_itself_hold_the_frames(folders_of_frames):
 
 
 def test_a_rate_of_frames_must_be_one(folders_of_frames):
-    with pytest.raises(InputError, match="input_fps must be above 0"):
+    with pytest.raises(InputError, match="`input_fps` must be above 0"):
         read_labels(folders_of_frames, input_fps=0)
 
 

@@ -558,7 +558,7 @@ def test_an_oracle_is_a_gap_and_no_score(tmp_path, small_corpus):
     run = _write_run(tmp_path / "RUN", small_corpus, [honest], oracles={"face": better})
     path = write_report(run, small_corpus)
     assert "gap in points (not a result)" in Page(path).sections["results"]
-    assert "predicted after every epoch (--oracle)" in Page(path).sections["protocol"]
+    assert "predicted after every epoch (oracle)" in Page(path).sections["protocol"]
     gaps = [row for table in Page(path).tables for row in table if len(row) == 2]
     assert [row[1][:3] for row in gaps if row[0] == "face"] == ["+42"]
     for ending in (".html", ".md", ".csv", ".tex"):

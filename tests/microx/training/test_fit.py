@@ -430,11 +430,11 @@ def test_training_goes_on_from_weights_alone_with_a_warning(small_corpus, traine
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seed": 3}, r"was trained on subjects of the test part \(s\d.*use the same --seed"),
+        ({"seed": 3}, r"was trained on subjects of the test part \(s\d.*use the same `seed`"),
         ({"regions": ("face",)}, "of its regions it says mouth, the new model face"),
         ({"inputs": "grey"}, "of its inputs it says rgb, the new model grey"),
         ({"n_frames": 8}, "of its n_frames it says 2, the new model 8"),
-        ({"preset": "paper"}, "it is a compact, the new model a paper; name the same --model"),
+        ({"preset": "paper"}, "it is a compact, the new model a paper; name the same `preset`"),
     ],
 )
 def test_a_model_that_does_not_fit_is_not_gone_on_from(
@@ -489,7 +489,7 @@ def test_default_regions(small_corpus, mouths):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "huge"}, "preset must be one of compact, .*; found 'huge'"),
+        ({"preset": "huge"}, "`preset` must be one of compact, .*; found 'huge'"),
         ({"regions": ("mouth", "nose")}, "regions nose asked for; the corpus holds mouth, face"),
         ({"preset": "cnn6", "build": {"layers": 3}}, r"cnn6: build\.layers is unknown; known: bu"),
         (

@@ -31,10 +31,10 @@ def test_a_kind_stands_for_its_protocol():
         (
             ("luck",),
             SplitError,
-            "protocol must be one of holdout, .*, clips, naive, clip-folds; found 'luck'",
+            "`protocol` must be one of holdout, .*, naive, clip-folds; found 'luck'",
         ),
         (("kfold", 1), SplitError, "kfold needs at least 2 folds; found 1"),
-        (("kfold", 2.5), InputError, "n_folds must be a whole number; received 2.5"),
+        (("kfold", 2.5), InputError, "`n_folds` must be a whole number; received 2.5"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, error, message):

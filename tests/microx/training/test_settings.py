@@ -119,7 +119,7 @@ def test_edges_of_the_ranges_can_be():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ModelError, match=r"preset must be one of compact, .*; found 'huge'"):
+    with pytest.raises(ModelError, match=r"`preset` must be one of compact, .*; found 'huge'"):
         FitSettings.of("huge")
     with pytest.raises(InputError, match=r"setting 'rate' is unknown; known: frames, n_frames"):
         FitSettings.of("compact", rate=1)

@@ -136,7 +136,7 @@ def test_videos_take_the_place_of_unknown_subjects():
         (4, {"protocol": "kfold"}, "kfold needs at least 5 subjects.*found 4"),
         (8, {"protocol": "kfold", "n_folds": 1}, "at least 2 folds; found 1"),
         (8, {"protocol": "random"}, "holdout, kfold, .* clips, naive, clip-folds; found 'random'"),
-        (8, {"protocol": "list"}, "list and a list of parts belong together"),
+        (8, {"protocol": "list"}, "`protocol=list` and a list of parts .* belong together"),
         (3, {"test_fraction": 0.7}, "testing on 2 subjects leaves fewer than 2"),
     ],
 )
