@@ -94,13 +94,22 @@ class Corpus:
         n_videos = done["video_id"].map(lambda name: str(name).partition(FACE_MARK)[0]).nunique()
         n_subjects = done.loc[done["subject"] != "", "subject"].nunique()
         try:
-            clips = f"{len(self.clips())} clips, "
+            clips = f"{self._say_clips()}, "
         except CorpusError:  # crops that are gone must not keep the rest from being shown
             clips = ""
         return (
             f"Corpus({n_videos} videos, {n_subjects} subjects, {clips}"
             f"{len(self.regions)} regions, {self.size} px)"
         )
+
+    def _say_clips(self) -> str:
+        """Count the clips; where no video is long enough for one, those as long as there are."""
+        longest = max(map(_longest_stretch, self._segments.values()), default=0)
+        length = max(1, min(CLIP_FRAMES, longest))
+        n_clips = len(self.clips(length))
+        if length == 1:
+            return f"{n_clips} images"
+        return f"{n_clips} clips" + (f" of {length} frames" if length < CLIP_FRAMES else "")
 
     def _repr_html_(self) -> str:
         done = self.manifest[self.manifest["status"] == "done"]

@@ -27,6 +27,14 @@ def test_a_corpus_shows_how_much_it_holds(small_corpus):
     assert "<td>happy</td>" in html
 
 
+@pytest.mark.parametrize(
+    ("n_frames", "clips"), [(1, "15 images"), (4, "15 clips of 4 frames"), (10, "15 clips")]
+)
+def test_a_corpus_of_short_videos_shows_what_it_holds(write_corpus, n_frames, clips):
+    corpus = write_corpus(n_frames=n_frames)
+    assert repr(corpus) == f"Corpus(15 videos, 5 subjects, {clips}, 2 regions, 24 px)"
+
+
 def test_what_was_written_is_read(small_corpus):
     assert small_corpus.classes == ("neutral", "happy", "sad")
     assert (small_corpus.regions, small_corpus.size) == (("mouth", "face"), 24)

@@ -494,7 +494,7 @@ def test_default_regions(small_corpus, mouths):
         ({"preset": "cnn6", "build": {"layers": 3}}, r"cnn6: build\.layers is unknown; known: bu"),
         (
             {"build": {"size": 60}},
-            r"preset compact: build\.size is unknown; known: build\.raw_pixels",
+            r"compact: build\.size is unknown; known: build\.raw_p",
         ),
         ({"preset": "cnn6", "n_frames": 3}, "3"),
     ],
