@@ -373,15 +373,16 @@ def commands(run: Run, corpus: str) -> dict[str, str]:
             words.append(f"--set={key}={value}")
     how = _as_protocol(arguments)
     given = "".join(f", {key}={value!r}" for key, value in how.items())
-    functions = {"ablate": "run_ablation", "reproduce": "reproduction.reproduce"}
+    functions = {"ablate": "run_ablation", "reproduce": "reproduce"}
     function = functions.get(verb, "run_experiment")
     before = f"{name!r}, " if name else ""
     names = ["Protocol"] if isinstance(how.get("protocol"), Protocol) else []
-    names += ["load_corpus", function.partition(".")[0]]
+    names += ["load_corpus", *([function] if verb != "reproduce" else [])]
+    more = "; from microx.experiments.replicate import reproduce" if verb == "reproduce" else ""
     return {
         "shell": shlex.join(words),
         "python": f"{function}({before}load_corpus({corpus!r}), {out!r}{given})",
-        "imports": f"from microx import {', '.join(names)}",
+        "imports": f"from microx import {', '.join(names)}{more}",
     }
 
 
