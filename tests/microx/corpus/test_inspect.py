@@ -181,7 +181,7 @@ def test_a_corpus_of_photographs_is_told_its_models(main):
     manifest = main.manifest.assign(n_frames=1)
     said = " | ".join(find_doubts(dataclasses.replace(main, manifest=manifest)))
     assert "no video has the 10 frames of a clip; a model of fewer can be trained" in said
-    assert "--model cnn6" in said
+    assert "`preset=cnn6`" in said
 
 
 @pytest.mark.parametrize(
