@@ -80,6 +80,9 @@ def match_frames(rows: LabelRows, root: Path, rule: str | None = None) -> LabelR
         record |= places
     table = pd.DataFrame(records, columns=rows.table.columns)
     notes = list(rows.notes)
+    n_without = sum(not record["reason"] and not record["apex"] for record, _, _ in marked)
+    if n_without:
+        notes.append(f"no apex is given in {n_without} of {len(marked)} rows with frame numbers")
     if folders:
         n_fit = sum(not record["reason"] for record, _ in folders)
         notes.append(

@@ -167,19 +167,19 @@ def read_labels(
     if form is None and labels_file is None and (root / "labels.csv").is_file():
         labels_file = root / "labels.csv"
     sheet = None if labels_file is None else Path(labels_file)
-    spellings = _spellings()
     if form is not None:
         input_fps, label_set = input_fps or form.input_fps, label_set or form.label_set
         frame_numbers = frame_numbers or form.frame_numbers
         rows = form.read(form, root, sheet)
     elif sheet is not None:
-        rows = read_rows(sheet, columns, spellings=spellings)
+        rows = read_rows(sheet, columns, spellings=_spellings())
     found = find_videos(root, input_fps=input_fps)
     if not found:
         raise InputError(
             f"{root}: expected a folder of videos or images; found no video file in it and no image"
         )
-    if form is None and sheet is None:
+    from_folders = form is None and sheet is None
+    if from_folders:
         rows = _labels_from_folders(root, found)
     else:
         rows = _match(rows, root, root if sheet is None else sheet.parent, found, form)
@@ -187,44 +187,46 @@ def read_labels(
         if form is not None and form.many:
             rows = _cut(rows, root, clips, form.title)
             root = Path(clips or "")
+    origin = f"class sub-folders of {root}" if from_folders else str(sheet)
+    origin = f"{form.title} in {videos}" if form is not None else origin
+    return _name_classes(rows, root, label_set, input_fps, origin, from_folders)
+
+
+def _name_classes(
+    rows: LabelRows,
+    root: Path,
+    label_set: str | None,
+    input_fps: float | None,
+    origin: str,
+    from_folders: bool,
+) -> Labels:
+    """Map the emotions of matched rows to classes, and give each video its id."""
     table, usable = rows.table, rows.table["reason"] == ""
-    if form is None and sheet is None and not usable.any():
+    if not usable.any() and from_folders:
         raise InputError(
-            f"{root}: expected labels; found none: the {len(found)} videos or images lie in no "
+            f"{root}: expected labels; found none: the {len(table)} videos or images lie in no "
             "class sub-folders, and there is no labels.csv; name a labels file: `labels_file`"
         )
     if not usable.any():
+        reason = table["reason"].iloc[0] if len(table) else "it has no rows"
         raise InputError(
-            f"{sheet or rows.name}: expected labels for the {len(found)} videos or images in "
-            f"{root}; none fits: {table['reason'].iloc[0] if len(table) else 'it has no rows'}"
-        )
-    cautions = [*rows.cautions]
-    numbers = sorted({emotion for emotion in table.loc[usable, "emotion"] if emotion.isdigit()})
-    if numbers and label_set is None:
-        cautions.append(
-            f"the emotions {', '.join(numbers)} are numbers: name them in a CSV of spelling and "
-            "emotion, given as `label_set`"
+            f"{origin}: expected labels for the videos or images in {root}; none fits: {reason}"
         )
     spelling = table["emotion"].copy()
+    numbers = sorted({emotion for emotion in spelling[usable] if emotion.isdigit()})
+    cautions = rows.cautions
     classes: tuple[str, ...]
-    if label_set is None:
-        classes = tuple(sorted(set(table.loc[usable, "emotion"])))
+    if label_set is not None:
+        classes = _apply_label_set(table, label_set, origin, from_folders)
     else:
-        from_folders = form is None and sheet is None
-        classes = _apply_label_set(table, label_set, str(labels_file or root), from_folders)
+        classes = tuple(sorted(set(spelling[usable])))
+        if numbers:
+            told = f"the emotions {', '.join(numbers)} are numbers: name them in a CSV of spelling "
+            cautions = (*cautions, f"{told}and emotion, given as `label_set`")
     table["spelling"] = spelling
     table.insert(0, "video_id", _video_ids(table["path"]))
-    origin = f"class sub-folders of {root}" if sheet is None else str(sheet)
-    return Labels(
-        root,
-        table,
-        classes,
-        label_set or "file",
-        input_fps,
-        source=f"{form.title} in {videos}" if form is not None else origin,
-        notes=rows.notes,
-        cautions=tuple(cautions),
-    )
+    chosen = label_set or "file"
+    return Labels(root, table, classes, chosen, input_fps, origin, rows.notes, cautions)
 
 
 def _cut(rows: LabelRows, root: Path, clips: str | Path | None, title: str) -> LabelRows:
@@ -339,14 +341,14 @@ def _labels_from_folders(root: Path, found: list[Path]) -> LabelRows:
     odd = sorted(
         {name for name in table["emotion"] if name and name.casefold() not in _spellings()}
     )
-    cautions = ["class sub-folders name no subjects, so one may stand in training and in test"]
-    if odd:
-        cautions.insert(
-            0,
-            f"the class sub-folders {first_few(odd, 5)} name no emotion of any label set: "
-            f"{_guess_folders(odd)}",
-        )
-    return LabelRows(table, str(root), (), tuple(cautions))
+    notes = ("class sub-folders name no subjects, so one may stand in training and in test",)
+    if not odd:
+        return LabelRows(table, str(root), notes)
+    caution = (
+        f"the class sub-folders {first_few(odd, 5)} name no emotion of any label set: "
+        f"{_guess_folders(odd)}"
+    )
+    return LabelRows(table, str(root), notes, (caution,))
 
 
 def _guess_folders(names: list[str]) -> str:

@@ -332,9 +332,11 @@ def test_folders_that_are_no_emotions_are_cautioned_and_refused(tmp_path, names,
     assert "\n" not in str(error.value)
 
 
-def test_folders_of_emotions_are_cautioned_for_subjects_only(tmp_path):
+def test_folders_of_emotions_are_noted_to_name_no_subjects(tmp_path):
     (tmp_path / "Happy").mkdir()
     (tmp_path / "Happy" / "1.mp4").touch()
-    assert read_labels(tmp_path).cautions == (
+    labels = read_labels(tmp_path)
+    assert labels.cautions == ()
+    assert labels.notes == (
         "class sub-folders name no subjects, so one may stand in training and in test",
     )
