@@ -20,17 +20,17 @@ Rows = Mapping[str, Sequence[EvaluationResult]]
 """Rows of a run by name, a result a seed, as `microx.experiments.run.Run` has them."""
 
 FEW_SUBJECTS = 10
-"""Below this many test subjects a score mostly says who happened to be tested (our choice)."""
+"""Below this many test subjects a score depends mostly on who was tested (our choice)."""
 
 FEW_EPOCHS = 5
 """A training that was allowed fewer is a trial (our choice)."""
 
 STEEP = 0.05
-"""Part of the validation loss that the last three epochs took off, beyond which more epochs are
+"""Relative fall of the validation loss over the last three epochs, above which more epochs are
 worth their time (our choice)."""
 
 MANY_DROPPED = 0.05
-"""Share of videos or frames lost beyond which the rest may not stand for all (our choice)."""
+"""Share of videos or frames lost above which the rest may not represent all (our choice)."""
 
 NONE = "\u2013"
 """An en dash, for a number that does not exist."""
@@ -55,7 +55,7 @@ def percent(share: float, n: int = 0) -> str:
 
 
 def is_leaky(result: EvaluationResult) -> bool:
-    """Tell whether clips of one subject or video stood on both sides of a result's splits.
+    """Tell whether clips of one subject or video were on both sides of a result's splits.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def is_leaky(result: EvaluationResult) -> bool:
 
 
 def group_of(result: EvaluationResult) -> str:
-    """Say whom an interval is over: ``"subject"``, or ``"video"`` where some are not named.
+    """Say what an interval is over: ``"subject"``, or ``"video"`` where subjects are missing.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def group_of(result: EvaluationResult) -> str:
 
 
 def bare_name(name: str) -> str:
-    """Name a row without the mark of a leak, for where the mark stands beside it.
+    """Name a row without the mark of a leak, for where the mark is shown beside it.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def bare_name(name: str) -> str:
 
 
 def marked(name: str, leaky: bool) -> str:
-    """Name a row so that a leak shows without colour, too.
+    """Name a row so that a leak shows even without colour.
 
     Examples
     --------
@@ -176,31 +176,31 @@ def _cautions_of_protocol(rows: Rows, main: Sequence[EvaluationResult]) -> Itera
         which = "" if len(leaky) == len(rows) else f" (rows {first_few(leaky, 5)})"
         yield (
             f"LEAKY{which}: clips of the same subject or video were trained on and tested on. "
-            "These scores measure memory as well as skill and may not be quoted as performance "
-            "on new people."
+            "These scores measure memory as well as skill and must not be quoted as performance "
+            "on new subjects."
         )
     if first.facts.group == "video":
         yield (
             "The corpus names no subjects, so the split could only keep videos apart: the same "
-            "person may have been trained on and tested on. Name the subjects in the labels "
-            "file for a score on new people."
+            "subject may have been trained on and tested on. Name the subjects in the labels "
+            "file for a score on new subjects."
         )
     n_subjects = len(set(first.subject.tolist()) - {""})
     if 0 < n_subjects < FEW_SUBJECTS:
-        whom = "1 subject was" if n_subjects == 1 else f"{n_subjects} subjects were"
+        counted = "1 subject was" if n_subjects == 1 else f"{n_subjects} subjects were"
         yield (
-            f"Only {whom} tested (fewer than {FEW_SUBJECTS}): another choice of test subjects "
-            f"could move every score by many points. Small differences between rows may be luck."
+            f"Only {counted} tested (fewer than {FEW_SUBJECTS}): another choice of test subjects "
+            f"could move every score by many points. Small differences between rows may be chance."
         )
     if len(main) == 1:
         yield (
-            "One training of each row: with another seed every score would be somewhat "
-            "different, and the intervals, which are about other people, do not include that."
+            "One training per row: with another seed every score would be somewhat "
+            "different, and the intervals, which are over subjects, do not include that."
         )
     else:
         yield (
-            f"{len(main)} trainings of each row: ± tells how they differ. The intervals and p are "
-            "about other people and do not include that."
+            f"{len(main)} trainings per row: ± shows their spread. The intervals and p-values are "
+            "over subjects and do not include it."
         )
 
 
@@ -215,8 +215,8 @@ def _cautions_of_control(controls: Rows) -> Iterator[str]:
         if accuracy > limit:
             yield (
                 f"The control with shuffled labels scored {percent(accuracy)}, above the "
-                f"{percent(limit)} that luck explains (two standard errors over {n_videos} "
-                f"videos): something other than the emotion gives the answer away."
+                f"{percent(limit)} that chance explains (two standard errors over {n_videos} "
+                f"videos): something other than the emotion reveals the label."
             )
 
 
@@ -228,7 +228,7 @@ def _cautions_of_guessing(rows: Rows) -> Iterator[str]:
     ]
     if below:
         quoted = first_few([f"“{name}”" for name in below], 8)  # names may hold commas
-        yield f"No better than always naming the most frequent class: {quoted}."
+        yield f"No better than always predicting the most frequent class: {quoted}."
 
 
 def _cautions_of_classes(main: Sequence[EvaluationResult]) -> Iterator[str]:
@@ -236,12 +236,12 @@ def _cautions_of_classes(main: Sequence[EvaluationResult]) -> Iterator[str]:
     n_classes = len(first.classes)
     classes = np.array(first.classes)
     untested = classes[np.bincount(first.y_true, minlength=n_classes) == 0]
-    answers = np.concatenate([result.y_pred for result in main])
-    unnamed = classes[np.bincount(answers, minlength=n_classes) == 0]
+    y_pred = np.concatenate([result.y_pred for result in main])
+    unpredicted = classes[np.bincount(y_pred, minlength=n_classes) == 0]
     if len(untested):
         yield f"No test clip shows {', '.join(untested)}: nothing is known about it."
-    if len(unnamed):
-        yield f"“{first.name}” never answered {', '.join(unnamed)}."
+    if len(unpredicted):
+        yield f"“{first.name}” never predicted {', '.join(unpredicted)}."
 
 
 def _cautions_of_training(rows: Rows) -> Iterator[str]:
@@ -254,8 +254,8 @@ def _cautions_of_training(rows: Rows) -> Iterator[str]:
     rising = [name for name, results in rows.items() if any(map(_still_learns, results))]
     if rising:
         yield (
-            f"Still learning when the epochs ran out (the last three took more than "
-            f"{percent(STEEP)} off the validation loss): {first_few(rising, 5)}. More epochs may "
+            f"Still learning when the epochs ran out (the last three lowered the validation loss "
+            f"by more than {percent(STEEP)}): {first_few(rising, 5)}. More epochs may "
             f"raise the score; allow more and run again."
         )
 
@@ -263,7 +263,7 @@ def _cautions_of_training(rows: Rows) -> Iterator[str]:
 def _still_learns(result: EvaluationResult) -> bool:
     """Whether a fold's best epoch was the last one allowed, and the loss still fell steeply.
 
-    Along a cosine the rate ends at zero, and the last epoch is the best by design.
+    With a cosine schedule the rate ends at zero, and the last epoch is the best by design.
     """
     arguments = result.facts.arguments
     if result.history.empty or arguments.schedule == "cosine":
@@ -283,7 +283,7 @@ def _cautions_of_ledger(manifest: pd.DataFrame) -> Iterator[str]:
     if skipped > MANY_DROPPED * len(manifest):
         yield (
             f"{skipped} of {len(manifest)} videos were left out (more than "
-            f"{percent(MANY_DROPPED)}); the scores hold for those that remained."
+            f"{percent(MANY_DROPPED)}); the scores hold for the rest only."
         )
     done = manifest[manifest["status"] == "done"]
     frames, with_face = int(done["n_frames"].sum()), int(done["n_found"].sum())

@@ -1,7 +1,7 @@
-"""Charts of a run's results: rows, confusions, learning, calibration, hidden faces, regions.
+"""Charts of a run's results: rows, confusions, learning, calibration, occlusion, regions.
 
 Every function takes plain arrays and gives a ``matplotlib.figure.Figure`` in the style of
-`microx.plotting`. What colour says, a line's dashes, a mark or a word says too.
+`microx.plotting`. Whatever colour shows, dashes, a marker or a word shows too.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from microx.report.tables import points
 _PALE_BLUE = "#9CC9E3"
 
 N_BINS = 10
-"""Steps of confidence in a calibration chart, as many clips in each (our choice)."""
+"""Bins of confidence in a calibration chart, with equal counts of clips (our choice)."""
 
-# One after the other along a chart, told apart without colour by dashes and marks.
+# One after the other along a chart, distinct without colour by dashes and markers.
 _LINES: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "ls": "-", "marker": "o", "ms": 4.5, "lw": 1.5},
     {"color": VERMILLION, "ls": "--", "marker": "s", "ms": 4.5, "lw": 1.5},
@@ -48,7 +48,7 @@ def draw_ranking(
     leaky: Sequence[str] = (),
     highlight: str = "",
 ) -> Figure:
-    """Draw one horizontal bar a row, best on top, with the lines it has to pass.
+    """Draw one horizontal bar per row, best on top, with the baselines to beat.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def draw_ranking(
     scores : sequence of float, length n, in [0, 1]
         Accuracy of each row.
     baseline : float in [0, 1]
-        Accuracy of always guessing the most frequent training class (dashed line).
+        Accuracy of always predicting the most frequent training class (dashed line).
     chance : float in [0, 1]
         One over the number of classes (dotted line).
     intervals : sequence of (float, float), length n or 0
@@ -99,7 +99,7 @@ def draw_ranking(
         axes.axvline(baseline, color=VERMILLION, ls="--", lw=1.6, label=baseline_label)
         axes.axvline(chance, color=INK, ls=":", lw=1.6, label=f"chance {100 * chance:.0f} %")
         _percent_axis(axes, "x")
-        axes.set_xlabel("test clips named right")
+        axes.set_xlabel("accuracy on test clips")
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
@@ -170,7 +170,7 @@ def draw_confusion(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Fig
         axes.set_yticks(ticks, classes)
         axes.invert_yaxis()
         axes.set_aspect("equal")
-        axes.set_xlabel("named by the model")
+        axes.set_xlabel("predicted emotion")
         axes.set_ylabel("true emotion")
         axes.tick_params(length=0)
         for spine in axes.spines.values():
@@ -185,7 +185,7 @@ def draw_recall(
     *,
     chance: float,
 ) -> Figure:
-    """Draw how much of each emotion was found, with the number of test clips beside it.
+    """Draw the recall of each emotion, with the number of test clips beside it.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def draw_recall(
         axes.set_yticks(range(len(classes)), classes)
         axes.set_ylim(len(classes) - 0.4, -0.6)
         _percent_axis(axes, "x")
-        axes.set_xlabel("of this emotion's clips named right")
+        axes.set_xlabel("recall on test clips")
         axes.tick_params(axis="y", length=0)
         figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     return figure
@@ -284,7 +284,7 @@ def draw_curves(
 def draw_calibration(
     y_true: npt.NDArray[np.int64], y_prob: npt.NDArray[np.float32], *, title: str = ""
 ) -> Figure:
-    """Draw how often the model is right when it says that it is so sure.
+    """Draw the model's accuracy against its confidence.
 
     Parameters
     ----------
@@ -297,33 +297,35 @@ def draw_calibration(
     Returns
     -------
     Figure
-        Dots lie on the dotted line where confidence is earned, below it where the model is too
-        sure; each stands for a tenth of the clips.
+        Dots lie on the dotted line where confidence equals accuracy, below it where the model is
+        overconfident; each stands for a tenth of the clips.
 
     Examples
     --------
     >>> figure = draw_calibration(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]))
     """
-    sure = np.minimum(y_prob.max(axis=1), 1)
+    highest = np.minimum(y_prob.max(axis=1), 1)
     right = y_prob.argmax(axis=1) == y_true
-    share, said = calibration_curve(right, sure, n_bins=N_BINS, strategy="quantile", pos_label=True)
+    accuracy, confidence = calibration_curve(
+        right, highest, n_bins=N_BINS, strategy="quantile", pos_label=True
+    )
     with style():
         figure = Figure(figsize=(3.4, 3.4), layout="constrained")
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=INK, ls=":", lw=1.2)
-        axes.plot(said, share, color=BLUE, marker="o", ms=5, lw=1.4, clip_on=False)
+        axes.plot(confidence, accuracy, color=BLUE, marker="o", ms=5, lw=1.4, clip_on=False)
         _percent_axis(axes, "y")
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
         axes.set_aspect("equal")
-        axes.set_xlabel("how sure the model is")
-        axes.set_ylabel("how often it is right")
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("accuracy")
         axes.set_title(title, loc="left", fontweight="bold")
     return figure
 
 
-def draw_hidden(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, chance: float) -> Figure:
-    """Draw how the score falls as more faces are hidden, a panel for each kind of object.
+def draw_occlusion(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, chance: float) -> Figure:
+    """Draw how accuracy falls as more faces are occluded, one panel per kind of object.
 
     Parameters
     ----------
@@ -341,7 +343,7 @@ def draw_hidden(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, chance: fl
     --------
     >>> line = {"name": "bare", "shares": [0, 1], "scores": [0.8, 0.3]}
     >>> line |= {"low": [0.7, 0.2], "high": [0.9, 0.4]}
-    >>> figure = draw_hidden({"mask": [line]}, chance=0.14)
+    >>> figure = draw_occlusion({"mask": [line]}, chance=0.14)
     """
     n_columns = min(3, len(curves))
     n_rows = math.ceil(len(curves) / n_columns)
@@ -356,19 +358,19 @@ def draw_hidden(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, chance: fl
             axes.axhline(chance, color=INK, ls=":", lw=1.2)
             axes.set_title(kind, loc="left", fontweight="bold")
             axes.set_xticks([0, 0.5, 1], ["0", "50", "100 %"])
-            axes.set_xlabel("of the tested videos", fontsize=9)
+            axes.set_xlabel("test videos occluded", fontsize=9)
             _percent_axis(axes, "y")
         for axes in grid[len(curves) :]:
             axes.set_visible(False)
         for axes in grid[::n_columns]:
-            axes.set_ylabel("test clips named right", fontsize=9)
+            axes.set_ylabel("accuracy on test clips", fontsize=9)
         keys, names = grid[0].get_legend_handles_labels()
         figure.legend(keys, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
 def draw_region_values(values: pd.DataFrame) -> Figure:
-    """Draw what each region adds, to the accuracy and to each emotion's recall.
+    """Draw what each region adds to the accuracy and to each emotion's recall.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "title": " against ".join(names) if len(names) == 2 else f"{len(names)} runs compared",
         "names": names,
-        "answer": _in_a_sentence(named, lines),
+        "headline": _in_a_sentence(named, lines),
         "cautions": _join_cautions(named),
         "unfinished": {name: run.unfinished for name, run in named.items() if run.unfinished},
         "protocol": [],
@@ -58,7 +58,7 @@ def compare_runs(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _join_cautions(runs: dict[str, Run]) -> list[str]:
-    """The cautions of all runs, each said once with the runs it is about."""
+    """The cautions of all runs, each listed once with the runs it is about."""
     about: dict[str, list[str]] = {}
     for name, run in runs.items():
         for text in find_cautions(run.rows):
@@ -88,7 +88,7 @@ def _name_runs(runs: Sequence[Run]) -> list[str]:
     often = Counter(short)
     whole = [run.folder.resolve().as_posix() for run in runs]
     names = [name if often[name] == 1 else path for name, path in zip(short, whole, strict=True)]
-    again = Counter(names)  # one run may be named twice
+    again = Counter(names)  # one run may be given twice
     return [f"{name} ({k + 1})" if again[name] > 1 else name for k, name in enumerate(names)]
 
 
@@ -99,7 +99,7 @@ def _is_shown(row: dict[str, Any]) -> bool:
 def _pair_rows(runs: dict[str, Run]) -> tuple[dict[str, tables.Pair], set[str]]:
     """Pair each run's rows with those of the same name in the first run, else the main rows.
 
-    Which pairs are not of the same corpus comes second.
+    Also returns the pairs that are not of the same corpus.
     """
     (first, reference), *others = runs.items()
     pairs: dict[str, tables.Pair] = {}
@@ -134,7 +134,7 @@ def _in_a_sentence(runs: dict[str, Run], lines: Sequence[dict[str, Any]]) -> str
     return (
         f"{len(runs)} runs, compared by subject with {next(iter(runs))}: rows of the same name, or "
         f"the main rows where there are none. A paired test was possible in {which} comparisons: "
-        f"it needs the same corpus, the same clips of the same people, and as many seeds."
+        f"it needs the same corpus, the same clips of the same subjects, and as many seeds."
     )
 
 
@@ -163,13 +163,13 @@ def _flatten(run: Run) -> dict[str, str]:
     found = {f"recipe: {key}": value for key, value in facts.recipe.items()}
     found |= {
         "corpus": corpus.get("folder"),
-        "what it holds (hash)": corpus.get("manifest_hash"),
+        "content hash": corpus.get("manifest_hash"),
         "videos": corpus.get("n_videos"),
         "clips": corpus.get("n_clips"),
         "emotions": main.classes,
         "experiment": about.get("experiment"),
         "protocol": facts.protocol,
-        "people tested": sorted(set(main.group.tolist())),
+        "subjects tested": sorted(set(main.group.tolist())),
         "seeds": about.get("seeds"),
         "preset": facts.preset,
     }

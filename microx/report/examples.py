@@ -1,4 +1,4 @@
-"""Pictures of clips that a model named right and wrong, for a run's page."""
+"""Images of clips that a model predicted correctly and wrongly, for a run's page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLE_FRAMES = 3
 
 
 def pick_examples(main: EvaluationResult, corpus: Corpus) -> list[dict[str, Any]]:
-    """Show per emotion the middling right clip and the most confidently wrong one.
+    """Show per emotion the correct clip of median confidence and the most confident wrong one.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ def pick_examples(main: EvaluationResult, corpus: Corpus) -> list[dict[str, Any]
     Returns
     -------
     list of dict
-        A group an emotion: ``emotion``, ``n_right``, ``n`` and ``clips``, up to two pictures.
+        A group an emotion: ``emotion``, ``n_right``, ``n`` and ``clips``, up to two images.
     """
     clips = clips_of_run(corpus, main).set_index("clip_id")
     right = main.y_pred == main.y_true
     groups = []
     for label, emotion in enumerate(main.classes):
         shown = [
-            _picture(main, corpus, clips.loc[main.clip_id[row]], row)
+            _example(main, corpus, clips.loc[main.clip_id[row]], row)
             for wanted in (True, False)
             for row in _pick(main, label, wanted)
         ]
@@ -49,24 +49,25 @@ def pick_examples(main: EvaluationResult, corpus: Corpus) -> list[dict[str, Any]
 
 
 def _pick(main: EvaluationResult, label: int, right: bool) -> list[int]:
-    """The row of middling confidence among the right ones, of the highest among the wrong."""
+    """The row of median confidence among the correct ones, of the highest among the wrong."""
     rows = np.flatnonzero((main.y_true == label) & ((main.y_pred == label) == right))
-    by_sureness = rows[np.argsort(main.y_prob.max(axis=1)[rows], kind="stable")]
-    return by_sureness[[(len(rows) - 1) // 2 if right else -1]].tolist() if len(rows) else []
+    by_confidence = rows[np.argsort(main.y_prob.max(axis=1)[rows], kind="stable")]
+    return by_confidence[[(len(rows) - 1) // 2 if right else -1]].tolist() if len(rows) else []
 
 
-def _picture(main: EvaluationResult, corpus: Corpus, clip: pd.Series, row: int) -> dict[str, Any]:
+def _example(main: EvaluationResult, corpus: Corpus, clip: pd.Series, row: int) -> dict[str, Any]:
     frames = np.array(clip.get("frames", range(clip["start"], clip["start"] + clip["length"])))
-    video_id, named = str(main.video_id[row]), main.classes[main.y_pred[row]]
+    video_id, predicted = str(main.video_id[row]), main.classes[main.y_pred[row]]
     emotion = main.classes[main.y_true[row]]
     when = "its first, middle and last frame" if len(frames) > 1 else "its only frame"
     return {
-        "right": named == emotion,
-        "named": named,
-        "sure": percent(float(main.y_prob[row].max())),
+        "right": predicted == emotion,
+        "predicted": predicted,
+        "confidence": percent(float(main.y_prob[row].max())),
         "video": video_id,
         "uri": embed_image(_strip(corpus, video_id, main.regions, frames)),
-        "alt": f"{emotion} clip of {video_id}, named {named}: {', '.join(main.regions)} at {when}",
+        "alt": f"{emotion} clip of {video_id}, predicted {predicted}: "
+        f"{', '.join(main.regions)} at {when}",
     }
 
 

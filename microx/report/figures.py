@@ -1,4 +1,4 @@
-"""A run's charts as pictures for its page, each with its words for those who do not see it."""
+"""A run's charts as images for its page, each with a text alternative."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VECTOR_LINES = 200
 
 
 def draw_run(run: Run, values: pd.DataFrame) -> dict[str, Any]:
-    """Draw what there is to see of a run.
+    """Draw the charts of a run.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def draw_run(run: Run, values: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``ranking``, ``confusion``, ``recall``, ``calibration``, ``hidden``, ``values``, each a
-        picture or None, and ``curves``, a list of them. A picture has ``uri``, ``width`` in CSS
+        ``ranking``, ``confusion``, ``recall``, ``calibration``, ``occlusion``, ``values``, each a
+        figure or None, and ``curves``, a list of them. A figure has ``uri``, ``width`` in CSS
         pixels and ``alt``.
     """
     main = main_row(run.rows)
@@ -63,7 +63,7 @@ def draw_run(run: Run, values: pd.DataFrame) -> dict[str, Any]:
         "ranking": _draw_ranking(run, main),
         "confusion": _embedded(
             charts.draw_confusion(counts, first.classes),
-            f"Confusion matrix of {main}; the same numbers stand in the table below it.",
+            f"Confusion matrix of {main}; the table below has the same numbers.",
         ),
         "confusion_counts": list(zip(first.classes, counts.tolist(), strict=True)),
         "recall": _embedded(
@@ -74,11 +74,10 @@ def draw_run(run: Run, values: pd.DataFrame) -> dict[str, Any]:
         ),
         "calibration": _embedded(
             charts.draw_calibration(y_true, y_prob),
-            f"How often {main} is right against how sure it is; calibration error "
-            f"{percent(error)}.",
+            f"Accuracy of {main} against its confidence; calibration error {percent(error)}.",
         ),
         "calibration_error": percent(error),
-        "hidden": _draw_hidden(run, 1 / n_classes),
+        "occlusion": _draw_occlusion(run, 1 / n_classes),
         "values": _draw_values(values),
         "curves": _draw_curves(run),
     }
@@ -105,34 +104,34 @@ def _draw_ranking(run: Run, main: str) -> dict[str, Any]:
     return _embedded(figure, f"Bars of accuracy, best first: {in_words}.")
 
 
-def _draw_hidden(run: Run, chance: float) -> dict[str, Any] | None:
-    """Draw rows that were tested with more and more of the faces hidden, if there are such."""
+def _draw_occlusion(run: Run, chance: float) -> dict[str, Any] | None:
+    """Draw rows that were tested with more and more of the faces occluded, if there are any."""
     table = honest_ends(run).set_index("name")
     curves: dict[str, list[dict[str, Any]]] = {}
     for fit, rows in _by_training(run).items():
-        bare = [name for name, told in rows.items() if told == ("", 0.0)]
+        bare = [name for name, condition in rows.items() if condition == ("", 0.0)]
         kinds = list(dict.fromkeys(kind for kind, _ in rows.values() if kind))
         for kind in kinds:
-            along = bare + [name for name, told in rows.items() if told[0] == kind]
-            told = table.loc[along]
+            along = bare + [name for name, condition in rows.items() if condition[0] == kind]
+            found = table.loc[along]
             line = {
-                "name": "trained on hidden faces, too" if fit else "trained on bare faces",
+                "name": "trained on occluded faces, too" if fit else "trained on unoccluded faces",
                 "shares": [rows[name][1] for name in along],
-                "scores": told["accuracy"].tolist(),
-                "low": told["accuracy_low"].tolist(),
-                "high": told["accuracy_high"].tolist(),
+                "scores": found["accuracy"].tolist(),
+                "low": found["accuracy_low"].tolist(),
+                "high": found["accuracy_high"].tolist(),
             }
             if len(along) > 2:
                 curves.setdefault(kind, []).append(line)
     if not curves:
         return None
-    said = "; ".join(
+    in_words = "; ".join(
         f"{kind}, {line['name']}: {' '.join(percent(score) for score in line['scores'])}"
         for kind, lines in curves.items()
         for line in lines
     )
-    figure = charts.draw_hidden(curves, chance=chance)
-    return _embedded(figure, f"Accuracy with more and more faces hidden. {said}.")
+    figure = charts.draw_occlusion(curves, chance=chance)
+    return _embedded(figure, f"Accuracy with more and more faces occluded. {in_words}.")
 
 
 def _by_training(run: Run) -> dict[str, dict[str, tuple[str, float]]]:
@@ -140,9 +139,9 @@ def _by_training(run: Run) -> dict[str, dict[str, tuple[str, float]]]:
     found: dict[str, dict[str, tuple[str, float]]] = {}
     for name in run.rows:
         row = run.about["rows"][name]
-        told = _read_condition(row.get("condition", {}))
-        if told is not None:
-            found.setdefault(row.get("fit", {}).get("occlude") or "", {})[name] = told
+        condition = _read_condition(row.get("condition", {}))
+        if condition is not None:
+            found.setdefault(row.get("fit", {}).get("occlude") or "", {})[name] = condition
     return found
 
 
@@ -160,9 +159,9 @@ def _read_condition(condition: Mapping[str, Any]) -> tuple[str, float] | None:
 def _draw_values(values: pd.DataFrame) -> dict[str, Any] | None:
     if values.empty:
         return None
-    said = ", ".join(f"{region} {points(value)}" for region, value in values["all"].items())
+    in_words = ", ".join(f"{region} {points(value)}" for region, value in values["all"].items())
     return _embedded(
-        charts.draw_region_values(values), f"Points of accuracy that each region adds: {said}."
+        charts.draw_region_values(values), f"Points of accuracy that each region adds: {in_words}."
     )
 
 
@@ -182,11 +181,11 @@ def _draw_curves(run: Run) -> list[dict[str, Any]]:
         best = [epoch for result in run.rows[name] for epoch in result.facts.best_epoch]
         title = marked(name, is_leaky(run.rows[name][0]))
         figure = charts.draw_curves(history, best_epochs=best, title=title, max_loss=top)
-        said = (
+        in_words = (
             f"Loss and accuracy of {name} by epoch, training and inner validation; chosen epoch "
             f"{', '.join(map(str, best))}."
         )
-        embedded.append(_embedded(figure, said, vector=n_lines <= VECTOR_LINES))
+        embedded.append(_embedded(figure, in_words, vector=n_lines <= VECTOR_LINES))
     return embedded
 
 

@@ -54,15 +54,15 @@ def write_report(
         What `microx.experiments.run.run_grid` wrote; an interrupted run is reported as such.
         Several are compared, on a page about them all.
     corpus : path or Corpus, optional
-        Of a single run: its corpus, where it is no longer at the place the run remembers. Without
-        a corpus the page says so and has neither the ledger of videos nor example crops.
+        Of a single run: its corpus, where it is no longer at the place the run recorded. Without
+        a corpus the page says so and has neither an account of videos nor example crops.
     out : path, optional
         The page, ending in ``.html``; by default ``report.html`` in the run folder, of several
         runs ``comparison.html`` beside the first of them. Beside it, under the same name, ``.md``
         (the page in short), ``.csv`` (the numbers) and ``.tex`` (tables for the package
         booktabs). Each appears whole or not at all.
     example_crops : bool
-        Whether to show pictures of subjects' faces.
+        Whether to show images of subjects' faces.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def write_report(
     InputError
         If a run folder is missing, empty or damaged, or the page cannot be written there.
     CorpusError
-        If a corpus was named that cannot be read or is not the one the run was made from.
+        If the given corpus cannot be read or is not the one the run was made from.
 
     Examples
     --------
@@ -112,26 +112,26 @@ def write_report(
 
 
 def _find_corpus(
-    run: Run, main: EvaluationResult, named: str | Path | Corpus | None
+    run: Run, main: EvaluationResult, given: str | Path | Corpus | None
 ) -> tuple[Corpus | None, str]:
-    """Load the named corpus or the one the run remembers; say why where there is none."""
-    if named is not None:
-        corpus = named if isinstance(named, Corpus) else load_corpus(named)
+    """Load the given corpus or the one the run recorded; say why where there is none."""
+    if given is not None:
+        corpus = given if isinstance(given, Corpus) else load_corpus(given)
         if not _is_corpus_of(main, corpus):
             raise CorpusError(
                 f"{corpus.folder}: expected the corpus this run was made from, of recipe "
                 f"{main.facts.recipe_hash} and with its test clips; found recipe "
-                f"{corpus.recipe_hash}; name the corpus of this run"
+                f"{corpus.recipe_hash}; give the corpus of this run"
             )
         return corpus, ""
-    remembered = _remembered_corpus(run)
-    if not remembered:
+    recorded = _recorded_corpus(run)
+    if not recorded:
         return None, "The run does not say which corpus it was made from."
-    name = Path(remembered).name
-    places = [Path(remembered), run.folder / name, run.folder.resolve().parent / name]
+    name = Path(recorded).name
+    places = [Path(recorded), run.folder / name, run.folder.resolve().parent / name]
     place = next((place for place in places if (place / "corpus.json").is_file()), None)
     if place is None:
-        return None, f"The corpus {remembered} was not found here or beside the run."
+        return None, f"The corpus {recorded} was not found here or beside the run."
     try:
         corpus = load_corpus(place)
         if _is_corpus_of(main, corpus):
@@ -141,7 +141,7 @@ def _find_corpus(
     return None, f"The corpus at {place} is not, or no longer, the one this run was made from."
 
 
-def _remembered_corpus(run: Run) -> str:
+def _recorded_corpus(run: Run) -> str:
     """Give the path of the corpus as the run recorded it, else its name, else nothing."""
     recorded = run.about.get("corpus") or {}
     return str(recorded.get("path") or recorded.get("folder") or "")
@@ -155,14 +155,14 @@ def _is_corpus_of(main: EvaluationResult, corpus: Corpus) -> bool:
 
 
 def _describe_run(
-    run: Run, named: str | Path | Corpus | None, example_crops: bool
+    run: Run, given: str | Path | Corpus | None, example_crops: bool
 ) -> dict[str, Any]:
     """Everything that the page of one run says."""
     name = main_row(run.rows)
     results = run.rows[name]
     main = results[0]
-    corpus, trouble = _find_corpus(run, main, named)
-    where = str(corpus.folder) if corpus else _remembered_corpus(run) or "CORPUS"
+    corpus, trouble = _find_corpus(run, main, given)
+    where = str(corpus.folder) if corpus else _recorded_corpus(run) or "CORPUS"
     every = None if corpus is None else protocol.clips_of_run(corpus, main)
     clips = None if every is None else every[every["n_found"] == every["length"]]
     manifest = None if corpus is None else corpus.manifest
@@ -173,7 +173,7 @@ def _describe_run(
         "main": name,
         "leaky": is_leaky(main),
         "what": protocol.what_was_run(str(run.about.get("experiment"))),
-        "answer": _answer(run, name),
+        "headline": _headline(run, name),
         "cautions": _quick(run) + find_cautions(run.rows, manifest),
         "unfinished": {"This run": run.unfinished} if run.unfinished else {},
         "protocol": protocol.protocol_in_words(main, oracle=bool(run.oracles)),
@@ -203,12 +203,12 @@ def _describe_run(
 def _quick(run: Run) -> list[str]:
     if not run.about.get("arguments", {}).get("quick"):
         return []
-    return ["Quick: trained far less than the paper did; nothing here is worth quoting."]
+    return ["Quick: trained far less than in the paper; do not quote these numbers."]
 
 
 def _tabulate(run: Run, name: str) -> dict[str, Any]:
     """The tables of one run, for the page and for the files beside it."""
-    # A control's labels are other ones, so that there is nothing to compare.
+    # A control has other labels, so there is nothing to compare.
     others = {
         other: (rows, run.rows[name])
         for other, rows in run.rows.items()
@@ -217,7 +217,7 @@ def _tabulate(run: Run, name: str) -> dict[str, Any]:
     comparison = tables.comparison_rows(others)
     plain = [("Scores", tables.shown_table(run))]
     if comparison:
-        plain.append((f"Against {name}", tables.shown_comparison(comparison)))
+        plain.append((f"Compared with {name}", tables.shown_comparison(comparison)))
     return {
         "scores": tables.score_rows(run),
         "more_titles": list(tables.MORE_SCORES.values()),
@@ -235,18 +235,18 @@ def _tabulate(run: Run, name: str) -> dict[str, Any]:
     }
 
 
-def _answer(run: Run, name: str) -> str:
+def _headline(run: Run, name: str) -> str:
     main = run.rows[name][0]
     table = tables.honest_ends(run).set_index("name")
     scores, low, high = (table[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
     n_clips, n_subjects = len(main.y_true), len(set(main.subject.tolist()) - {""})
-    people = "1 person" if n_subjects == 1 else f"{n_subjects} people"
+    subjects = "1 subject" if n_subjects == 1 else f"{n_subjects} subjects"
     if is_leaky(main):
-        whom = "clips whose subjects or videos it had partly seen (LEAKY)"
+        tested = "clips whose subjects or videos it had partly seen (LEAKY)"
     elif main.facts.group == "video":
-        whom = "clips of videos it never saw (people it may have seen)"
+        tested = "clips of videos it never saw (subjects it may have seen)"
     else:
-        whom = f"clips of {people} it never saw"
+        tested = f"clips of {subjects} it never saw"
     seeds = "" if len(run.rows[name]) == 1 else f", mean of {len(run.rows[name])} trainings"
     between = tables.interval_in_words(low[name], high[name], n_clips)
     over = f"95 % interval over {group_of(main)}s"
@@ -254,9 +254,9 @@ def _answer(run: Run, name: str) -> str:
     guessed = guess(main, "most_frequent")
     majority = percent(accuracy_score(guessed.y_true, guessed.y_pred), n_clips)
     return (
-        f"“{name}” named the right one of {len(main.classes)} emotions in "
-        f"{percent(scores[name], n_clips)} of {n_clips:,} {whom}{certainty}. Always naming the "
-        f"most frequent emotion would be right in {majority}; "
+        f"“{name}” predicted the right one of {len(main.classes)} emotions in "
+        f"{percent(scores[name], n_clips)} of {n_clips:,} {tested}{certainty}. Always predicting "
+        f"the most frequent emotion would score {majority}; "
         f"chance is {percent(1 / len(main.classes))}."
     )
 
@@ -269,9 +269,9 @@ def _shuffled_sentence(run: Run) -> str:
     n_clips = len(run.rows[control][0].y_true)
     return (
         f"Trained and tested in the same way on labels shuffled among the videos, the "
-        f"model scored {percent(score, n_clips)} of {n_clips:,} clips; with "
+        f"model scored {percent(score, n_clips)} on {n_clips:,} clips; with "
         f"nothing to learn it should score about {percent(1 / len(run.about['classes']))}, and a "
-        f"score clearly above would mean that the test can be passed without seeing the emotion."
+        f"clearly higher score would mean that the test can be passed without the emotion."
     )
 
 
@@ -282,7 +282,7 @@ def _comparable(main: EvaluationResult, manifest: pd.DataFrame) -> Any:
 
 
 def _list_cautions(context: Mapping[str, Any]) -> list[str]:
-    """What a reader must know, first of all what is missing yet."""
+    """What a reader must know, starting with what is still missing."""
     missing = [
         f"{name} is unfinished. Still missing: {'; '.join(rows)}."
         for name, rows in context["unfinished"].items()
@@ -299,14 +299,14 @@ def _in_short(context: dict[str, Any]) -> str:
     parts = [f"# microx: {escape_markdown(context['title'])}\n"]
     if cautions := _list_cautions(context):
         parts.append(f"## Cautions before you quote this\n\n{listed(cautions)}")
-    parts.append(f"{escape_markdown(context['answer'])}\n")
+    parts.append(f"{escape_markdown(context['headline'])}\n")
     if context["protocol"]:
         parts.append(f"## How it was tested\n\n{listed(context['protocol'])}")
     parts += [f"## {escape_markdown(title)}\n\n{to_markdown(t)}" for title, t in context["plain"]]
     if context["comparable"]:
         may, may_not = context["comparable"].may, context["comparable"].may_not
-        parts.append(f"## What these numbers may be compared with\n\n{listed(may)}")
-        parts.append(f"And what not:\n\n{listed(may_not)}")
+        parts.append(f"## What these numbers can be compared with\n\n{listed(may)}")
+        parts.append(f"And what they cannot be compared with:\n\n{listed(may_not)}")
     return "\n".join(parts)
 
 

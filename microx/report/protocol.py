@@ -1,4 +1,4 @@
-"""How a run was tested, what went into it, and how to do it again: words and counts for a page.
+"""How a run was tested, the data it used, and how to repeat it: words and counts for a page.
 
 Nothing is scored here; `microx.report.tables` has the scores.
 """
@@ -27,25 +27,25 @@ from microx.training.settings import FitSettings
 from microx.training.splits import clip_groups
 
 N_NAMES = 40
-"""Subjects named in a cell or a sentence; the rest are counted (our choice)."""
+"""Subjects listed in a cell or a sentence; the rest are counted (our choice)."""
 
 _WHAT_WAS_RUN = {
     "ablate": "One model for each set of regions; it never saw the others.",
     "experiment regions": "One model for each set of regions; it never saw the others.",
-    "experiment subsets": "One model that can do without regions, tested with every subset of "
-    "them; single regions are also trained by themselves.",
+    "experiment subsets": "One model that tolerates missing regions, tested with every subset of "
+    "them; single regions are also trained alone.",
     "experiment mask": "Trained and tested with and without masks drawn on the faces.",
-    "experiment occlusion": "Faces partly hidden in more and more of the tested videos, for a "
-    "model trained on bare faces and one trained on hidden ones.",
+    "experiment occlusion": "Faces partly occluded in more and more of the test videos, for a "
+    "model trained on unoccluded faces and one trained on occluded faces.",
     "experiment inputs": "The same model on several kinds of pixels.",
     "experiment lengths": "The same model on clips of several lengths; the rows test other clips.",
     "experiment optimizers": "The same model, trained by several optimisers.",
-    "experiment networks": "Several networks, on single pictures.",
-    "experiment protocols": "The same model, its clips divided in leaky and in honest ways.",
+    "experiment networks": "Several networks, on single images.",
+    "experiment protocols": "The same model under leaky and honest splits.",
     "experiment inflation": "The same model under a leaky and an honest protocol: what the leak "
     "is worth.",
 }
-_OF_A_PAPER = "What a paper did, divided as it was published (LEAKY) and by people, side by side."
+_OF_A_PAPER = "A paper's experiment, split as published (LEAKY) and by subject, side by side."
 
 # Argument of run_ablation and run_experiment → option of the command line.
 _OPTION_OF = {
@@ -66,7 +66,7 @@ _FLAG_OF = {"shuffle_labels": "--shuffle-labels", "oracle": "--oracle", "quick":
 
 
 def what_was_run(experiment: str) -> str:
-    """Say what the rows of an experiment are; ``""`` for one that is not known.
+    """Say what the rows of an experiment are; ``""`` for an unknown one.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def what_was_run(experiment: str) -> str:
 
 
 def protocol_in_words(main: EvaluationResult, *, oracle: bool = False) -> list[str]:
-    """Say who was trained, validated and tested, and when the test was looked at.
+    """Say who was trained, validated and tested on, and when the test clips were used.
 
     Parameters
     ----------
@@ -100,13 +100,13 @@ def protocol_in_words(main: EvaluationResult, *, oracle: bool = False) -> list[s
     if is_leaky(main):
         lines.append(
             "LEAKY: clips of one subject or one video fell on both sides of the split. The scores "
-            "below are too good, by how much nobody can tell from them."
+            "below are too high, by an amount they do not show."
         )
     elif group == "subject":
-        lines.append("No person is shared: all clips of a subject fall on one side of a split.")
+        lines.append("No subject is shared: all clips of a subject fall on one side of a split.")
     else:
         lines.append(
-            "No video is shared, but the corpus names no subjects: a person may be on both sides."
+            "No video is shared, but the corpus names no subjects: a subject may be on both sides."
         )
     subjects = sorted(set(main.subject.tolist()) - {""})
     if subjects:
@@ -115,8 +115,8 @@ def protocol_in_words(main: EvaluationResult, *, oracle: bool = False) -> list[s
     lines.append("The test clips were predicted once, after the epoch was chosen.")
     if oracle:
         lines.append(
-            "Beside that they were predicted after every epoch (oracle), for the gap alone that "
-            "is told below: no score and no choice rests on it."
+            "They were also predicted after every epoch (--oracle), only for the gap "
+            "reported below: no score and no choice depends on it."
         )
     return lines
 
@@ -125,11 +125,11 @@ def _validation(protocol: str, group: str) -> str:
     if protocol == "list":
         return (
             "The epoch was chosen on the list's own validation part, or, where it has none, on one "
-            f"cut out of the training side by {group}; its clips trained nothing."
+            f"taken from the training side by {group}; its clips were not trained on."
         )
     cut = (
-        "The epoch was chosen on an inner validation set cut out of the training side, again by "
-        f"{group}; its clips trained nothing"
+        "The epoch was chosen on an inner validation set taken from the training side, again by "
+        f"{group}; its clips were not trained on"
     )
     if protocol in ("kfold", "loso", "loco"):
         return f"{cut}, and the model of that fold is not scored on them."
@@ -144,15 +144,15 @@ def _division(protocol: str, units: str, n_folds: int) -> str:
         "loso": f"Leave one subject out: {n_folds} models, each tested on one it never saw.",
         "loco": f"Leave one corpus out: {n_folds} models, each tested on a corpus it never saw.",
         "list": "A fixed list says who is trained on and who is tested.",
-        "clips": "A fifth of the shuffled clips is tested, whosoever they are, as the MicroX "
-        "paper's released code does.",
-        "naive": "Three tenths of the shuffled clips are tested, of whatever subject (70/30).",
-        "clip-folds": "The shuffled clips are tested fold by fold, of whatever subject.",
+        "clips": "A fifth of the shuffled clips is tested, regardless of subject, as in the "
+        "MicroX paper's released code.",
+        "naive": "Three tenths of the shuffled clips are tested, regardless of subject (70/30).",
+        "clip-folds": "The shuffled clips are tested fold by fold, regardless of subject.",
     }.get(protocol, f"Protocol: {protocol}.")
 
 
 def fold_rows(main: EvaluationResult) -> list[dict[str, Any]]:
-    """Count what each split trained, validated and tested, and name whom."""
+    """Count the training, validation and test clips of each split, and list the subjects."""
     facts = main.facts
     rows = []
     for fold in range(len(facts.n_train)):
@@ -210,7 +210,7 @@ def account_for(corpus: Corpus, every: pd.DataFrame) -> dict[str, Any]:
         "n_clips": len(clips),
         "n_incomplete": len(every) - len(clips),
         "length": length,
-        "of_pictures": length == 1,
+        "of_images": length == 1,
         "without_clip": first_few(without["path"].map(str).tolist(), 5),
         "n_without_clip": len(without),
     }
@@ -219,7 +219,7 @@ def account_for(corpus: Corpus, every: pd.DataFrame) -> dict[str, Any]:
 def count_missing(
     results: Sequence[EvaluationResult], corpus: Corpus, every: pd.DataFrame
 ) -> dict[str, Any]:
-    """Score the tested people's clips and videos with those that show no face counted wrong, too.
+    """Score the test subjects' clips and videos, also with those without a face counted wrong.
 
     Parameters
     ----------
@@ -234,8 +234,8 @@ def count_missing(
     dict
         ``coverage``: rows of name, n, accuracy, UAR and UF1 as text, by clip and by video; empty
         where nothing is missing, or where whole subjects or videos were not what was tested.
-        ``unplaced``: videos without any face of which nobody knows whether they would have been
-        tested; they are in no row.
+        ``unplaced``: videos without any face of which it is not known whether they would have
+        been tested; they are in no row.
     """
     main = results[0]
     if is_leaky(main) or is_shuffled(main):
@@ -256,17 +256,17 @@ def count_missing(
 
 
 def _was_tested(main: EvaluationResult, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Whether rows are of somebody who was tested: everybody is, where folds go round."""
-    everybody = main.facts.protocol in ("kfold", "loso", "loco")
-    return np.isin(clip_groups(rows)[0], main.group) | everybody
+    """Whether rows are of a test subject; with folds that go round, every subject is one."""
+    all_tested = main.facts.protocol in ("kfold", "loso", "loco")
+    return np.isin(clip_groups(rows)[0], main.group) | all_tested
 
 
 def _would_be_clips(main: EvaluationResult, faceless: pd.DataFrame) -> pd.DataFrame:
     """The clips that videos would have given, had they shown a face; a row each."""
     arguments = main.facts.arguments
     if arguments.frames == "onset|apex":
-        named = faceless[faceless["apex"].astype(str).str.strip().str.isdigit()]
-        return named.drop(columns="emotion").merge(pd.Series(main.classes, name="emotion"), "cross")
+        known = faceless[faceless["apex"].astype(str).str.strip().str.isdigit()]
+        return known.drop(columns="emotion").merge(pd.Series(main.classes, name="emotion"), "cross")
     if arguments.frames != "all":
         return faceless
     length = main.facts.n_frames
@@ -299,9 +299,9 @@ def _cover(
 def clip_counts(main: EvaluationResult, clips: pd.DataFrame | None) -> dict[str, Any]:
     """Count clips by subject and emotion: all of the corpus, else those tested."""
     if clips is None:
-        named = np.array(main.classes)[main.y_true]
-        clips = pd.DataFrame({"subject": main.subject, "emotion": named})
-        what = "tested clips"
+        emotions = np.array(main.classes)[main.y_true]
+        clips = pd.DataFrame({"subject": main.subject, "emotion": emotions})
+        what = "test clips"
     else:
         what = "clips"
     tested = set(main.subject.tolist())
@@ -310,7 +310,7 @@ def clip_counts(main: EvaluationResult, clips: pd.DataFrame | None) -> dict[str,
     )
     rows = [
         {
-            "subject": subject or "(not named)",
+            "subject": subject or "(unknown)",
             "tested": subject in tested,
             "counts": [int(value) for value in row],
             "total": int(row.sum()),
@@ -322,7 +322,7 @@ def clip_counts(main: EvaluationResult, clips: pd.DataFrame | None) -> dict[str,
 
 
 def fact_rows(main: EvaluationResult, corpus: str) -> list[tuple[str, str]]:
-    """Name what somebody else needs to get the same numbers."""
+    """List what is needed to get the same numbers."""
     facts = main.facts
     rows = [
         ("seed", facts.seed),
@@ -347,7 +347,7 @@ def commands(run: Run, corpus: str) -> dict[str, str]:
     ----------
     run : Run
     corpus : str
-        Where it lies.
+        Its path.
 
     Returns
     -------
@@ -388,14 +388,14 @@ def commands(run: Run, corpus: str) -> dict[str, str]:
 
 def _as_protocol(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Give arguments as Python takes them: folds and list are parts of the protocol."""
-    told = dict(arguments)
-    parts = {name: told.pop(name) for name in ("n_folds", "split_file") if name in told}
-    kind = told.get("protocol")
+    given = dict(arguments)
+    parts = {name: given.pop(name) for name in ("n_folds", "split_file") if name in given}
+    kind = given.get("protocol")
     if kind == "kfold" and parts.get("n_folds", N_FOLDS) != N_FOLDS:
-        told["protocol"] = Protocol(kind, parts["n_folds"])
+        given["protocol"] = Protocol(kind, parts["n_folds"])
     elif kind == "list" and "split_file" in parts:
-        told["protocol"] = Protocol(kind, split_file=parts["split_file"])
-    return told
+        given["protocol"] = Protocol(kind, split_file=parts["split_file"])
+    return given
 
 
 def _known_arguments(recorded: Mapping[str, Any]) -> dict[str, Any]:

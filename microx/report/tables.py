@@ -36,10 +36,10 @@ MORE_SCORES = {
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
     "macro_precision": "macro precision",
-    "top2": "right among the first two",
+    "top2": "top-2 accuracy",
     "ece": "calibration error",
 }
-"""Columns of `results_table` that a page folds away, and what it calls them."""
+"""Columns of `results_table` that a page folds away, and their titles."""
 
 _TITLES = ("accuracy", "UAR", "UF1")
 
@@ -75,7 +75,7 @@ def small_number(p: float) -> str:
 
 
 def honest_ends(run: Run) -> pd.DataFrame:
-    """Give the run's table without the intervals of leaky rows, which say nothing of new people."""
+    """Give the run's table without intervals of leaky rows, which do not hold for new subjects."""
     table = run.table.copy()
     leaky = [name in run.rows and is_leaky(run.rows[name][0]) for name in table["name"]]
     ends = [f"{score}_{end}" for score in SCORES for end in ("low", "high")]
@@ -84,7 +84,7 @@ def honest_ends(run: Run) -> pd.DataFrame:
 
 
 def score_rows(run: Run) -> list[dict[str, Any]]:
-    """Give the table of scores as text, those who guess last.
+    """Give the table of scores as text, baselines last.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def score_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def _note(result: EvaluationResult) -> str:
-    """The regions that a row sees, where its name does not say them."""
+    """The regions that a row sees, unless its name lists them."""
     seen = [name for name in result.regions if name not in result.facts.without]
     return "" if "+".join(seen) == bare_name(result.name) else " + ".join(seen)
 
@@ -187,7 +187,7 @@ def recall_rows(run: Run) -> list[dict[str, Any]]:
 def comparison_rows(
     pairs: Mapping[str, Pair], elsewhere: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """Tell rows apart by subject: difference, interval and tests, or why there are none.
+    """Compare rows by subject: difference, interval and tests, or why there are none.
 
     Parameters
     ----------
@@ -195,8 +195,8 @@ def comparison_rows(
         What a line is called, to a row and what it is compared with, each a result a seed; of one
         run or of two.
     elsewhere : collection of str
-        Lines whose two rows are not of the same corpus: subject 1 of one is somebody else in the
-        other.
+        Lines whose two rows are not of the same corpus: subject 1 of one is another subject in
+        the other.
 
     Returns
     -------
@@ -212,10 +212,10 @@ def comparison_rows(
         leaky = any(is_leaky(results[0]) for results in pair)
         line = {"name": bare_name(name) if leaky else name, "leaky": leaky}
         if name in elsewhere:
-            told = _NOTHING | {"why_not": "not known to be the same corpus: no comparison"}
+            cells = _NOTHING | {"why_not": "not known to be the same corpus: no comparison"}
         else:
-            told = _untested(*pair) if test is None else _tested(test, p_holm)
-        lines.append(line | told)
+            cells = _untested(*pair) if test is None else _tested(test, p_holm)
+        lines.append(line | cells)
     return lines
 
 
@@ -238,7 +238,7 @@ def _test(
 
 
 def _rights(result: EvaluationResult) -> npt.NDArray[np.bool_]:
-    """Whether each clip was named right, in an order that two results of the same clips share."""
+    """Whether each clip was predicted correctly, in an order that two results of them share."""
     order = np.lexsort((result.fold, result.clip_id))
     return np.asarray(result.y_pred == result.y_true)[order]
 
@@ -259,17 +259,18 @@ def _untested(
     results: Sequence[EvaluationResult], reference: Sequence[EvaluationResult]
 ) -> dict[str, Any]:
     if results[0].classes != reference[0].classes:
-        return _NOTHING | {"why_not": "other emotions: no comparison"}
+        return _NOTHING | {"why_not": "different emotions: no comparison"}
     gap, low, high, n_shared = measure_gap(results, reference)
-    whom = group_of(results[0])
+    unit = group_of(results[0])
     if n_shared < 2:
-        shared = f"no {whom}" if n_shared == 0 else f"one {whom} only"
+        shared = f"no {unit}" if n_shared == 0 else f"one {unit} only"
         return _NOTHING | {"why_not": f"both tested {shared}: no comparison"}
-    what = "another number of seeds" if same_clips(results[0], reference[0]) else "other clips"
+    same = same_clips(results[0], reference[0])
+    what = "different number of seeds" if same else "different clips"
     return _NOTHING | {
         "difference": points(gap),
         "interval": _interval_of_points(low, high),
-        "why_not": f"{what}; an interval over the {n_shared} {whom}s that both tested, no test",
+        "why_not": f"{what}; interval over the {n_shared} {unit}s tested in both, no test",
     }
 
 
@@ -278,13 +279,13 @@ def _interval_of_points(low: float, high: float) -> str:
 
 
 def note_on_tests(main: Sequence[EvaluationResult]) -> str:
-    """Say what the fewest people can show: no p is below 2 / 2**S; ``""`` from six on."""
+    """Say what a few subjects can show: no p is below 2 / 2**S; ``""`` from six on."""
     n_subjects = len(np.unique(main[0].group))
     if n_subjects >= 6:
         return ""
-    whom = group_of(main[0])
+    unit = group_of(main[0])
     return (
-        f"With {n_subjects} {whom}{'' if n_subjects == 1 else 's'} no p can fall below "
+        f"With {n_subjects} {unit}{'' if n_subjects == 1 else 's'} no p can fall below "
         f"{min(2 / 2**n_subjects, 1):.2g}: this test set cannot show any difference."
     )
 
@@ -300,13 +301,13 @@ def oracle_rows(run: Run) -> list[dict[str, Any]]:
             gap, low, high, _ = measure_gap(oracles, run.rows[name])
             leaky = is_leaky(run.rows[name][0])
             interval = _interval_of_points(low, high)
-            told = {"gap": points(gap), "interval": interval if gap else NONE}
-            rows.append({"name": bare_name(name) if leaky else name, "leaky": leaky} | told)
+            cells = {"gap": points(gap), "interval": interval if gap else NONE}
+            rows.append({"name": bare_name(name) if leaky else name, "leaky": leaky} | cells)
     return rows
 
 
 def alone_rows(run: Run) -> list[dict[str, Any]]:
-    """Set regions that were trained by themselves beside the shared model that sees only them.
+    """Set regions that were trained alone beside the shared model that sees only them.
 
     Returns
     -------
@@ -340,7 +341,7 @@ def emotion_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
 
 
 def next_rows(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
-    """Give what was second most likely where an emotion was named, in shares, all seeds pooled."""
+    """Give the second most likely emotion for each predicted one, in shares, all seeds pooled."""
     _, y_prob = pool_seeds(results)
     table = next_emotion_table(np.argmax(y_prob, axis=1), y_prob, results[0].classes)
     return [
@@ -385,7 +386,7 @@ def number_table(run: Run) -> pd.DataFrame:
     table = honest_ends(run)
     table.insert(1, "kind", [row["kind"] or "result" for row in rows])
     table["leaky"] = [row["leaky"] for row in rows]
-    # A guess by lot is drawn, not trained: it has no seeds.
+    # A baseline is not trained: it has no seeds.
     table["n_seeds"] = table["n_seeds"].astype("Int64").mask(table["kind"] == "guess")
     return table
 
@@ -414,12 +415,12 @@ def shown_comparison(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         [
             {
                 "row": marked(line["name"], line["leaky"]),
-                "points of accuracy": line["difference"],
+                "difference in accuracy (points)": line["difference"],
                 "95 % interval": line["interval"] or NONE,
                 "p": line["p"],
                 "p (Holm)": line["p_holm"],
                 "McNemar's p": line["mcnemar"],
-                "smallest visible": line["smallest"],
+                "minimum detectable difference": line["smallest"],
                 "remark": line["why_not"],
             }
             for line in lines

@@ -1,4 +1,4 @@
-"""Charts of results: what stands where, what was not tested, what can be told without colour."""
+"""Charts of results: what is shown where, what was not tested, what shows without colour."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from microx.report.charts import (
     draw_calibration,
     draw_confusion,
     draw_curves,
-    draw_hidden,
+    draw_occlusion,
     draw_ranking,
     draw_recall,
     draw_region_values,
@@ -87,20 +87,20 @@ def test_calibration_of_an_honest_guesser_lies_on_the_line():
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_calibration_of_one_sure_answer(right):
+def test_calibration_of_one_confident_prediction(right):
     (axes,) = draw_calibration(np.array([0 if right else 1]), np.array([[1.0, 0.0]])).axes
     np.testing.assert_allclose(axes.lines[1].get_xydata(), [[1, float(right)]])
 
 
-def test_hidden_faces_get_a_panel_a_kind_and_dashes_of_their_own():
+def test_occlusions_get_a_panel_a_kind_and_dashes_of_their_own():
     line = {"shares": [0, 1], "scores": [0.8, 0.3], "low": [0.7, np.nan], "high": [0.9, np.nan]}
-    two = [line | {"name": "bare"}, line | {"name": "hidden"}]
-    figure = draw_hidden({"mask": two, "hand": two, "scarf": two, "erase": two}, chance=0.2)
+    two = [line | {"name": "bare"}, line | {"name": "occluded"}]
+    figure = draw_occlusion({"mask": two, "hand": two, "scarf": two, "erase": two}, chance=0.2)
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in shown] == ["mask", "hand", "scarf", "erase"]
     assert len({line.get_linestyle() for line in shown[0].lines}) == 3  # chance is the third
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["bare", "hidden"]
+    assert [text.get_text() for text in legend.get_texts()] == ["bare", "occluded"]
 
 
 def test_region_values_are_signed_numbers_the_largest_on_top():

@@ -31,7 +31,7 @@ SECTIONS += ("examples", "reproduce", "meaning")
 
 
 class Page(HTMLParser):
-    """What a reader gets: text by section, tables by cell, pictures, links and open tags."""
+    """What a reader gets: text by section, tables by cell, images, links and open tags."""
 
     VOID = frozenset({"meta", "img", "br"})
 
@@ -78,7 +78,7 @@ class Page(HTMLParser):
 
 
 def _result(corpus, name, *, right=0.8, regions=("mouth", "face"), folds=1, seed=7, **facts):
-    """Answers to the clips of the last two subjects, a known share of them right."""
+    """Predictions for the clips of the last two subjects, a known share of them right."""
     clips = corpus.clips()
     clips = clips[clips["subject"].isin(["s3", "s4", ""])].reset_index(drop=True)
     n_clips, n_classes = len(clips), len(corpus.classes)
@@ -138,7 +138,7 @@ def _result(corpus, name, *, right=0.8, regions=("mouth", "face"), folds=1, seed
     )
 
 
-def _write_run(folder, corpus, rows, *, experiment="ablate", oracles=(), told=None, **changes):
+def _write_run(folder, corpus, rows, *, experiment="ablate", oracles=(), row_facts=None, **changes):
     """Store rows as `run_grid` does: a result, or a list of one a seed, by fold."""
     rows = {row.name: [row] for row in rows} if isinstance(rows, list) else rows
     about = {}
@@ -152,7 +152,7 @@ def _write_run(folder, corpus, rows, *, experiment="ablate", oracles=(), told=No
                     peek = dataclasses.replace(result, name=f"{name}, {ORACLE}", **oracles[name])
                     write_result(_one_fold(peek, fold), cell / "oracle")
         about[name] = {"fit": {"regions": name}, "condition": {}, "n_folds": n_folds}
-        about[name] |= (told or {}).get(name, {})
+        about[name] |= (row_facts or {}).get(name, {})
     run = {
         "microx": "0.1.0",
         "experiment": experiment,
@@ -220,18 +220,18 @@ def test_page_needs_nothing_but_itself(page):
             assert f'id="{link[1:]}"' in page.html
 
 
-def test_page_has_every_section_and_every_picture_its_words(page):
+def test_page_has_every_section_and_every_image_its_text(page):
     assert set(SECTIONS) <= set(page.sections)
     assert len(page.images) >= 3 + 3 + 3  # figures, learning curves, examples
     assert all(len(image["alt"]) > 20 for image in page.images)
 
 
 def test_answer_comes_first_with_n_baseline_and_chance(page):
-    answer = page.sections["header"]
-    assert answer.index("cautions before you quote this") < answer.index("named the right one")
-    assert "“regions+face” named the right one of 3 emotions in 75\xa0% of 12 clips" in answer
-    assert "of 2 people it never saw" in answer
-    assert "most frequent emotion would be right in 33\xa0%; chance is 33\xa0%" in answer
+    header = page.sections["header"]
+    assert header.index("cautions before you quote this") < header.index("predicted the right one")
+    assert "“regions+face” predicted the right one of 3 emotions in 75\xa0% of 12 clips" in header
+    assert "of 2 subjects it never saw" in header
+    assert "most frequent emotion would score 33\xa0%; chance is 33\xa0%" in header
 
 
 def test_tables_say_what_the_results_say(page, run_folder):
@@ -250,7 +250,7 @@ def test_tables_say_what_the_results_say(page, run_folder):
 
 
 def test_protocol_control_and_reproduction_are_in_words(page, run_folder, small_corpus):
-    assert "No person is shared" in page.sections["protocol"]
+    assert "No subject is shared" in page.sections["protocol"]
     assert "Subjects tested (2): s3, s4." in page.sections["protocol"]
     assert "predicted once" in page.sections["protocol"]
     assert "labels shuffled among the videos" in page.sections["results"]
@@ -283,7 +283,7 @@ def test_console_crops_and_report_count_alike(tmp_path, write_corpus, microx):
     manifest = pd.read_csv(corpus.folder / "manifest.csv", dtype=str, keep_default_na=False)
     manifest.loc[0, ["status", "reason"]] = ["skipped", "no face found in any frame"]
     manifest.loc[1, ["status", "reason"]] = ["skipped", "an empty file"]
-    counts = {"n_given": 9, "n_interpolated": 4, "n_no_face": 4, "n_other_person": 2}
+    counts = {"n_given": 9, "n_interpolated": 4, "n_no_face": 4, "n_other_face": 2}
     counts |= {"n_failed_crop": 1, "n_found": 13}
     manifest.loc[2, list(counts)] = [str(n) for n in counts.values()]
     manifest.to_csv(corpus.folder / "manifest.csv", index=False)
@@ -292,12 +292,12 @@ def test_console_crops_and_report_count_alike(tmp_path, write_corpus, microx):
     assert (summary.n_done, summary.n_skipped, summary.n_subjects) == (13, 2, 5)
     assert (summary.n_found, summary.n_frames) == (253, 260)
     assert summary.with_crops == "interpolated 4, given 249"
-    assert summary.without_crops == "no face 4, failed crop 1, other person 2"
+    assert summary.without_crops == "no face 4, failed crop 1, other face 2"
 
-    told = microx("inspect", corpus.folder, "--out", tmp_path / "looks").stdout
-    assert "videos: 13 done, 2 skipped" in told
-    assert "253 of 260 with crops" in told
-    assert f"{summary.with_crops}, {summary.without_crops}" in told
+    printed = microx("inspect", corpus.folder, "--out", tmp_path / "looks").stdout
+    assert "videos: 13 done, 2 skipped" in printed
+    assert "253 of 260 with crops" in printed
+    assert f"{summary.with_crops}, {summary.without_crops}" in printed
     crops = Page(tmp_path / "looks" / "index.html").text
     assert "13 videos done, 2 skipped; 253 of 260 frames have crops" in crops
     for one in f"{summary.with_crops}, {summary.without_crops}".split(", "):
@@ -309,7 +309,7 @@ def test_console_crops_and_report_count_alike(tmp_path, write_corpus, microx):
     assert f"253 of 260 have crops ({summary.with_crops})" in report
     assert f"7 have none ({summary.without_crops})" in report
     for reason in ("no face found in any frame", "an empty file"):
-        assert all(reason in text for text in (told, crops, report))
+        assert all(reason in text for text in (printed, crops, report))
 
 
 def test_examples_show_right_and_wrong_clips(page):
@@ -317,9 +317,9 @@ def test_examples_show_right_and_wrong_clips(page):
     for emotion in ("neutral", "happy", "sad"):
         assert emotion in shown
     strips = [image for image in page.images if image["src"].startswith("data:image/png")]
-    assert any("named sad: mouth, face at its first" in image["alt"] for image in strips)
+    assert any("predicted sad: mouth, face at its first" in image["alt"] for image in strips)
     assert "9 of 12" not in shown  # counts there are per emotion
-    assert "of 4 right" in shown
+    assert "of 4 correct" in shown
 
 
 def test_faces_stay_out_on_request(tmp_path, small_corpus, run_folder):
@@ -364,7 +364,7 @@ def test_leaky_and_unnamed_subjects_are_loud(tmp_path, write_corpus):
     result = _result(corpus, "regions+face", group="video")
     run = _write_run(tmp_path / "RUN", corpus, [result])
     page = Page(write_report(run, corpus))
-    assert "people it may have seen" in page.sections["header"]
+    assert "subjects it may have seen" in page.sections["header"]
     assert "corpus names no subjects" in page.sections["header"]
     assert not is_leaky(result)
     leaky = _result(corpus, "regions+face", group="clip")
@@ -385,12 +385,12 @@ def test_folds_have_a_row_each(tmp_path, small_corpus):
 @pytest.mark.parametrize(
     ("protocol", "said"),
     [
-        ("holdout", "its clips trained nothing and are in no score."),
-        ("loso", "its clips trained nothing, and the model of that fold is not scored on them."),
-        ("list", "chosen on the list's own validation part, or, where it has none, on one cut"),
+        ("holdout", "its clips were not trained on and are in no score."),
+        ("loso", "not trained on, and the model of that fold is not scored on them."),
+        ("list", "chosen on the list's own validation part, or, where it has none, on one taken"),
     ],
 )
-def test_validation_is_told_as_it_was(small_corpus, protocol, said):
+def test_validation_is_reported_as_it_was(small_corpus, protocol, said):
     lines = protocol_in_words(_result(small_corpus, "face", protocol=protocol))
     assert sum(said in line for line in lines) == 1
 
@@ -433,8 +433,11 @@ def test_what_cannot_be_reported_or_written_says_so(tmp_path, small_corpus, resu
     ("changes", "said"),
     [
         ({}, "Only 2 subjects were tested (fewer than 10)"),
-        ({}, "One training of each row"),
-        ({"right": 0.2}, "No better than always naming the most frequent class: “regions+face”"),
+        ({}, "One training per row"),
+        (
+            {"right": 0.2},
+            "No better than always predicting the most frequent class: “regions+face”",
+        ),
         ({"best_epoch": [8]}, "Still learning when the epochs ran out"),
         ({"arguments": {"epochs": 1}}, "Trained for 1 epoch at most (fewer than 5): a trial"),
         ({"warnings": ["fold 1: no test clips of fear"]}, "fold 1: no test clips of fear"),
@@ -459,7 +462,7 @@ def test_cautions_of_classes_and_control(small_corpus):
     happy = result.y_true == 1
     answers = np.where(happy[:, None], np.eye(3, dtype=np.float32)[0], result.y_prob)
     found = _cautions(dataclasses.replace(result, y_prob=answers))
-    assert "“regions+face” never answered happy." in found
+    assert "“regions+face” never predicted happy." in found
     found = _cautions(dataclasses.replace(result, y_true=np.where(happy, 0, result.y_true)))
     assert "No test clip shows happy: nothing is known about it." in found
     shuffled = _result(small_corpus, "shuffled", right=1.0, shuffled_labels=True)
@@ -473,15 +476,15 @@ def test_main_row_is_chosen_by_its_inputs(small_corpus, results):
     assert main_row(rows) == "regions+face"
     assert main_row(dict(reversed(rows.items()))) == "regions+face"
     leaky = _result(small_corpus, "by clip (LEAKY)", leaky=True, regions=("mouth", "face", "nose"))
-    hidden = _result(small_corpus, "mouth only", without=["face"])
-    rows = {result.name: [result] for result in (leaky, hidden, results[1])}
+    without = _result(small_corpus, "mouth only", without=["face"])
+    rows = {result.name: [result] for result in (leaky, without, results[1])}
     assert main_row(rows) == "regions+face"
 
 
 def test_rows_are_tested_against_the_main_one(page):
     (table,) = (t for t in page.tables if t and "McNemar's p" in t[0])
     row = next(row for row in table if row[0] == "mouth")
-    # Of both people the same: 100 % against 75 %, and two people show nothing.
+    # The same for both subjects: 100 % against 75 %, and two subjects show nothing.
     assert row[1].startswith("+25")
     assert row[2] == row[3] == "1.000"
     assert row[4] == "0.250"  # McNemar's: three clips of twelve, all one way: 2 / 2**3
@@ -492,18 +495,18 @@ def test_rows_are_tested_against_the_main_one(page):
 def test_two_by_two_next_emotion_and_calibration_are_there(page):
     counts = next(row for t in page.tables for row in t if row[0] == "neutral" and len(row) == 8)
     assert sum(map(int, counts[1:5])) == 12
-    assert "named \\ second" in page.sections["confusion"]
+    assert "predicted \\ second" in page.sections["confusion"]
     assert "Calibration error" in page.sections["confusion"]
 
 
-def test_seeds_are_told_by_mean_and_spread(tmp_path, small_corpus):
+def test_seeds_are_reported_by_mean_and_spread(tmp_path, small_corpus):
     seeds = [_result(small_corpus, "face", right=share) for share in (0.5, 1.0)]
     run = _write_run(tmp_path / "RUN", small_corpus, {"face": seeds})
     page = Page(write_report(run, small_corpus))
     assert page.row("face")[1].startswith("75\xa0%")
     assert "± 35.4" in page.row("face")
     assert "mean of 2 trainings" in page.sections["header"]
-    assert "One training of each row" not in page.text
+    assert "One training per row" not in page.text
 
 
 def test_leaky_rows_are_marked_wherever_they_stand(tmp_path, small_corpus):
@@ -512,7 +515,7 @@ def test_leaky_rows_are_marked_wherever_they_stand(tmp_path, small_corpus):
     run = _write_run(tmp_path / "RUN", small_corpus, rows, experiment="experiment inflation")
     path = write_report(run, small_corpus)
     page = Page(path)
-    assert "“by subject” named" in page.sections["header"]
+    assert "“by subject” predicted" in page.sections["header"]
     assert "LEAKY (rows by clip): clips of the same" in page.sections["header"]
     named = [row[0] for table in page.tables for row in table if "by clip" in row[0]]
     assert len(named) == 4  # scores, more scores, comparison, recall
@@ -520,18 +523,18 @@ def test_leaky_rows_are_marked_wherever_they_stand(tmp_path, small_corpus):
     # An interval over subjects says nothing where they were trained on.
     page_row = page.row("by clipLEAKY")
     assert "\u2013" in path.with_suffix(".md").read_text().split("by clip (LEAKY) |")[1][:30]
-    assert "the row is LEAKY and says nothing of new people" in page.sections["results"]
+    assert "the row is LEAKY and says nothing about new subjects" in page.sections["results"]
     assert page_row[1] == "100\xa0%"
     assert "by clip (LEAKY)" in path.with_suffix(".md").read_text()
     assert pd.read_csv(path.with_suffix(".csv")).set_index("name")["leaky"]["by clip (LEAKY)"]
 
 
-def test_a_leaky_answer_has_no_interval_over_people(tmp_path, small_corpus):
+def test_a_leaky_score_has_no_interval_over_subjects(tmp_path, small_corpus):
     for name, leaky in (("HONEST", False), ("LEAKY", True)):
         result = _result(small_corpus, "face", right=0.5, leaky=leaky)
         path = write_report(_write_run(tmp_path / name, small_corpus, [result]), small_corpus)
-        answer = path.with_suffix(".md").read_text().partition("## How it was tested")[0]
-        assert ("95 % interval over subjects" in answer) is not leaky
+        headline = path.with_suffix(".md").read_text().partition("## How it was tested")[0]
+        assert ("95 % interval over subjects" in headline) is not leaky
         table = pd.read_csv(path.with_suffix(".csv")).set_index("name")
         assert table["accuracy_low"].isna()["face"] == leaky
         assert table["n_seeds"].isna().tolist() == [False, True, True, True]
@@ -545,7 +548,7 @@ def test_who_all_score_alike_gives_no_interval(tmp_path, small_corpus):
     )
     path = write_report(_write_run(tmp_path / "RUN", small_corpus, [half, sure]), small_corpus)
     said = path.with_suffix(".md").read_text()
-    assert "“mouth” named the right one of 3 emotions in 50\xa0% of 12 clips" in said
+    assert "“mouth” predicted the right one of 3 emotions in 50\xa0% of 12 clips" in said
     assert "interval over subjects" not in said.partition("## How it was tested")[0]
     assert "| mouth | 50\xa0% (\u2013) |" in said
     assert "| face | +50 | \u2013 | 0.500 | 0.500 | 0.031 | \u2013 |" in said
@@ -566,22 +569,22 @@ def test_an_oracle_is_a_gap_and_no_score(tmp_path, small_corpus):
         assert "0.91" not in path.with_suffix(ending).read_text()
 
 
-def test_hidden_faces_are_drawn_as_curves(tmp_path, small_corpus):
-    shares, rows, told = (0.5, 1), [], {}
+def test_occlusions_are_drawn_as_curves(tmp_path, small_corpus):
+    shares, rows, row_facts = (0.5, 1), [], {}
     for words, fit in (("bare", {}), ("occluded", {"occlude": "mask:0.2"})):
         rows.append(_result(small_corpus, f"trained {words}, tested bare"))
-        told[rows[-1].name] = {"fit": fit}
+        row_facts[rows[-1].name] = {"fit": fit}
         for kind, share in itertools.product(("mask", "erase"), shares):
             rows.append(_result(small_corpus, f"trained {words}, {kind} {share}", right=1 - share))
             seen = "augment" if kind == "erase" else "occlude"
-            told[rows[-1].name] = {"fit": fit, "condition": {seen: f"{kind}:{share}"}}
+            row_facts[rows[-1].name] = {"fit": fit, "condition": {seen: f"{kind}:{share}"}}
     run = _write_run(
-        tmp_path / "RUN", small_corpus, rows, told=told, experiment="experiment occlusion"
+        tmp_path / "RUN", small_corpus, rows, row_facts=row_facts, experiment="experiment occlusion"
     )
     page = Page(write_report(run, small_corpus))
-    (curves,) = [image["alt"] for image in page.images if "faces hidden" in image["alt"]]
-    assert "mask, trained on bare faces: 83\xa0% 50\xa0% 0\xa0%" in curves
-    assert "erase, trained on hidden faces, too: 83\xa0% 50\xa0% 0\xa0%" in curves
+    (curves,) = [image["alt"] for image in page.images if "faces occluded" in image["alt"]]
+    assert "mask, trained on unoccluded faces: 83\xa0% 50\xa0% 0\xa0%" in curves
+    assert "erase, trained on occluded faces, too: 83\xa0% 50\xa0% 0\xa0%" in curves
     assert len([image for image in page.images if "Loss and accuracy" in image["alt"]]) == 2
 
 
@@ -602,7 +605,7 @@ def test_region_values_stand_beside_models_trained_alone(tmp_path, small_corpus)
     assert ["mouth", "100\xa0%", "75\xa0%"] in cells
 
 
-def test_pictures_are_counted_as_pictures(tmp_path, write_corpus):
+def test_images_are_counted_as_images(tmp_path, write_corpus):
     corpus = write_corpus(n_frames=1)
     clips = corpus.clips(1)
     result = _result(corpus, "face", n_frames=1, arguments={"epochs": 8, "frames": "all"})
@@ -615,7 +618,7 @@ def test_pictures_are_counted_as_pictures(tmp_path, write_corpus):
         fold=np.zeros(len(keep), int),
     )
     page = Page(write_report(_write_run(tmp_path / "RUN", corpus, [result]), corpus))
-    assert "15 single pictures" in page.sections["counts"]
+    assert "15 single images" in page.sections["counts"]
     assert "1 frames" not in page.text
 
 
@@ -654,26 +657,26 @@ def test_videos_without_any_face_are_counted_wrong_too(small_corpus):
     # s3 was tested, s0 trained on; nobody knows of s9 what it would have been.
     corpus = _without_faces(small_corpus, "s3_sad", "s0_sad", "s1_sad")
     corpus.manifest.loc[corpus.manifest["video_id"] == "s1_sad", "subject"] = "s9"
-    told = count_missing([_all_right(corpus)], corpus, corpus.clips(incomplete=True))
-    assert [(row["name"], row["n"], row["scores"][0]) for row in told["coverage"]] == [
+    missing = count_missing([_all_right(corpus)], corpus, corpus.clips(incomplete=True))
+    assert [(row["name"], row["n"], row["scores"][0]) for row in missing["coverage"]] == [
         ("clips: detected only", "10", "100\xa0%"),
         ("clips: all, missing counted wrong", "12", "83\xa0%"),  # 20 frames: two clips of 10
         ("videos: detected only", "5", "100\xa0%"),
         ("videos: all, missing counted wrong", "6", "83\xa0%"),
     ]
-    assert told["unplaced"] == 1
+    assert missing["unplaced"] == 1
 
 
 def test_where_folds_go_round_every_video_without_a_face_is_missing(small_corpus):
     corpus = _without_faces(small_corpus, "s3_sad", "s0_sad")
     result = _all_right(corpus, folds=2, arguments={"frames": "apex"})
-    told = count_missing([result], corpus, corpus.key_clips("apex"))
-    assert [row["n"] for row in told["coverage"]] == ["10", "12", "5", "7"]  # a clip a video
-    assert told["unplaced"] == 0
+    missing = count_missing([result], corpus, corpus.key_clips("apex"))
+    assert [row["n"] for row in missing["coverage"]] == ["10", "12", "5", "7"]  # a clip a video
+    assert missing["unplaced"] == 0
     pairs = _all_right(corpus, folds=2, arguments={"frames": "onset|apex"})
     corpus.manifest.loc[corpus.manifest["video_id"] == "s0_sad", "apex"] = "5"
-    told = count_missing([pairs], corpus, corpus.key_clips("onset|apex"))
-    assert told["coverage"][1]["n"] == "13"  # of s0 alone an apex is named: one of each class
+    missing = count_missing([pairs], corpus, corpus.key_clips("onset|apex"))
+    assert missing["coverage"][1]["n"] == "13"  # only s0 has an apex: one of each class
 
 
 def test_tables_for_a_paper_lie_beside_the_page(page, run_folder):
@@ -729,7 +732,7 @@ def test_runs_are_compared_by_subject(tmp_path, small_corpus):
     page = Page(path)
     row = page.row("B against A: face")
     assert row[1].startswith("+50")
-    assert row[2] == "1.000"  # all of it is one person's
+    assert row[2] == "1.000"  # all of it is one subject's
     assert "A paired test was possible in all comparisons" in page.sections["header"]
     assert "A, B: Only 2 subjects were tested" in page.sections["header"]
     assert "Nothing: arguments, recipe" in page.sections["differing"]
@@ -740,7 +743,7 @@ def test_runs_are_compared_by_subject(tmp_path, small_corpus):
 
 
 @pytest.mark.parametrize("found", ["0ff1ce", None])
-def test_the_same_names_in_another_corpus_are_other_people(tmp_path, small_corpus, found):
+def test_the_same_names_in_another_corpus_are_other_subjects(tmp_path, small_corpus, found):
     one = _write_run(tmp_path / "A", small_corpus, _shares(small_corpus, 0.5))
     other = _write_run(tmp_path / "B", small_corpus, _shares(small_corpus, 1.0))
     about = json.loads((other / "run.json").read_text())
@@ -766,11 +769,11 @@ def test_runs_that_cannot_be_compared_say_why(tmp_path, small_corpus, write_corp
     other = _write_run(tmp_path / "D", corpus, [_result(corpus, "face")])
     page = Page(write_report([one, more, less, other], out=tmp_path / "page.html"))
     said = page.sections["comparison"]
-    assert "another number of seeds; an interval over the 2 subjects" in said
-    assert "other clips; an interval over the 2 subjects" in said
-    assert "other emotions: no comparison" in said
+    assert "different number of seeds; interval over the 2 subjects" in said
+    assert "different clips; interval over the 2 subjects" in said
+    assert "different emotions: no comparison" in said
     assert page.row("recipe: policy") == ["recipe: policy", *["aligned"] * 3, "paper"]
-    assert "The crops are not cut alike" in page.sections["differing"]
+    assert "The crops were cut differently" in page.sections["differing"]
 
 
 def test_percent_is_no_finer_than_its_n():
