@@ -1,7 +1,7 @@
-"""What things are drawn with: curves, filled outlines, strokes, blur and grain.
+"""Tools for drawing: curves, filled outlines, strokes, blur and grain.
 
-Drawn actors (`microx.simulation`) and what covers faces (`microx.preprocessing.occlusion`) are
-drawn with these alike. Points and lengths are in pixels of the image, (x, y), and pixel centres
+Drawn actors (`microx.simulation`) and occluders (`microx.preprocessing.occlusion`) both use
+them. Points and lengths are in pixels of the image, (x, y), and pixel centres
 lie at whole numbers. All numbers are our choice.
 """
 
@@ -147,7 +147,7 @@ def _fixed(points: Array) -> Array:
 
 
 def soften(image: Array, sigma: float, *, coarse_from: float = 6.0) -> Array:
-    """Blur by a Gaussian, worked out on a smaller one where it is wide.
+    """Blur by a Gaussian, computed on a smaller image where it is wide.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def soften(image: Array, sigma: float, *, coarse_from: float = 6.0) -> Array:
     sigma : float
         Standard deviation, above 0.
     coarse_from : float
-        From this one on at half the size, from twice this one on at a quarter.
+        From this value on at half the size, from twice this value on at a quarter.
 
     Returns
     -------

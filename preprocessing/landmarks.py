@@ -1,4 +1,4 @@
-"""The 68 facial landmarks of a video over time, and the CSV files programs keep them in."""
+"""The 68 facial landmarks of a video over time, and the CSV files programs store them in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Landmarks:
     xy : ndarray of shape (T, 68, 2), float32
         Points in pixels, x to the right and y down; iBUG 300-W order, counted from 0.
     confidence : ndarray of shape (T,), float32
-        How sure the tracker is, from 0 to 1.
+        The tracker's confidence, from 0 to 1.
     success : ndarray of shape (T,), bool
         Whether a face was found. Where False, `xy` means nothing, however plausible.
     timestamp : ndarray of shape (T,), float64
@@ -36,7 +36,7 @@ class Landmarks:
     Raises
     ------
     InputError
-        If the shapes do not belong together.
+        If the shapes do not match.
     """
 
     xy: np.ndarray
@@ -79,9 +79,9 @@ def read_landmarks_csv(
 ) -> list[Landmarks]:
     """Read the landmarks of every face in a CSV that OpenFace 1, OpenFace 2 or py-feat wrote.
 
-    Which of them wrote it is told from its columns. A frame has no face where the program
-    says so, however plausible the points, or where the points are all 0 or no numbers
-    (``-nan``). Names and values may follow a space; the case of names is kept, because
+    Its columns show which of them wrote it. A frame has no face where the program
+    says so, however plausible the points, or where the points are all 0 or not numbers
+    (``-nan``). Names and values may follow a space; the case of names matters, because
     ``x_0`` is a 2D point and ``X_0`` a 3D one.
 
     Parameters
@@ -89,7 +89,7 @@ def read_landmarks_csv(
     path : path
         The CSV.
     n_frames : int, optional
-        Frames in the video. Without it, the last frame in the file is taken for the last.
+        Frames in the video. Without it, the last frame in the file is taken as the last.
     several : bool, optional
         For OpenFace 2: True for a file of FaceLandmarkVidMulti, where a frame without a
         face has no row; False for one of FeatureExtraction, where every frame has its row
@@ -107,7 +107,7 @@ def read_landmarks_csv(
     Raises
     ------
     InputError
-        If the file is missing, is no such CSV, was cut short, lacks a column or a value,
+        If the file is missing, is not such a CSV, was cut short, lacks a column or a value,
         or its frames are not those of the video.
 
     Notes
@@ -115,10 +115,10 @@ def read_landmarks_csv(
     Sources: OpenFace 2.2.0 (``frame, face_id, timestamp, confidence, success, x_0 …``),
     frames from 1; OpenFace 1, the same without ``face_id``; py-feat 0.4 to 2 (``FaceRectX``,
     ``FaceScore``, ``x_0 …``, ``Identity``, ``frame``), frames from 0, a row without numbers
-    where there is no face. A ``face_id`` is a place in OpenFace's list of trackers, which it
-    gives to a new face when the old one is lost: it is no proof of a person. Where a file
+    where there is no face. A ``face_id`` is a slot in OpenFace's list of trackers, which it
+    gives to a new face when the old one is lost: it is no proof of identity. Where a file
     gives no time, or py-feat's whole seconds, `timestamp` is 0; frames without a row get theirs
-    from the average frame rate, by which OpenFace reckons the others.
+    from the average frame rate, as OpenFace computes the others.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def read_openface_csv(path: str | Path) -> Landmarks:
 
     Notes
     -----
-    Source: OpenFace 2.2.0, FeatureExtraction with ``-2Dfp``. Its timestamp is reckoned
+    Source: OpenFace 2.2.0, FeatureExtraction with ``-2Dfp``. Its timestamp is computed
     from the average frame rate, so the pipeline keeps the decoder's times instead.
     """
     faces = read_landmarks_csv(path, several=False)
@@ -324,7 +324,7 @@ def _check_repeats(path: Path, table: _Table) -> None:
     if not face or face.lower() == "nan":
         raise InputError(
             f"{path}: expected one row for frame {at + table.first}; found {n_rows}, and no "
-            "face_id or Identity to tell whose they are"
+            "face_id or Identity to tell them apart"
         )
     raise InputError(
         f"{path}: expected one row for face {face} in frame {at + table.first}; found {n_rows}"

@@ -1,4 +1,4 @@
-"""The 68 landmarks of a mean face at rest: what drawn actors vary and what a face is fitted to."""
+"""The 68 landmarks of a mean face at rest, for drawn actors and for fitting occluders."""
 
 from __future__ import annotations
 

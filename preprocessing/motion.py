@@ -1,6 +1,6 @@
 """Turn the crops of a clip into what a model reads: colours, greys, differences or optical flow.
 
-Raw pixels say little about micro-expressions; what moved since the onset says more (Liong et
+Raw pixels show little of micro-expressions; what moved since the onset shows more (Liong et
 al., "Shallow Triple Stream Three-dimensional CNN (STSTNet) for Micro-expression Recognition",
 2019, feeds u, v and optical strain). `microx.schema.INPUTS` names the kinds and their channels.
 """
@@ -16,8 +16,8 @@ from microx.errors import InputError
 from microx.schema import INPUTS
 
 FLOW_SCALE = 10.0
-"""What u and v are multiplied by (our choice): a tenth of a crop's side is 1, about as far as
-the mouth and the lids of drawn actors go; in a micro-expression they go a quarter of that."""
+"""Factor on u and v (our choice): a tenth of a crop's side is 1, about as far as the mouth and
+the lids of drawn actors move; in a micro-expression they move a quarter of that."""
 
 _FLOW_SIDE = 48
 """Pixels along a side that crops are enlarged to for the flow (our choice); see `convert_crops`."""
@@ -38,13 +38,13 @@ def convert_crops(
         - ``"rgb"``: the colours, in [0, 1].
         - ``"grey"``: their luma (ITU-R BT.601, as OpenCV weighs them), in [0, 1].
         - ``"difference"``: each crop less the reference, in [-1, 1].
-        - ``"flow"``: how far the reference's pixels have gone to the right (u) and down (v), in
+        - ``"flow"``: how far the reference's pixels moved to the right (u) and down (v), in
           widths of the crop times `FLOW_SCALE`, and the optical strain
           ``sqrt(u_x² + v_y² + (u_y + v_x)² / 2)`` of u and v in pixels, which has no unit.
           Usual expressions stay within about ±1 in all three.
     reference : ndarray of shape (H, W, 3), uint8, optional
         What "difference" and "flow" compare with, such as the onset frame; the first crop
-        where None. "rgb" and "grey" do without.
+        where None. "rgb" and "grey" do not use it.
 
     Returns
     -------
@@ -54,12 +54,12 @@ def convert_crops(
     Raises
     ------
     InputError
-        If the kind is unknown, or a shape or type is another.
+        If the kind is unknown, or a shape or type is wrong.
 
     Notes
     -----
     Optical flow is DIS (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016)
-    with OpenCV's preset "fast". Our choice: crops below 48 px are enlarged to that first, and
+    with OpenCV's preset "fast". Our choice: crops below 48 px are first enlarged to 48 px, and
     larger ones are searched at 48 to 96 px. On drawn crops of 32 px with noise of 3 grey levels
     a shift of 0.5 to 2.5 px is found to 0.06 px, and two thirds of the peak of a movement as
     narrow as a corner of the mouth; not enlarged, less than half of it. At 64 px it would be
@@ -106,7 +106,7 @@ def _check_crops(crops: np.ndarray, inputs: str, reference: np.ndarray | None) -
 
 
 def _grey(crops: np.ndarray) -> np.ndarray:
-    """Luma of a stack of pictures, (T, H, W) uint8."""
+    """Luma of a stack of images, (T, H, W) uint8."""
     n_frames, height, width, _ = crops.shape
     stacked = cv2.cvtColor(crops.reshape(n_frames * height, width, 3), cv2.COLOR_RGB2GRAY)
     return stacked.reshape(n_frames, height, width)
@@ -117,7 +117,7 @@ def _measure_flow(crops: np.ndarray, reference: np.ndarray) -> np.ndarray:
     height, width = reference.shape[:2]
     grow = max(1.0, _FLOW_SIDE / min(height, width))
     size_wh = (round(width * grow), round(height * grow))
-    # One a clip: making it costs little, and no two threads may share one.
+    # One per clip: creating it costs little, and threads must not share one.
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     dis.setFinestScale(int(math.log2(min(size_wh) / _FLOW_SIDE)))
     still, *moved = (
@@ -125,7 +125,7 @@ def _measure_flow(crops: np.ndarray, reference: np.ndarray) -> np.ndarray:
         for grey in _grey(np.concatenate([reference[None], crops]))
     )
     no_guess = np.empty(0, np.float32)
-    flow = np.stack([dis.calc(still, picture, no_guess) for picture in moved])  # (T, h, w, 2) px
+    flow = np.stack([dis.calc(still, image, no_guess) for image in moved])  # (T, h, w, 2) px
     u_v = flow * np.float32(FLOW_SCALE / size_wh[0])
     motion = np.concatenate([u_v, _strain(flow)[..., None]], axis=-1)
     return np.stack(

@@ -1,4 +1,4 @@
-"""Runs the OpenFace program on one video and believes only the CSV it leaves behind."""
+"""Runs the OpenFace program on one video and trusts only the CSV it writes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _REASONS = {
     126: "the program may not be run",
     127: "the program was not found",
     128 + 6: "it could not write its folder, or ran out of threads or memory",  # SIGABRT
-    128 + 9: "by someone, or for want of memory",  # SIGKILL, which Windows does not name
+    128 + 9: "by a user or for lack of memory",  # SIGKILL, which Windows does not define
 }
 
 
@@ -85,21 +85,21 @@ def find_openface(command: str | Path | None = None, *, several: bool = False) -
         A container must see the videos and the temporary folder under the paths they have
         outside. Without it, the program on PATH.
     several : bool
-        Take FaceLandmarkVidMulti, which follows several faces, for FeatureExtraction, which
-        follows one. Where `command` names the other, its neighbour is meant.
+        Use FaceLandmarkVidMulti, which follows several faces, not FeatureExtraction, which
+        follows one. Where `command` names the other, the one beside it is used.
 
     Returns
     -------
     OpenFace
         With the program's real path, because its models are looked for beside the path it
-        is called by. `mloc` names the CLNF model where only that is complete and the
-        command names none.
+        is called by. `mloc` is the CLNF model where only that is complete and the
+        command gives none.
 
     Raises
     ------
     LandmarkError
-        If the program is not there or its model files are not. Nothing is asked of a program
-        of another name, which may be a container's or a script of the user's.
+        If the program or its model files are missing. A program of another name is not
+        checked, since it may be a container's or a script of the user's.
 
     Notes
     -----
@@ -123,13 +123,13 @@ def find_openface(command: str | Path | None = None, *, several: bool = False) -
     return OpenFace(
         (str(program), *words[1:]),
         mloc=None if asks or _model(program) == "CEN" else _CLNF_MODEL,
-        # A model the user names may be relative to the folder the user is in.
+        # A model the user gives may be relative to the current folder.
         cwd=None if asks else program.parent,
     )
 
 
 def describe_openface(command: str | Path | None = None) -> dict[str, str]:
-    """Say what would run as OpenFace, for a report on the installation; raises nothing.
+    """Describe what would run as OpenFace, for a report on the installation; raises nothing.
 
     Returns
     -------
@@ -137,27 +137,27 @@ def describe_openface(command: str | Path | None = None) -> dict[str, str]:
         ``program``, the path or command; ``model``, "CEN", "CLNF", or why it is unknown;
         ``missing``, the files without which CEN, the default, cannot run; ``several``,
         "yes", or why several faces cannot be followed; ``problem``, why OpenFace cannot run.
-        Empty where there is nothing to say.
+        Empty where there is nothing to report.
     """
-    told = dict.fromkeys(("program", "model", "missing", "several", "problem"), "")
+    facts = dict.fromkeys(("program", "model", "missing", "several", "problem"), "")
     try:
         found = find_openface(command)
     except LandmarkError as error:
-        return told | {"problem": str(error)}
+        return facts | {"problem": str(error)}
     program = Path(found.argv[0])
-    told |= {"program": shlex.join(found.argv), "several": "yes"}
+    facts |= {"program": shlex.join(found.argv), "several": "yes"}
     if not _is_openface(program):
-        told["model"] = "unknown, for the command is not OpenFace itself"
+        facts["model"] = "unknown: the command is not OpenFace itself"
     elif "-mloc" in found.argv:
-        told["model"] = "named in the command"
+        facts["model"] = "given in the command"
     else:
-        told["model"] = _model(program)
-        told["missing"] = ", ".join(map(str, _missing(program)["CEN"]))
+        facts["model"] = _model(program)
+        facts["missing"] = ", ".join(map(str, _missing(program)["CEN"]))
     try:
         find_openface(command, several=True)
     except LandmarkError as error:
-        told["several"] = str(error)
-    return told
+        facts["several"] = str(error)
+    return facts
 
 
 def run_openface(
@@ -169,7 +169,7 @@ def run_openface(
     timeout_s: float | None = None,
     progress: Progress | None = None,
 ) -> list[Landmarks]:
-    """Let OpenFace find the 68 landmarks in every frame of one video.
+    """Find the 68 landmarks in every frame of one video with OpenFace.
 
     Parameters
     ----------
@@ -180,12 +180,12 @@ def run_openface(
     several : bool
         Follow several faces with FaceLandmarkVidMulti.
     n_frames : int, optional
-        Frames the video has when decoded. OpenFace exits 0 after a video cut short, and
-        only this number tells.
+        Frames the video has when decoded. OpenFace exits 0 after a video cut short;
+        only this number shows it.
     timeout_s : float, optional
         Seconds after which the run is stopped; without it, no limit.
     progress : callable, optional
-        Told the frames done, `n_frames` (0 if unknown) and the video's name.
+        Called with the frames done, `n_frames` (0 if unknown) and the video's name.
 
     Returns
     -------
@@ -198,8 +198,8 @@ def run_openface(
     InputError
         If there is no such video.
     LandmarkError
-        If the program is not there, fails, is killed, takes too long, or leaves no CSV or
-        one of another number of frames.
+        If the program is missing, fails, is killed, takes too long, or leaves no CSV or
+        one with another number of frames.
 
     Notes
     -----
@@ -237,7 +237,7 @@ def _split(text: str) -> list[str]:
 
 
 def _find_program(text: str, name: str) -> Path | None:
-    """The program that one word stands for, which may have spaces in it."""
+    """The program that one word, which may contain spaces, refers to."""
     word = os.path.expanduser(text)
     found = shutil.which(word)
     if found is not None:
@@ -265,10 +265,10 @@ def _is_openface(program: str | Path) -> bool:
 
 
 def _renamed(words: list[str], name: str) -> list[str]:
-    """A longer command's words, the last that names a program of OpenFace naming `name`."""
-    named = [place for place, word in enumerate(words) if _is_openface(word)]
-    if named:
-        words[named[-1]] = str(Path(words[named[-1]]).with_name(name))
+    """A longer command's words, with `name` for the last program of OpenFace in them."""
+    places = [place for place, word in enumerate(words) if _is_openface(word)]
+    if places:
+        words[places[-1]] = str(Path(words[places[-1]]).with_name(name))
     return words
 
 
@@ -304,7 +304,7 @@ def _model(program: Path) -> str:
             return model
     raise LandmarkError(
         f"{program}: expected its model files; {lacking['CEN'][0]} is missing or empty; run "
-        f"OpenFace's download_models.sh and copy what it brought there, {_ELSE}"
+        f"OpenFace's download_models.sh and copy the files there, {_ELSE}"
     )
 
 
@@ -318,16 +318,16 @@ def _run(
     progress: Progress | None,
 ) -> int:
     """Run OpenFace to its end, or end it; return its exit code."""
-    began, told = time.monotonic(), 0
+    began, reported = time.monotonic(), 0
     process = _start(program, video, folder, log)
     try:
         while True:
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(_POLL_S)
             done = _frames_written(folder)
-            if progress is not None and done > told:
+            if progress is not None and done > reported:
                 progress(done, n_frames or 0, video.name)
-                told = done
+                reported = done
             if timeout_s is not None and time.monotonic() - began > timeout_s:
                 raise LandmarkError(
                     f"{video}: OpenFace was stopped after {timeout_s:g} s; by then it "
@@ -357,7 +357,7 @@ def _start(program: OpenFace, video: Path, folder: Path, log: IO[bytes]) -> subp
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End the program and all it started (on Windows, itself), and leave nothing behind."""
-    if sys.platform == "win32":  # has no groups of processes to be told to end
+    if sys.platform == "win32":  # has no process groups to end
         process.kill()
         process.wait()
         return
@@ -390,17 +390,17 @@ def _frames_written(folder: Path) -> int:
 def _failure(
     video: Path, code: int, n_tables: int, folder: Path, n_frames: int | None, log: IO[bytes]
 ) -> str:
-    lines = _said(log)
+    lines = _printed(log)
     unopened = [line for line in lines if "Failed to open" in line]
     if code == 0 and n_tables == 0 and unopened:
         return (
-            f"{video}: expected a video; OpenFace could not open it, and said: {unopened[0]}; "
+            f"{video}: expected a video; OpenFace could not open it: {unopened[0]}; "
             "convert it, to mp4 with H.264 for instance"
         )
     how = _ending(code) if code else f"left {n_tables} CSVs and not one, with exit code 0"
     return (
         f"{video}: OpenFace {how}; by then it {_wrote(_frames_written(folder), n_frames)}; "
-        f"it last said: {lines[-1] if lines else 'nothing'}"
+        f"its last output: {lines[-1] if lines else 'nothing'}"
     )
 
 
@@ -413,7 +413,7 @@ def _ending(code: int) -> str:
     return f"failed with exit code {code}{reason}"
 
 
-def _said(log: IO[bytes]) -> list[str]:
+def _printed(log: IO[bytes]) -> list[str]:
     """The first and the last of what the program printed, which may be very long."""
     size = log.seek(0, os.SEEK_END)
     log.seek(0)

@@ -1,7 +1,7 @@
 """One video in; crops, landmarks and a ledger of every frame out. Writes nothing.
 
 Each frame is decoded once and goes through these stages: shot cuts, faces, short gaps
-filled, a steady rate, the occluder if one is asked for, crops.
+filled, a steady rate, the occluder if requested, crops.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from microx.progress import Progress
 from microx.schema import N_LANDMARKS
 
 _HOLE_S = 0.5
-"""Seconds without a picture from which a step far beyond the usual is a hole (our choice)."""
+"""Seconds without a frame from which a step far beyond the usual is a hole (our choice)."""
 
 CHUNK_FRAMES, CHUNK_BYTES = 256, 64 * 2**20
-"""What is held of a face at a time, so that memory does not grow with a video (our choice)."""
+"""Most of a face held at a time, so that memory does not grow with a video (our choice)."""
 
 
 def preprocess_video(
@@ -64,7 +64,7 @@ def preprocess_video(
     Raises
     ------
     InputError
-        If the file is no video, has no frame, or an argument is out of range.
+        If the file is not a video, has no frame, or an argument is out of range.
     LandmarkError
         If the backend fails, or its table does not have one row per decoded frame.
 
@@ -84,7 +84,7 @@ def preprocess_video(
         at = slice(piece.start, piece.start + len(piece))
         if piece.face != main:
             seen = whole.status[at]
-            seen[(seen == Status.NO_FACE) & piece.landmarks.success] = Status.OTHER_PERSON
+            seen[(seen == Status.NO_FACE) & piece.landmarks.success] = Status.OTHER_FACE
             continue
         for region, crops in piece.crops.items():
             whole.crops[region][at] = crops
@@ -113,11 +113,11 @@ def stream_video(
         See `preprocess_video`.
     recipe : Recipe, optional
     name : str, optional
-        What the choice of an occluder goes by; the file's name where None.
+        What the choice of an occluder depends on; the file's name where None.
     timeout_s : float, optional
         Seconds that OpenFace may take.
     progress : callable, optional
-        Told the frames decoded, the frames claimed, and the video's name.
+        Called with the frames decoded, the frames claimed, and the video's name.
 
     Returns
     -------
@@ -134,7 +134,7 @@ class VideoStream:
 
     Iterating decodes the video and gives `FaceFrames`; those of one face come in order. A
     fault that shows only at the end, such as a table of too few rows, is raised at the end:
-    keep nothing before it. Then `ledger` and `main_face` can be asked for.
+    keep nothing before it. Then `ledger` and `main_face` are available.
     """
 
     def __init__(
@@ -158,12 +158,12 @@ class VideoStream:
 
     @property
     def occluder(self) -> str:
-        """What is put on the faces, one of `OCCLUSIONS`, or ""."""
+        """The occluder drawn on the faces, one of `OCCLUSIONS`, or ""."""
         return self._occluder.kind if self._occluder else ""
 
     @property
     def ledger(self) -> Ledger:
-        """What became of every frame; known when the last stretch has come."""
+        """The ledger of every frame; known when the last stretch has been read."""
         if self._ledger is None:
             raise InputError(f"{self.path}: the ledger is not known before the video's end")
         return self._ledger
@@ -203,7 +203,7 @@ class VideoStream:
         if self.recipe.landmarks == "openface":
             return self._run_openface(n_claimed, several=several)
         if self._landmarks_csv is None:
-            raise InputError(f"{self.path}: landmarks 'csv' need the CSV; found none named")
+            raise InputError(f"{self.path}: landmarks 'csv' need the CSV; none was given")
         tables = read_landmarks_csv(self._landmarks_csv, several=several or None)
         if not tables and not several:
             raise LandmarkError(
@@ -255,7 +255,7 @@ class _Locator(Protocol):
 
 
 class _Decoding:
-    """Decoded frames passed on in order, each looked at once for cuts and faces, and counted."""
+    """Decoded frames passed on in order, each searched once for cuts and faces, and counted."""
 
     def __init__(
         self,
@@ -268,7 +268,7 @@ class _Decoding:
         self._path, self._recipe, self._locator = path, recipe, locator
         self._n_claimed, self._progress = n_claimed, progress
         self.n_decoded = self.n_untimed = self.n_cuts = 0
-        self._holes: deque[tuple[float, float]] = deque(maxlen=4)  # times a picture is missing
+        self._holes: deque[tuple[float, float]] = deque(maxlen=4)  # times without a frame
         self.size_hw = (0, 0)
         self.sightings: dict[int, Sighting] = {}
         self.identities: dict[int, int] = {}
@@ -284,7 +284,7 @@ class _Decoding:
             yield frame
 
     def shows(self, time_s: float) -> bool:
-        """Tell whether a picture is shown at a time: not in the middle of a hole."""
+        """Whether a frame is shown at a time: not in the middle of a hole."""
         return not any(start < time_s < end for start, end in self._holes)
 
     def _looked_at(self) -> Iterator[tuple[Frame, Sighting]]:
@@ -307,7 +307,7 @@ class _Decoding:
             self._progress(self.n_decoded, self.n_decoded, self._path.name)
 
     def _is_hole(self, step_s: float, steps: deque[float]) -> bool:
-        """Tell whether a step in time is far beyond the latest ones, and keep it among them."""
+        """Whether a step in time is far beyond the latest ones; it is added to them."""
         known = len(steps) >= 5
         usual_s = float(np.median(steps)) if known else 0.0
         steps.append(step_s)
@@ -324,9 +324,9 @@ class _Tick:
 
 
 class _Collector:
-    """Cuts the faces of tick after tick and puts what belongs together into stretches.
+    """Crops the faces tick by tick and joins those of one segment into stretches.
 
-    The frames of a segment are kept back until its person is known.
+    The frames of a segment are held until its identity is known.
     """
 
     def __init__(self, recipe: Recipe, decoding: _Decoding, occluder: Occluder | None) -> None:
@@ -379,7 +379,7 @@ class _Collector:
         )
 
     def _close(self, segment: int, *, ended: bool) -> Iterator[FaceFrames]:
-        """Give what is held of a segment, if its person is known."""
+        """Give what is held of a segment, if its identity is known."""
         identity = self._decoding.identities.get(segment)
         if identity is None:
             if ended:
@@ -447,7 +447,7 @@ def _pack(
 
 
 def _nothing(recipe: Recipe, ledger: Ledger) -> PreprocessedVideo:
-    """A video in which nobody is seen."""
+    """A video without a face."""
     n_ticks, shape = len(ledger), (len(ledger), recipe.size, recipe.size, 3)
     return PreprocessedVideo(
         face=0,

@@ -1,4 +1,4 @@
-"""What the pipeline gives: the frames of a face, and the ledger of their video."""
+"""What the pipeline returns: the frames of a face, and the ledger of their video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from microx.preprocessing.landmarks import Landmarks
 
 @dataclass(frozen=True, eq=False)
 class Ledger:
-    """What became of every frame of a video, whatever faces it shows.
+    """The ledger of every frame of a video, whatever faces it shows.
 
     Parameters
     ----------
@@ -22,12 +22,12 @@ class Ledger:
     size_hw : tuple of int
         Height and width of the frames.
     n_claimed, n_decoded, n_untimed : int
-        Frames the container promised, frames that came, and those of them whose time the
+        Frames the container claims, frames decoded, and those of them whose time the
         stream did not give.
     n_cuts : int
-        Shot cuts, and holes in time, in which no picture is shown.
+        Shot cuts, and holes in time, in which no frame is shown.
     n_rejected : int
-        Stretches in which something was followed for a while and found to be no face.
+        Segments in which something was followed for a while and found to be no face.
     """
 
     timestamp: np.ndarray
@@ -50,7 +50,7 @@ class FaceFrames:
     Parameters
     ----------
     face : int
-        Which person, from 0 in the order of being found.
+        Which face, from 0 in order of identification.
     start : int
         The first tick, from 0.
     crops : dict of ndarray of shape (n, size, size, 3), uint8
@@ -63,7 +63,7 @@ class FaceFrames:
     status : ndarray of shape (n,), uint8
         `microx.preprocessing.tracking.faces.Status` of each frame.
     segment : ndarray of shape (n,), int32
-        The unbroken stretch each frame belongs to; -1 where there are no crops.
+        The segment each frame belongs to; -1 where there are no crops.
     """
 
     face: int

@@ -18,7 +18,7 @@ BACKENDS = ("dlib", "openface", "csv")
 FACES = ("main", "all", "cropped")
 
 PIPELINE_VERSION = 1
-"""Raised whenever the same recipe cuts other crops; files made by another version are redone."""
+"""Raised whenever the same recipe gives other crops; files of another version are redone."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Recipe:
     Parameters
     ----------
     landmarks : {"dlib", "openface", "csv"}
-        Who finds the landmarks: the embedded tracker, the OpenFace program, or tables that
+        What finds the landmarks: the embedded tracker, the OpenFace program, or tables that
         a program wrote before.
     faces : {"main", "all", "cropped"}
-        The person seen the most (by time and size), every person, or pictures that are cut
-        about a face already, in which nothing is searched (dlib only).
+        The face seen the most (by time and size), every face, or images that are face crops
+        already, in which no face is searched for (dlib only).
     regions : tuple of str
         Of `microx.schema.REGIONS`.
     size : int
@@ -45,7 +45,7 @@ class Recipe:
     max_gap : int
         Longest gap, in decoded frames, that is filled by interpolation.
     occlude : str
-        What is put on the faces before they are cropped, such as ``"mask:0.5"``, see
+        What is drawn on the faces before they are cropped, such as ``"mask:0.5"``, see
         `microx.preprocessing.occlusion.occluder.parse_occlusions`; landmarks are found without it.
     occlude_seed : int
         Which objects, and on which videos.
@@ -71,7 +71,7 @@ class Recipe:
     input_fps: float | None = None
 
     def __post_init__(self) -> None:
-        regions: object = self.regions  # whatever it is typed as, people write a text
+        regions: object = self.regions  # despite its type, a text is a common mistake
         if isinstance(regions, str):
             raise InputError(f"`regions` must be several names; received the text {regions!r}")
         object.__setattr__(self, "regions", check_regions(self.regions))
@@ -116,7 +116,7 @@ _RANGES: tuple[tuple[str, type, float, float], ...] = (
 
 
 def _checked(name: str, value: Any, kind: type, low: float, high: float) -> float:
-    """Return a number as `kind`, so that equal recipes have equal hashes."""
+    """Return a number of type `kind`, so that equal recipes have equal hashes."""
     whole = "a whole number " if kind is int else ""
     try:
         number: float = kind(value)
@@ -134,7 +134,7 @@ def check_backend(
     openface: str | Path | OpenFace | None = None,
     landmarks_dir: str | Path | None = None,
 ) -> None:
-    """Raise where a landmark backend cannot run at all, before any video is blamed for it.
+    """Raise where a landmark backend cannot run at all, before any video is read.
 
     Raises
     ------
@@ -150,6 +150,6 @@ def check_backend(
             find_openface(openface, several=recipe.faces == "all")
     elif landmarks_dir is None or not Path(landmarks_dir).is_dir():
         raise InputError(
-            f"landmarks 'csv' need a folder of CSVs; found {landmarks_dir or 'none named'}; "
+            f"landmarks 'csv' need a folder of CSVs; found {landmarks_dir or 'none given'}; "
             "name it with `landmarks_dir`"
         )

@@ -1,8 +1,8 @@
 """Where each region of a face is, and how it is cut out, by one of two crop policies.
 
-``"aligned"`` (the default, our choice) levels the eyes, takes a square about the extremes
-of a region's landmarks plus a margin, and so keeps the aspect. ``"paper"`` cuts what the
-MicroX authors' released pipeline cuts: boxes between fixed landmarks padded by 5 px, the
+``"aligned"`` (the default, our choice) levels the eyes, takes a square around the extremes
+of a region's landmarks plus a margin, and so keeps the aspect ratio. ``"paper"`` crops as the
+MicroX authors' released pipeline does: boxes between fixed landmarks padded by 5 px, the
 whole frame as the face, and every crop stretched to the square.
 """
 
@@ -24,8 +24,8 @@ MARGIN = 0.15
 """Added on each side of an aligned box, as a share of its side (our choice)."""
 
 # Source: the MicroX authors' released pipeline. Landmarks that give a box's left, right,
-# top and bottom. It calls the eye on the left of the picture "left"; here left and right
-# are the subject's own, so the two names are exchanged.
+# top and bottom. It calls the eye on the left of the image "left"; here left and right
+# are the subject's own, so the two names are swapped.
 _PAPER_BOX: dict[str, tuple[int, int, int, int]] = {
     "right_eye": (36, 39, 38, 40),
     "left_eye": (42, 45, 44, 46),
@@ -36,7 +36,7 @@ _PAPER_BOX: dict[str, tuple[int, int, int, int]] = {
 }
 _PAPER_PADDING = 5  # px, same source
 
-# The points of a region follow each other; a slice is quicker than a list of them.
+# The points of a region are consecutive; a slice is quicker than a list of them.
 _POINTS = {region: slice(points[0], points[-1] + 1) for region, points in REGION_LANDMARKS.items()}
 
 
@@ -74,7 +74,7 @@ def crop_region(
     size : int
         Pixels along a side of the square crop.
     policy : {"aligned", "paper"}
-        How the box is chosen, see this module's first lines.
+        How the box is chosen, see the module's docstring.
     margin : float
         For "aligned": added on each side, as a share of the box's side.
 
@@ -101,14 +101,14 @@ def crop_transform(
     margin: float = MARGIN,
     size_hw: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Where each place of a frame comes to lie in the crop that `crop_region` cuts.
+    """Map each place in a frame to its place in the crop that `crop_region` cuts.
 
     Parameters
     ----------
     xy, region, size, policy, margin
         As for `crop_region`.
     size_hw : tuple of int, optional
-        Height and width of the frame. Only "paper" asks for it: its boxes end at the frame's
+        Height and width of the frame. Only "paper" needs it: its boxes end at the frame's
         edges, and its face is the whole frame.
 
     Returns
@@ -121,7 +121,7 @@ def crop_transform(
     Raises
     ------
     InputError
-        If the policy is unknown, or "paper" is not told the frame's size.
+        If the policy is unknown, or "paper" is not given the frame's size.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def _find_square(
 def _cut(
     rgb: np.ndarray, axes: np.ndarray, corner: np.ndarray, side: float, size: int
 ) -> np.ndarray:
-    """Turn the frame and take the square at `corner`, at full detail before it is shrunk."""
+    """Rotate the frame and take the square at `corner`, at full detail before it is shrunk."""
     pixels = min(max(math.ceil(side), size), 2 * size)
     scale = side / pixels
     # Pixel centres: output (u, v) shows the levelled point corner + (u + .5, v + .5) * scale.

@@ -1,6 +1,6 @@
 """Videos as frames with the time each is shown, and as frames at one steady rate.
 
-A video is a video file, a single image, or a folder of images whose rate is told.
+A video is a video file, a single image, or a folder of images with a given rate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
     | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
-"""What counts as a video when a folder is searched; a file named outright may end in anything."""
+"""What counts as a video when a folder is searched; a file given by name may end in anything."""
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -30,15 +30,15 @@ IMAGE_SUFFIXES = frozenset(
 """What counts as an image: a video of one frame, or a frame of a folder."""
 
 MAX_FAULTS = 1000
-"""Packets in a row that may fail to decode before the rest of a video is given up; our choice."""
+"""Consecutive packets that may fail to decode before a video is given up; our choice."""
 
 MAX_GAP_S = 600.0
-"""A frame said to come later than this after the one before has no usable time; our choice."""
+"""A frame stamped later than this after the one before has no usable time; our choice."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video's container says of itself, before a frame is decoded.
+    """What a video's container claims, before a frame is decoded.
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ class VideoInfo:
     size_hw : tuple of int
         Height and width in pixels, after the rotation the file asks for.
     frame_rate : float
-        Average frames a second: what the container says, or what was told of a folder; 0
-        where neither does.
+        Average frames a second: the container's, or the rate given for a folder; 0
+        where there is neither.
     n_frames_claimed : int
-        Frames the container promises, some reckoning them from duration and rate; what is
-        decoded may differ, and is counted apart. The number of images.
+        Frames the container claims, some computing them from duration and rate; the number
+        decoded may differ, and is counted separately. The number of images.
     codec : str
         Four-letter code, such as ``"h264"``; ``"images"`` for images.
     """
@@ -77,7 +77,7 @@ class Frame:
         Upright: turned as the file asks. Grey becomes three equal channels, 16 bits become
         8, and transparency is left out.
     timed : bool
-        False where the stream gave no usable time, so that `time_s` was reckoned from the
+        False where the stream gave no usable time, so that `time_s` was computed from the
         frame rate.
     """
 
@@ -88,14 +88,14 @@ class Frame:
 
 
 def probe_video(path: str | Path, *, input_fps: float | None = None) -> VideoInfo:
-    """Read what a video claims of itself; of images, the first is decoded for its size.
+    """Read what a video claims; of images, the first is decoded for its size.
 
     Parameters
     ----------
     path : path
         A video file, an image, or a folder of images.
     input_fps : float, optional
-        Frames a second of a folder of images, which needs it; files have no use for it.
+        Frames a second of a folder of images, which needs it; files do not use it.
 
     Raises
     ------
@@ -132,9 +132,9 @@ def read_frames(path: str | Path, *, input_fps: float | None = None) -> Iterator
     """Decode a video frame by frame, each with its presentation time.
 
     Times come from the stream (OpenCV's ``CAP_PROP_POS_MSEC`` after each read, FFmpeg
-    back end), so a variable frame rate stays true. Where a time does not advance, or leaps
-    by more than `MAX_GAP_S`, it is reckoned from the average rate and the frame is marked
-    ``timed=False``. What a damaged file still holds is decoded, beyond the damage too. An
+    back end), so a variable frame rate is kept. Where a time does not advance, or leaps
+    by more than `MAX_GAP_S`, it is computed from the average rate and the frame is marked
+    ``timed=False``. A damaged file is decoded as far as possible, even beyond the damage. An
     image is one frame at time 0; image ``i`` of a folder is shown at ``i / input_fps``, in
     the order of `list_files`. One frame is held at a time.
 
@@ -143,7 +143,7 @@ def read_frames(path: str | Path, *, input_fps: float | None = None) -> Iterator
     path : path
         A video file, an image, or a folder of images.
     input_fps : float, optional
-        Frames a second of a folder of images, which needs it; files have no use for it.
+        Frames a second of a folder of images, which needs it; files do not use it.
 
     Yields
     ------
@@ -170,10 +170,10 @@ def resample_frames(
 ) -> Iterator[tuple[float, Frame]]:
     """Show frames at a steady rate, each tick taking the frame nearest in time.
 
-    Ticks stand at ``0, 1/frame_rate, 2/frame_rate, …`` up to half a tick past the last
+    Ticks are at ``0, 1/frame_rate, 2/frame_rate, …`` up to half a tick past the last
     frame; a tick halfway between two frames takes the earlier. A slower video repeats
-    frames and a faster one leaves some out, never blending two pictures; ``Frame.index``
-    tells which was taken.
+    frames and a faster one skips some; two are never blended. ``Frame.index`` says
+    which was taken.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def resample_frames(
     held: Frame | None = None
     for frame in frames:
         if held is not None:
-            # A hair of tolerance, so that rounding never decides a tie.
+            # A small tolerance, so that rounding never decides a tie.
             middle_s = (held.time_s + frame.time_s) / 2 + 1e-6
             while tick / frame_rate <= middle_s:
                 yield tick / frame_rate, held
@@ -218,7 +218,7 @@ def resample_frames(
 
 
 def find_videos(folder: str | Path, *, input_fps: float | None = None) -> list[Path]:
-    """List the videos below a folder, 2 before 10; hidden files and folders are passed over.
+    """List the videos below a folder, 2 before 10; hidden files and folders are skipped.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def find_videos(folder: str | Path, *, input_fps: float | None = None) -> list[P
 
 
 def check_folder(folder: str | Path) -> None:
-    """Refuse what is no folder of videos, before anything is loaded or read.
+    """Refuse what is not a folder of videos, before anything is loaded or read.
 
     Raises
     ------
@@ -279,8 +279,8 @@ def check_folder(folder: str | Path) -> None:
 def list_files(path: str | Path) -> list[Path]:
     """List the files a video is made of: itself, or the images of a folder in order.
 
-    The order is that of a reader, ``img2`` before ``img10``. Hidden files and files that are
-    no images are passed over, and so are sub-folders.
+    The order is natural, ``img2`` before ``img10``. Hidden files, files that are not images,
+    and sub-folders are skipped.
 
     Raises
     ------
@@ -333,10 +333,10 @@ def _frames_of_file(path: Path) -> Iterator[Frame]:
 
 
 def _decoded(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    """Yield each picture of a file; past the end, or past damage, a read fails."""
+    """Yield each frame of a file; past the end, or past damage, a read fails."""
     n_claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     n_read = n_faults = 0
-    # A read that meets a damaged packet fails, yet the next one goes on after it.
+    # A read that meets a damaged packet fails, yet the next one continues after it.
     while n_faults <= max(0, min(MAX_FAULTS, n_claimed - n_read)):
         decoded, bgr = capture.read()
         if decoded:
@@ -355,8 +355,8 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     capture = cv2.VideoCapture()
     with _silent_opencv():
         try:
-            # The whole path, for FFmpeg takes a name such as "S01:a.mp4" for an address. One
-            # thread: workers run one a core, and frames come out the same either way.
+            # The whole path, because FFmpeg takes a name such as "S01:a.mp4" for an address. One
+            # thread: workers run one per core, and frames are the same either way.
             name = str(path.absolute())
             if not capture.open(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]):
                 raise InputError(
@@ -375,8 +375,8 @@ def _read_image(path: Path) -> np.ndarray:
         data = path.read_bytes()
         if _is_cut_short(data):
             raise InputError(
-                f"{path}: expected an image; found a JPEG that ends before its picture does; "
-                "copy it anew"
+                f"{path}: expected an image; found a JPEG that ends before its image data do; "
+                "copy it again"
             )
         with _silent_opencv():
             rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -387,17 +387,17 @@ def _read_image(path: Path) -> np.ndarray:
     if rgb is None:
         raise InputError(
             f"{path}: expected an image that OpenCV can decode; found {_first_bytes(path)}; "
-            "check that it opens, or save it anew as PNG"
+            "check that it opens, or save it again as PNG"
         )
     return rgb
 
 
 def _is_cut_short(data: bytes) -> bool:
-    """Whether a JPEG ends before its picture does; OpenCV would fill the rest with grey."""
+    """Whether a JPEG ends before its image data do; OpenCV would fill the rest with grey."""
     if not data.startswith(b"\xff\xd8"):
         return False
     place = 2
-    # Segments tell their length, up to the scan; a thumbnail's own end lies in one of them.
+    # Segments give their length, up to the scan; a thumbnail's own end lies in one of them.
     while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     return b"\xff\xd9" not in data[place:]
@@ -405,7 +405,7 @@ def _is_cut_short(data: bytes) -> bool:
 
 @contextmanager
 def _silent_opencv() -> Iterator[None]:
-    # FFmpeg and OpenCV print their own complaints on stderr; ours is the one line that counts.
+    # FFmpeg and OpenCV print their own errors on stderr; ours is the one line to show.
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
@@ -433,7 +433,7 @@ def _checked_rate(folder: Path, input_fps: float | None) -> float:
     if input_fps is None:
         raise InputError(
             f"{folder}: expected a video or image file; found a folder there; if it holds frames, "
-            "say how many a second: `input_fps`"
+            "give their rate: `input_fps`"
         )
     if not 0 < input_fps < math.inf:
         raise InputError(f"`input_fps` must be above 0 frames a second; received {input_fps}")

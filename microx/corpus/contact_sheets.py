@@ -1,4 +1,4 @@
-"""Contact sheets: a video's crops over time, and an emotion's crops over many people.
+"""Contact sheets: a video's crops over time, and an emotion's crops over many subjects.
 
 Like `microx.plotting`, each function takes plain arrays and gives a figure. A status has a
 colour of Okabe and Ito, "Color Universal Design" (2008), and is written out as well.
@@ -28,7 +28,7 @@ STATUS_COLOURS = {
     "assumed": "#CC79A7",
     "no_face": "#D9D9D9",
     "failed_crop": VERMILLION,
-    "other_person": "#F0E442",
+    "other_face": "#F0E442",
 }
 """Colour of each `microx.preprocessing.tracking.faces.Status`, by its name in lower case, from
 better to worse (our choice)."""
@@ -36,8 +36,8 @@ better to worse (our choice)."""
 N_COLUMNS = 16
 """Frames shown of a video (our choice)."""
 
-_DPI = 120  # dots an inch of the pictures (our choice)
-_COMPRESSION = 3  # of PNG, from 0 to 9: the most of the time goes there (our choice)
+_DPI = 120  # dots per inch of the images (our choice)
+_COMPRESSION = 3  # of PNG, from 0 to 9: it takes most of the time (our choice)
 _CELL, _STEP = 0.66, 0.72  # inches: side of a cell, and from one cell to the next
 _LEFT, _RIGHT = 0.95, 0.2
 _BORDER = 3  # px
@@ -53,11 +53,11 @@ def choose_columns(ledger: pd.DataFrame, doubt: np.ndarray, n: int = N_COLUMNS) 
     ledger : DataFrame
         All T frames, as `microx.corpus.corpus.Corpus.read_ledger` gives them; T at least 1.
     doubt : ndarray of shape (T,)
-        The larger, the sooner a frame with crops is shown.
+        Frames with crops and a larger doubt are shown first.
     n : int
         Frames to choose at most. Five eighths of them are spread evenly over the frames with
-        crops, an eighth are the most doubtful; then comes one of every stretch and gap that
-        is not shown yet, as long as there is room, and then more of the doubtful (our choice).
+        crops, an eighth are the most doubtful; then comes one of every segment and gap that
+        is not shown yet, as long as there is room, and then more doubtful ones (our choice).
 
     Returns
     -------
@@ -81,7 +81,7 @@ def choose_columns(ledger: pd.DataFrame, doubt: np.ndarray, n: int = N_COLUMNS) 
 
 
 def _add_worst(chosen: list[int], doubt: np.ndarray, found: np.ndarray, n: int) -> None:
-    """Add the most doubtful frames that are not just beside one chosen already."""
+    """Add the most doubtful frames that are not next to one already chosen."""
     distance = max(2, len(found) // 48)
     for frame in found[np.argsort(-doubt[found], kind="stable")].tolist():
         if n <= 0:
@@ -92,7 +92,7 @@ def _add_worst(chosen: list[int], doubt: np.ndarray, found: np.ndarray, n: int) 
 
 
 def worst_statuses(statuses: Sequence[str], n: int) -> list[str]:
-    """Sum a video's statuses up in at most so many parts: each part by its worst.
+    """Summarise a video's statuses in at most `n` parts: each part by its worst.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def worst_statuses(statuses: Sequence[str], n: int) -> list[str]:
 def draw_video_sheet(
     crops: Mapping[str, np.ndarray], ledger: pd.DataFrame, columns: np.ndarray, *, title: str
 ) -> Figure:
-    """Draw a video's crops, one region a row and one frame a column, below a bar of its length.
+    """Draw a video's crops, one row per region and one column per frame, below a time bar.
 
     Parameters
     ----------
@@ -153,9 +153,9 @@ def draw_video_sheet(
     cells = [
         [
             _cell(crop, colour, empty=bool(at < 0))
-            for crop, colour, at in zip(pictures, colours, segment, strict=True)
+            for crop, colour, at in zip(of_region, colours, segment, strict=True)
         ]
-        for pictures in crops.values()
+        for of_region in crops.values()
     ]
     _paste(axes, cells, _LEFT, top)
     return figure
@@ -164,7 +164,7 @@ def draw_video_sheet(
 def draw_emotion_sheet(
     crops: Sequence[np.ndarray], names: Sequence[str], statuses: Sequence[str], *, title: str
 ) -> Figure:
-    """Draw one crop from each of many clips in a grid, with whose it is.
+    """Draw one crop from each of many clips in a grid, with its subject or video.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def _rgb(colour: str) -> tuple[int, ...]:
 
 
 def _cell(crop: np.ndarray, colour: str, *, empty: bool) -> np.ndarray:
-    """Frame a crop in a colour; where there is none, an empty box crossed out."""
+    """Draw a coloured border round a crop; where there is none, an empty box crossed out."""
     side = round(_CELL * _DPI)
     cell = np.empty((side, side, 3), np.uint8)
     cell[:] = _rgb(colour)
@@ -255,16 +255,16 @@ def _cell(crop: np.ndarray, colour: str, *, empty: bool) -> np.ndarray:
     if empty:
         blank = np.full((inner, inner, 3), 246, np.uint8)
         cv2.line(blank, (0, inner), (inner, 0), (200, 200, 200), 1, cv2.LINE_AA)
-        picture = blank
+        image = blank
     else:
         way = cv2.INTER_AREA if len(crop) > inner else cv2.INTER_CUBIC
-        picture = cv2.resize(crop, (inner, inner), interpolation=way).astype(np.uint8)
-    cell[_BORDER:-_BORDER, _BORDER:-_BORDER] = picture
+        image = cv2.resize(crop, (inner, inner), interpolation=way).astype(np.uint8)
+    cell[_BORDER:-_BORDER, _BORDER:-_BORDER] = image
     return cell
 
 
 def _paste(axes: Axes, cells: list[list[np.ndarray]], left: float, top: float) -> None:
-    """Put rows of cells down as one picture."""
+    """Draw rows of cells as one image."""
     gap = round((_STEP - _CELL) * _DPI)
     spaced = np.pad(
         np.array(cells), ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255

@@ -30,11 +30,11 @@ from microx.markup import to_html
 from microx.schema import CLIP_FRAMES
 from microx.text import first_few
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST_COLUMNS = (
     *("video_id", "path", "emotion", "subject", "corpus", "onset", "apex", "offset"),
     *("status", "reason", "face", "occluder"),
-    *("n_claimed", "n_decoded", "n_untimed", "n_unused", "n_cuts", "n_rejected", "n_people"),
+    *("n_claimed", "n_decoded", "n_untimed", "n_unused", "n_cuts", "n_rejected", "n_faces"),
     *("n_frames", "n_found", "n_segments", *STATUS_COUNTS, "duration_s", "sha256"),
 )
 COUNT_COLUMNS = tuple(name for name in MANIFEST_COLUMNS if name == "face" or name.startswith("n_"))

@@ -1,4 +1,4 @@
-"""Pictures of a corpus for a person to look through: contact sheets and one page, worst first."""
+"""Images of a corpus for visual inspection: contact sheets and one page, worst first."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from microx.progress import Progress
 from microx.text import first_few
 
 N_SHEETS = 24
-"""Videos that get a sheet of their own unless more are asked for, the worst first (our choice)."""
+"""Videos that get their own sheet unless more are requested, the worst first (our choice)."""
 
 N_CROPS = 48
 """Crops on the sheet of an emotion (our choice)."""
@@ -58,27 +58,27 @@ def write_inspection(
     ----------
     corpus : Corpus
     out : path
-        Folder, made if need be, for ``index.html``, ``video_sheets/<video_id>.png`` and
-        ``emotion_sheets/<number>.png``. Nothing else that lies there is touched.
+        Folder, created if needed, for ``index.html``, ``video_sheets/<video_id>.png`` and
+        ``emotion_sheets/<number>.png``. Nothing else in it is touched.
     names : sequence of str
         Ids or paths of videos to show; without them, all.
     n_sheets : int
         Videos that get a sheet, the most doubtful first by `microx.corpus.quality.tabulate_videos`;
-        named ones always do. The page lists every video with four crops of each.
+        listed ones always do. The page lists every video with four crops of each.
     progress : callable, optional
-        Told the pictures done, all of them, and the video or emotion.
+        Called with the images done, all of them, and the video or emotion.
 
     Returns
     -------
     Path
-        The page. It needs no network; the sheets lie beside it.
+        The page. It needs no network; the sheets are beside it.
 
     Raises
     ------
     InputError
-        If a name is of no video that is done, or `out` cannot be written.
+        If no finished video has a given name, or `out` cannot be written.
     CorpusError
-        If a video's file is gone or broken.
+        If a video's file is missing or broken.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def write_inspection(
     shown = len(videos) if names else min(n_sheets, len(videos))
     n_steps = len(videos) + len(emotions)
 
-    def tell(done: int, what: str) -> None:
+    def advance(done: int, what: str) -> None:
         if progress:
             progress(done, n_steps, what)
 
@@ -101,23 +101,23 @@ def write_inspection(
         lines = []
         for place, video in enumerate(videos.to_dict("records")):
             lines.append(_show_video(corpus, video, out if place < shown else None))
-            tell(place + 1, str(video["video_id"]))
+            advance(place + 1, str(video["video_id"]))
         groups = []
         for place, emotion in enumerate(emotions.to_dict("records")):
             groups.append(_show_emotion(corpus, emotion, videos, out, place))
-            tell(len(videos) + place + 1, str(emotion["emotion"]))
+            advance(len(videos) + place + 1, str(emotion["emotion"]))
         page = render_page(
             "inspection.html.j2", _context(corpus, lines, groups, shown, bool(names))
         )
         with whole_file(out / "index.html") as partial:
             partial.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{out}: expected a folder for the pictures; {error.strerror}") from None
+        raise InputError(f"{out}: expected a folder for the images; {error.strerror}") from None
     return out / "index.html"
 
 
 def _show_video(corpus: Corpus, video: dict[Any, Any], out: Path | None) -> dict[str, Any]:
-    """Draw a video's sheet, where it gets one, and say what its line on the page holds."""
+    """Draw a video's sheet, where it gets one, and give its line on the page."""
     video_id = str(video["video_id"])
     ledger = corpus.read_ledger(video_id)
     segment = ledger["segment"].to_numpy()
@@ -138,7 +138,7 @@ def _show_video(corpus: Corpus, video: dict[Any, Any], out: Path | None) -> dict
             {region: corpus.read_crops(video_id, region, columns) for region in regions},
             ledger,
             columns,
-            title=f"{video_id}: {_whose(video)}",
+            title=f"{video_id}: {_label_of(video)}",
         )
         write_sheet(figure, out / "video_sheets" / f"{video_id}.png")
         # A "~" and the like are for the browser to read, not to interpret.
@@ -169,7 +169,7 @@ def _show_emotion(
 
 
 def _choose_clips(corpus: Corpus, videos: pd.DataFrame) -> pd.DataFrame:
-    """Choose middles of clips, one of every video first, subject by subject in turn."""
+    """Choose middle frames of clips, first one per video, taking subjects in turn."""
     clips = corpus.clips()
     middle = clips["start"] + clips["length"] // 2
     by_video = {str(name): list(frames) for name, frames in middle.groupby(clips["video_id"])}
@@ -211,7 +211,7 @@ def _embed(crops: np.ndarray) -> str:
 
 
 def _strip(statuses: list[str]) -> list[tuple[str, float, float]]:
-    """A video's statuses as stretches of a bar: colour, begin and end in per cent.
+    """A video's statuses as segments of a bar: colour, begin and end in per cent.
 
     Where a part of the bar stands for several frames, one without crops is shown first.
     """
@@ -224,7 +224,7 @@ def _strip(statuses: list[str]) -> list[tuple[str, float, float]]:
     ]
 
 
-def _whose(video: dict[str, Any]) -> str:
+def _label_of(video: dict[str, Any]) -> str:
     return ", ".join(filter(None, (str(video["emotion"]), str(video["subject"]))))
 
 
@@ -233,7 +233,7 @@ def _context(
     videos: list[dict[str, Any]],
     emotions: list[dict[str, Any]],
     n_shown: int,
-    named: bool,
+    chosen: bool,
 ) -> dict[str, Any]:
     summary = summarize_corpus(corpus)
     statuses = [
@@ -252,7 +252,7 @@ def _context(
         "videos": videos,
         "emotions": emotions,
         "n_sheets": n_shown,
-        "named": named,
+        "chosen": chosen,
         "every_face": summary.every_face,
         "region": _best_region(corpus).replace("_", " "),
         "size": corpus.size,

@@ -1,4 +1,4 @@
-"""What became of a corpus's videos, frames and clips: counts, an order of doubt, cautions.
+"""The state of a corpus's videos, frames and clips: counts, an order of doubt, cautions.
 
 Only the manifest and the small arrays of the crops' files are read, never a crop.
 """
@@ -23,20 +23,20 @@ from microx.schema import CLIP_FRAMES
 from microx.text import first_few
 
 MANY_MISSING = 0.1
-"""Share of frames without crops, or failed crops, from which a caution is due (our choice)."""
+"""Share of frames without crops, or failed crops, from which there is a caution (our choice)."""
 
 MANY_UNDECODED = 0.1
-"""Share of the claimed frames that must be missing before it is said; claims are often estimates
+"""Share of missing claimed frames above which there is a caution; claims are often estimates
 (our choice)."""
 
 NUMBERED_IMAGES = 5
-"""Images in one folder with following numbers from which they look like frames (our choice)."""
+"""Consecutively numbered images in one folder from which they look like frames (our choice)."""
 
 _VIDEO_COUNTS = ("n_claimed", "n_decoded", "n_untimed", "n_unused", "n_cuts", "n_rejected")
 
 
 def tabulate_sources(corpus: Corpus) -> pd.DataFrame:
-    """Give the manifest one row a video, where it may have one for each face of a video.
+    """Give the manifest with one row per video, where it may have one for each face of a video.
 
     Returns
     -------
@@ -49,14 +49,14 @@ def tabulate_sources(corpus: Corpus) -> pd.DataFrame:
 
 
 def count_frames(corpus: Corpus) -> dict[str, int]:
-    """Count the frames of the videos that are done: as decoded, and as they stand in the corpus.
+    """Count the frames of the videos that are done: as decoded, and as stored in the corpus.
 
     Returns
     -------
     dict
         ``n_claimed``, ``n_decoded``, ``n_untimed``, ``n_unused``, ``n_cuts``, ``n_rejected`` of
         the videos; ``n_frames``, ``n_found`` and one count for each status of the rows, which
-        are faces where the corpus holds every face. All 0 for a corpus of nothing.
+        are faces where the corpus holds every face. All 0 for an empty corpus.
     """
     sources = _done(tabulate_sources(corpus))
     rows = _done(corpus.manifest)
@@ -103,25 +103,25 @@ class CorpusSummary:
     @property
     def with_crops(self) -> str:
         """How the frames with crops got their landmarks: ``"detected 30, tracked 115"``."""
-        return self._told(STATUS_COUNTS[1:-2])
+        return self._in_words(STATUS_COUNTS[1:-2])
 
     @property
     def without_crops(self) -> str:
-        """Why the other frames have none: ``"no face 422, other person 92"``; "" for none."""
-        return self._told((STATUS_COUNTS[0], *STATUS_COUNTS[-2:]))
+        """Why the other frames have none: ``"no face 422, other face 92"``; "" for none."""
+        return self._in_words((STATUS_COUNTS[0], *STATUS_COUNTS[-2:]))
 
     @property
     def statuses(self) -> str:
         """Both, one after the other."""
         return ", ".join(filter(None, (self.with_crops, self.without_crops)))
 
-    def _told(self, counts: Iterable[str]) -> str:
-        told = [(name[2:].replace("_", " "), self.frames[name]) for name in counts]
-        return ", ".join(f"{name} {n:,}" for name, n in told if n)
+    def _in_words(self, counts: Iterable[str]) -> str:
+        pairs = [(name[2:].replace("_", " "), self.frames[name]) for name in counts]
+        return ", ".join(f"{name} {n:,}" for name, n in pairs if n)
 
 
 def summarize_corpus(corpus: Corpus) -> CorpusSummary:
-    """Count the videos and frames of a corpus, once for all who show them.
+    """Count the videos and frames of a corpus, once for console, page and report.
 
     Examples
     --------
@@ -166,13 +166,13 @@ def tabulate_emotions(corpus: Corpus) -> pd.DataFrame:
 
 
 def tabulate_videos(corpus: Corpus, names: Sequence[str] = ()) -> pd.DataFrame:
-    """Measure how far each video's crops are to be doubted, the most doubtful first.
+    """Measure how doubtful each video's crops are, the most doubtful first.
 
     Parameters
     ----------
     corpus : Corpus
     names : sequence of str
-        Ids or paths of videos; without them, all that are done. The id of a video stands for
+        Ids or paths of videos; without them, all that are done. The id of a video includes
         all its faces.
 
     Returns
@@ -182,17 +182,17 @@ def tabulate_videos(corpus: Corpus, names: Sequence[str] = ()) -> pd.DataFrame:
         n_frames, n_found, n_segments, n_cuts, n_clips, n_broken; ``missing``, the share of
         frames without crops (where the corpus holds every face: between the first and the last
         frame of this face); ``confidence``, the lowest of a frame with crops; ``jump``, the
-        largest of `measure_jumps`; ``eyes_px``, the median outer-eye distance in pixels, which
-        tells how much there was to crop; ``doubt``, by which it is sorted: missing +
+        largest of `measure_jumps`; ``eyes_px``, the median outer-eye distance in pixels, the
+        size of the face before cropping; ``doubt``, by which it is sorted: missing +
         (1 - confidence) + jump, where jump counts up to 1 (our choice).
 
     Raises
     ------
     InputError
-        If a name is of no video that is done.
+        If no finished video has a given name.
     """
     done = _done(corpus.manifest)
-    done = _named(done, names, corpus) if names else done
+    done = _select(done, names, corpus) if names else done
     clips = corpus.clips(incomplete=True)
     clips = clips.assign(whole=clips["n_found"] == clips["length"])
     by_video = clips.groupby("video_id")["whole"].agg(["sum", "size"])
@@ -215,13 +215,13 @@ def measure_jumps(xy: np.ndarray, segment: np.ndarray) -> np.ndarray:
     xy : ndarray of shape (T, 68, 2)
         Landmarks in pixels, NaN where none.
     segment : ndarray of shape (T,), int
-        The unbroken stretch of each frame; -1 where there is none.
+        The segment of each frame; -1 where there is none.
 
     Returns
     -------
     ndarray of shape (T,)
-        The median way of the landmarks since the frame before, in outer-eye distances; 0 for
-        the first frame of a stretch and where there is no face.
+        The median movement of the landmarks since the frame before, in outer-eye distances; 0
+        for the first frame of a segment and where there is no face.
 
     Examples
     --------
@@ -236,7 +236,7 @@ def measure_jumps(xy: np.ndarray, segment: np.ndarray) -> np.ndarray:
 
 
 def group_reasons(manifest: pd.DataFrame) -> list[tuple[str, list[str]]]:
-    """Bring skipped videos of one reason together, whatever numbers and names stand in it.
+    """Group skipped videos by reason, ignoring the numbers and names in it.
 
     Returns
     -------
@@ -250,15 +250,15 @@ def group_reasons(manifest: pd.DataFrame) -> list[tuple[str, list[str]]]:
         reasons, paths = groups.setdefault(kind, ([], []))
         reasons.append(reason)
         paths.append(path)
-    told = [
+    grouped = [
         (reasons[0] + (", or alike" if len(set(reasons)) > 1 else ""), paths)
         for reasons, paths in groups.values()
     ]
-    return sorted(told, key=lambda group: -len(group[1]))
+    return sorted(grouped, key=lambda group: -len(group[1]))
 
 
 def find_numbered_folders(paths: Iterable[str]) -> list[str]:
-    """Find folders whose images look like the frames of a video: named alike, numbered on.
+    """Find folders whose images look like the frames of a video: same name, consecutive numbers.
 
     Parameters
     ----------
@@ -291,10 +291,10 @@ def find_numbered_folders(paths: Iterable[str]) -> list[str]:
 
 
 def find_missing_numbers(names: Iterable[str]) -> str:
-    """Tell which numbers lack between those of a video's images; "" where none does.
+    """Find the numbers missing between those of a video's images; "" where none is.
 
-    The names of one video differ in their last number only, or nothing can be told. The
-    smallest step between them is taken for the rule.
+    The names of one video must differ in their last number only. The smallest step between
+    them is taken as the rule.
 
     Examples
     --------
@@ -318,7 +318,7 @@ def find_missing_numbers(names: Iterable[str]) -> str:
 
 
 def find_doubts(corpus: Corpus) -> list[str]:
-    """Say in sentences what a person should look into before training on a corpus.
+    """List in sentences what to check before training on a corpus.
 
     Returns
     -------
@@ -329,13 +329,13 @@ def find_doubts(corpus: Corpus) -> list[str]:
     doubts = [
         *_doubt_frames(corpus, count_frames(corpus)),
         *_doubt_decoding(sources, corpus),
-        *_doubt_people(sources, corpus),
+        *_doubt_faces(sources, corpus),
     ]
     folders = find_numbered_folders(corpus.manifest["path"])
     if folders and corpus.recipe.get("input_fps") is None:
         doubts.append(
             f"the images in {first_few(folders)} look like the frames of videos, but each was "
-            "taken as a video of its own; if they are frames, say how many a second: `input_fps`"
+            "taken as a video of its own; if they are frames, give the frame rate: `input_fps`"
         )
     else:
         doubts += _doubt_clips(sources, corpus)
@@ -355,7 +355,7 @@ def _n_subjects(rows: pd.DataFrame) -> int:
     return int(rows.loc[rows["subject"] != "", "subject"].nunique())
 
 
-def _named(done: pd.DataFrame, names: Sequence[str], corpus: Corpus) -> pd.DataFrame:
+def _select(done: pd.DataFrame, names: Sequence[str], corpus: Corpus) -> pd.DataFrame:
     source = _source(done["video_id"])
     chosen = pd.Series(False, index=done.index)
     for name in names:
@@ -412,20 +412,20 @@ def _doubt_decoding(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
     n_untimed, n_decoded = sources["n_untimed"].sum(), sources["n_decoded"].sum()
     if n_untimed > MANY_UNDECODED * n_decoded:
         doubts.append(
-            f"{n_untimed} of {n_decoded} frames had no time of their own; theirs was reckoned from "
+            f"{n_untimed} of {n_decoded} frames had no time of their own; it was computed from "
             "the average rate"
         )
     return doubts
 
 
-def _doubt_people(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
-    several = sources[sources["n_people"] > 1]
+def _doubt_faces(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
+    several = sources[sources["n_faces"] > 1]
     if not len(several) or corpus.recipe.get("faces") == "all":
         return []
-    named = [f"{video.path} ({video.n_people})" for video in several.itertuples()]
+    listed = [f"{video.path} ({video.n_faces})" for video in several.itertuples()]
     return [
-        f"{len(several)} of {len(sources)} videos show several people: {first_few(named)}; only "
-        "the one seen the most was kept; is it who the label means? `faces=all` keeps everyone"
+        f"{len(several)} of {len(sources)} videos show several faces: {first_few(listed)}; only "
+        "the one seen the most was kept; is it the labelled subject? `faces=all` keeps every face"
     ]
 
 
@@ -448,7 +448,7 @@ def _doubt_clips(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
     if none.any():
         named = first_few(sources.loc[none, "path"].tolist())
         doubts.append(
-            f"{_videos(none.sum())} without a clip, for no {CLIP_FRAMES} frames on end show one "
+            f"{_videos(none.sum())} without a clip: no {CLIP_FRAMES} consecutive frames show one "
             f"face: {named}"
         )
     return doubts
@@ -459,20 +459,19 @@ def _videos(n: int) -> str:
 
 
 def _doubt_emotions(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
-    """A class of one video among classes of many may be a slip of the pen."""
+    """A class of one video among classes of many may be a typing error."""
     if corpus.label_set != "file":
         return []
     alike = _find_alike(corpus.classes)
     doubts = [
-        f"these emotions are taken for different ones: {first_few(alike)}; if they are one, spell "
+        f"these emotions are treated as different: {first_few(alike)}; if they are one, spell "
         "them alike, or use `label_set`"
     ] * bool(alike)
     times = sources["emotion"].value_counts()
     if not len(times) or times.median() <= 2:
         return doubts
     return doubts + [
-        f"only one video shows {emotion!r}: a slip of the pen? `label_set` refuses spellings it "
-        "does not know"
+        f"only one video shows {emotion!r}: a typing error? `label_set` refuses unknown spellings"
         for emotion in times[times == 1].index
     ]
 
@@ -481,20 +480,20 @@ def _doubt_subjects(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
     named = sources["subject"] != ""
     alike = _find_alike(sources.loc[named, "subject"])
     doubts = [
-        f"these subjects are taken for different people, who may be in training and in test: "
+        f"these subjects are treated as different and may be in training and in test: "
         f"{first_few(alike)}; if they are one, spell them alike"
     ] * bool(alike)
     if named.any() and not named.all():
         unnamed = first_few(sources.loc[~named, "path"].tolist())
         doubts.append(
             f"{_videos((~named).sum())} without a subject while others have one: {unnamed}; each "
-            "counts as a person of its own, so no score will be one on new people"
+            "counts as a subject of its own, so no score will hold for new subjects"
         )
-    several = named & (sources["n_people"] > 1)
+    several = named & (sources["n_faces"] > 1)
     if several.any() and corpus.recipe.get("faces") == "all":
         paths = first_few(sources.loc[several, "path"].tolist())
         doubts.append(
-            f"the labels name one subject a video, so all the faces of {paths} carry the same; "
+            f"the labels give one subject per video, so all faces of {paths} have the same; "
             "`faces=main` keeps one"
         )
     return doubts

@@ -287,7 +287,7 @@ def _finish(scratch: h5py.File, final: h5py.File, stream: VideoStream) -> dict[s
         if not every and face != stream.main_face:
             continue
         if not every:
-            _mark_other_people(group, [other for other in scratch.values() if other != group])
+            _mark_other_faces(group, [other for other in scratch.values() if other != group])
         _copy(group, final, len(ledger))
         faces.append({"face": face} | _count(group))
     return {"video": _count_video(ledger, stream, len(scratch)), "faces": faces}
@@ -301,10 +301,10 @@ def _copy(group: h5py.Group, final: h5py.File, n_frames: int) -> None:
         final[f"{group.name}/{name}"] = dataset[()]
 
 
-def _mark_other_people(group: h5py.Group, others: list[h5py.Group]) -> None:
+def _mark_other_faces(group: h5py.Group, others: list[h5py.Group]) -> None:
     status = group["status"][()]
     for other in others:
-        status[(status == Status.NO_FACE) & (other["segment"][()] >= 0)] = Status.OTHER_PERSON
+        status[(status == Status.NO_FACE) & (other["segment"][()] >= 0)] = Status.OTHER_FACE
     group["status"][...] = status
 
 
@@ -317,7 +317,7 @@ def _count(group: h5py.Group) -> dict[str, int]:
     } | counts
 
 
-def _count_video(ledger: Ledger, stream: VideoStream, n_people: int) -> dict[str, Any]:
+def _count_video(ledger: Ledger, stream: VideoStream, n_faces: int) -> dict[str, Any]:
     rate = stream.recipe.frame_rate
     if rate is not None:
         duration_s = len(ledger) / rate
@@ -330,7 +330,7 @@ def _count_video(ledger: Ledger, stream: VideoStream, n_people: int) -> dict[str
         "n_unused": ledger.n_decoded - len(np.unique(ledger.source_frame)),
         "n_cuts": ledger.n_cuts,
         "n_rejected": ledger.n_rejected,
-        "n_people": n_people,
+        "n_faces": n_faces,
         "n_frames": len(ledger),
         "duration_s": round(duration_s, 6),
         "size_hw": list(ledger.size_hw),

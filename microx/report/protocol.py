@@ -115,7 +115,7 @@ def protocol_in_words(main: EvaluationResult, *, oracle: bool = False) -> list[s
     lines.append("The test clips were predicted once, after the epoch was chosen.")
     if oracle:
         lines.append(
-            "They were also predicted after every epoch (--oracle), only for the gap "
+            "They were also predicted after every epoch (oracle), only for the gap "
             "reported below: no score and no choice depends on it."
         )
     return lines

@@ -15,7 +15,7 @@ from microx.errors import InputError
 from microx.preprocessing.mean_face import MIRROR, mean_face
 from microx.schema import N_LANDMARKS
 
-# Landmarks that are fitted, and how far each is trusted: jaw points slide along the cheek, and the
+# Landmarks that are fitted, and the weight of each: jaw points slide along the cheek, and the
 # chin drops with the mouth. Each counts with its mirror image.
 _TRUST = {
     **dict.fromkeys((0, 1, 2, 3), 0.5), 4: 0.4, **dict.fromkeys((5, 6, 7, 8), 0.3),
@@ -81,7 +81,7 @@ class FaceWarp:
 
     @property
     def pixels_per_unit(self) -> float:
-        """Picture pixels to one face unit, the mean of both directions."""
+        """Image pixels per face unit, the mean of both directions."""
         return float(np.sqrt(abs(np.linalg.det(self.plane[1:]))))
 
     def to_image(self, face: np.ndarray) -> np.ndarray:

@@ -245,7 +245,7 @@ def _temple(sheet: Sheet, outer: float, rim: float, sign: int) -> Array:
 
 
 def _glass(sheet: Sheet, lens: Array) -> tuple[Array, Array]:
-    """Colours of the lenses and how much they hide."""
+    """Colours of the lenses and their opacity."""
     x, y, rng = sheet.x, sheet.y, sheet.rng
     tint = pick_colour(rng, ((20, 21, 24), (20, 21, 24), (52, 34, 22), (24, 38, 32), (26, 36, 62)))
     down = np.clip((y + 0.2) / 0.5, 0, 1)[..., None]
@@ -328,4 +328,4 @@ PAINTERS: dict[str, Callable[[np.random.Generator], Painting]] = {
     "hand": paint_hand,
     "scarf": paint_scarf,
 }
-"""Kind to the function that paints one such object by chance."""
+"""Kind to the function that paints a random object of it."""

@@ -57,7 +57,7 @@ def paint_hand(rng: np.random.Generator) -> Painting:
     colour = 255 * lit[..., None] * (1 - red * np.array((0.0, 0.05, 0.05)))
     nail = nails[..., None]
     colour = colour * (1 - nail) + np.array((250, 232, 232)) * (lit[..., None] + 0.06) * nail
-    cover = cover * np.clip((2.95 - sheet.y) / 0.45, 0, 1)  # the arm leaves the picture softly
+    cover = cover * np.clip((2.95 - sheet.y) / 0.45, 0, 1)  # the arm fades out at the edge
     rgba = sheet.finish(colour, cover, shadow=0.45, reach=0.05)
     box = sheet.box
     if rng.random() < 0.5:

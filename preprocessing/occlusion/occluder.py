@@ -1,9 +1,9 @@
 """Put a mask, sunglasses, a hand or a scarf over a face, frame after frame.
 
-`draw_occluder` makes one object, whose look hangs on its seed alone; `Occluder.apply` lays it over
-the face in one image. The object is painted once, flat, in face units (see
+`draw_occluder` makes one object, whose look depends only on its seed; `Occluder.apply` lays it
+over the face in one image. The object is painted once, flat, in face units (see
 `microx.preprocessing.occlusion.garments`), and bent to each face by a smooth map fitted to
-landmarks that expressions hardly move, so that it rides on the head and not on the mouth. All
+landmarks that expressions hardly move, so that it moves with the head and not the mouth. All
 numbers are our choice.
 """
 
@@ -65,7 +65,7 @@ class Occlusion:
 
 
 def parse_occlusions(text: str) -> tuple[Occlusion, ...]:
-    """Read what a command line says: kinds, each with the part of the videos it is put on.
+    """Parse the text of an option: kinds, each with the share of the videos it is put on.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def parse_occlusions(text: str) -> tuple[Occlusion, ...]:
     Raises
     ------
     InputError
-        If a kind is unknown or named twice, a share is not a number above 0, or the shares
-        together pass 1: a face wears one object at a time.
+        If a kind is unknown or given twice, a share is not a number above 0, or the shares
+        sum to more than 1: a face wears one object at a time.
 
     Examples
     --------
@@ -170,7 +170,7 @@ class Occluder:
     kind : str
         One of `OCCLUSIONS`.
     seed : int
-        What its look was drawn from.
+        Seed of its look.
     painting : Painting
         The object, flat, in face units.
     """
@@ -190,7 +190,7 @@ class Occluder:
             Landmarks in pixels of this image (whole numbers at pixel centres); for a crop,
             mapped by `microx.preprocessing.regions.crop_transform`. They may lie outside.
         light : Light, optional
-            Without it, `measure_light` of this image. The crops of one frame want the same.
+            Without it, `measure_light` of this image. The crops of one frame need the same.
 
         Returns
         -------
@@ -200,8 +200,8 @@ class Occluder:
 
         Examples
         --------
-        >>> nobody = np.full((68, 2), np.nan, np.float32)
-        >>> draw_occluder("mask", 3).apply(np.zeros((32, 48, 3), np.uint8), nobody).shape
+        >>> no_face = np.full((68, 2), np.nan, np.float32)
+        >>> draw_occluder("mask", 3).apply(np.zeros((32, 48, 3), np.uint8), no_face).shape
         (32, 48, 3)
         """
         covered = rgb.copy()
@@ -260,7 +260,7 @@ class Occluder:
 
 @lru_cache(maxsize=4 * LOOKS)
 def draw_occluder(kind: str, seed: int) -> Occluder:
-    """Make one object of a kind; colour, texture and shape are drawn by chance.
+    """Make one object of a kind; colour, texture and shape are random.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""The embedded landmark trackers: faces found, followed and told apart."""
+"""The embedded landmark trackers: faces found, followed and identified."""

@@ -1,12 +1,12 @@
 """Landmarks by dlib, the embedded default: detect faces, then follow each from frame to frame.
 
 The detector is dlib's HOG frontal-face detector. It searches the whole frame when no face is
-followed, after a shot cut, and now and then for new faces; where a face is followed, it only
-looks there, now and then or on doubt, and with a lower threshold than a new face has to pass.
-A doubtful detection is followed, too, and becomes a face with all its frames if a later look
+followed, after a shot cut, and periodically for new faces; where a face is followed, it only
+checks there, periodically or on doubt, and with a lower threshold than a new face has to pass.
+A doubtful detection is followed, too, and becomes a face with all its frames if a later check
 is clear, or is rejected. The points are those of dlib's 68-point shape predictor, the same
-scheme as OpenFace's, steadied by `microx.preprocessing.tracking.flow`. Who is who after a break is
-told by dlib's face descriptor. All numbers are our choice, tried on real videos of near, far,
+scheme as OpenFace's, steadied by `microx.preprocessing.tracking.flow`. After a break, dlib's face
+descriptor identifies a face. All numbers are our choice, tried on real videos of near, far,
 several and no faces, unless they say otherwise.
 """
 
@@ -22,14 +22,14 @@ import numpy as np
 
 from microx.preprocessing.tracking.faces import MAX_GAP, Face, Sighting, Status
 from microx.preprocessing.tracking.flow import PATCH, Follower
-from microx.preprocessing.tracking.identity import People, Portrait
+from microx.preprocessing.tracking.identity import KnownFaces, Portrait
 from microx.preprocessing.tracking.weights import find_weights
 
 # dlib's detector score: above 0 it calls a window a face.
 _CLEAR_SCORE = 0.1  # one look of this score, or several of less, make a track a face
 _NEW_SCORE = -0.15  # enough to begin a track
-_NO_EVIDENCE = -0.35  # a look of this score speaks neither for nor against a face
-_FOLLOWED_SCORE = -0.5  # enough to stay one
+_NO_EVIDENCE = -0.35  # a look of this score is evidence neither for nor against a face
+_FOLLOWED_SCORE = -0.5  # enough to keep it
 
 _LOOK_EVERY = 15  # frames between two looks at a followed face
 _SEARCH_EVERY = 90  # frames between two searches for new faces while some are followed
@@ -38,7 +38,7 @@ _SEARCH_CLOSELY_EVERY = 5  # searches in vain of which one is made again for sma
 _MAX_FACES = 10  # followed at once, the largest first
 _CLEARLY_LARGER = 1.5  # times as wide: a face for which the smallest of too many is given up
 _LOOK_SCALE = 0.8  # of a follower's patch, that leaves a face just large enough for the detector
-_PATIENCE = 6  # looks in vain at a face that still looks the same: hidden, or turned aside
+_PATIENCE = 6  # looks in vain at a face that still looks the same: occluded, or turned aside
 _LONG_SIDE = 960  # px; a larger frame is searched at this size
 _CLOSE_LONG_SIDE = 1920  # px; a frame is searched at this size for small faces
 _SMALL_FACE = 80  # px, the least side of a face that dlib's detector finds
@@ -46,7 +46,7 @@ _DOUBT = 0.15  # outer-eye distances between flow and fit
 _COLLAPSED = 0.3  # of the points that the flow carries; below, the face has gone or changed
 _UNDECIDED = 75  # frames after which a doubtful track is no face
 _LEAST_CROP = 24  # px
-_ALIKE = 0.5  # correlation of two pictures of one face
+_ALIKE = 0.5  # correlation of two images of one face
 
 
 class DlibTracker:
@@ -70,7 +70,7 @@ class DlibTracker:
     def __init__(self, max_gap: int = MAX_GAP) -> None:
         self._max_gap = max_gap
         self._tracks: list[_Track] = []
-        self._people = People()
+        self._known_faces = KnownFaces()
         self._rejected: set[int] = set()
         self._index = -1
         self._n_segments = 0
@@ -85,13 +85,13 @@ class DlibTracker:
         ----------
         rgb : ndarray of shape (H, W, 3), uint8
         cut : bool
-            Whether a shot cut lies before this frame: no face is followed over it.
+            Whether a shot cut comes before this frame: no face is followed across it.
 
         Returns
         -------
         Sighting
             Confidence is a logistic of twice dlib's detector score at the last look (0.5 at
-            the detector's own threshold, 0.98 for a clear face), less where flow and fit part.
+            the detector's own threshold, 0.98 for a clear face), less where flow and fit differ.
         """
         self._index += 1
         self._rejected = set()
@@ -142,9 +142,9 @@ class DlibTracker:
                     self._lose(track, before)
 
     def _resume(self, track: _Track, hit: _Hit, rgb: np.ndarray, grey: np.ndarray) -> bool:
-        """Go on with a face found where the flow lost it; if it is another one, end the track.
+        """Continue with a face found where the flow lost it; if it is another one, end the track.
 
-        A cut to another face in the same place looks to the flow like a face that was hidden.
+        A cut to another face in the same place looks to the flow like an occluded face.
         """
         follower = Follower(_fit, grey, hit.box)
         portrait = Portrait(rgb, follower.xy, follower.box)
@@ -157,10 +157,10 @@ class DlibTracker:
         return False
 
     def _lose(self, track: _Track, last_seen: np.ndarray) -> None:
-        """Give a face up where it was last seen, not where the flow has gone without it."""
+        """Give a face up where it was last seen, not where the flow drifted without it."""
         track.lost_since, track.follower.xy = self._index, last_seen
         if track.identity is not None and track.portrait is not None:
-            self._people.remember(track.identity, track.portrait)
+            self._known_faces.remember(track.identity, track.portrait)
 
     def _look(self, track: _Track, grey: np.ndarray) -> _Hit | None:
         """Run the detector about the place of a track."""
@@ -218,35 +218,35 @@ class DlibTracker:
             self._end([smallest])
 
     def _end(self, tracks: list[_Track]) -> None:
-        """Take tracks off; those that nobody was known by never were a face."""
+        """Remove tracks; those never identified were no faces."""
         for track in list(tracks):
             self._tracks.remove(track)
             if track.identity is None:
                 self._rejected.add(track.segment)
             elif track.is_seen and track.portrait is not None:
-                self._people.remember(track.identity, track.portrait)
+                self._known_faces.remember(track.identity, track.portrait)
 
     def _recognise(self, rgb: np.ndarray) -> dict[int, int]:
-        """Say who the faces are that have become certain: segment to identity."""
+        """Identify the faces that have become certain: segment to identity."""
         identities: dict[int, int] = {}
         for track in self._tracks:
             if track.is_seen and track.identity is not None:
-                self._people.see(track.identity, self._index)
+                self._known_faces.see(track.identity, self._index)
         for track in [track for track in self._tracks if track.is_seen]:
             if track.portrait is None or track.portrait_due:
                 track.portrait = Portrait(rgb, track.follower.xy, track.follower.box)
                 track.portrait_due = False
             if track.identity is None and track.is_face:
-                identity = self._people.recognise(track.portrait, track.began)
-                self._people.see(identity, self._index)
-                # Whoever is here is not to be waited for where they were lost.
+                identity = self._known_faces.recognise(track.portrait, track.began)
+                self._known_faces.see(identity, self._index)
+                # A face found here need not be waited for where it was lost.
                 self._end([other for other in self._tracks if other.identity == identity])
                 track.identity = identities[track.segment] = identity
         return identities
 
 
 class CroppedFaces:
-    """Fits landmarks in pictures that are cut about a face already; nothing is searched.
+    """Fits landmarks in images that are face crops already; no face is searched for.
 
     On crops of CREMA-D and two other videos, with the face up to 6 % off and 1 to 1.35 times
     dlib's box, the median error against OpenFace was 0.030 of the outer-eye distance at 48
@@ -263,13 +263,13 @@ class CroppedFaces:
         self._segment = -1
 
     def locate(self, rgb: np.ndarray, *, cut: bool = False) -> Sighting:
-        """Fit the face in the next picture, ``(H, W, 3)`` uint8, of 24 pixels or more a side.
+        """Fit the face in the next image, ``(H, W, 3)`` uint8, of at least 24 pixels a side.
 
         Returns
         -------
         Sighting
-            One face of confidence 0.5, for nothing says that it is one; none in a smaller
-            picture.
+            One face of confidence 0.5, because nothing was detected; none in a smaller
+            image.
         """
         if min(rgb.shape[:2]) < _LEAST_CROP:
             return Sighting({})
@@ -338,7 +338,7 @@ class _Track:
         return not self.is_face and (self.evidence < 0 or index - self.began > _UNDECIDED)
 
     def confirm(self, score: float) -> None:
-        """Take the detector's word that the face is there."""
+        """Record that the detector found the face."""
         self.status, self.score, self.looks_in_vain = Status.DETECTED, score, 0
         self.portrait_due |= score > self.best_score
         self.best_score = max(score, self.best_score)
@@ -350,7 +350,7 @@ class _Track:
         self.confirm(score)
 
     def looks_like(self, follower: Follower) -> bool:
-        """Tell whether a face looks as this one did when last detected."""
+        """Whether a face looks as this one did when last detected."""
         alike = cv2.matchTemplate(_look_of(follower), self._known, cv2.TM_CCOEFF_NORMED)
         return float(alike[0, 0]) > _ALIKE
 
@@ -372,7 +372,7 @@ def _look_of(follower: Follower) -> np.ndarray:
 
 
 def _crossing(tracks: list[_Track]) -> list[_Track]:
-    """Tracks whose places have become one: nobody can say any more who is who."""
+    """Tracks that overlap, so that their identities are no longer certain."""
     boxes = [track.follower.box for track in tracks] if len(tracks) > 1 else []
     return [
         track
@@ -382,7 +382,7 @@ def _crossing(tracks: list[_Track]) -> list[_Track]:
 
 
 def _is_inside(box: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Tell whether at least two thirds of a box lie in a frame of this shape."""
+    """Whether at least two thirds of a box lie in a frame of this shape."""
     inside = np.minimum(box[2:], shape[1::-1]) - np.maximum(box[:2], 0)
     return bool((inside > 0).all() and np.prod(inside) > 0.66 * np.prod(box[2:] - box[:2]))
 
@@ -407,7 +407,7 @@ def _detect(grey: np.ndarray, scale: float, threshold: float) -> list[_Hit]:
 
 
 def _fit(grey: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Fit dlib's 68 points to the face in a box of a grey picture."""
+    """Fit dlib's 68 points to the face in a box of a grey image."""
     import dlib
 
     shape = _predictor()(grey, dlib.rectangle(*(round(edge) for edge in box.tolist())))

@@ -1,7 +1,7 @@
-"""Faces as every landmark backend tells them: who is where, and since when without a break.
+"""Faces as every landmark backend reports them: which face is where, in which segment.
 
 A *segment* is a stretch of frames in which one face was followed without a break; no clip
-ever reaches over its ends. An *identity* is a person: one person may have many segments.
+ever crosses its ends. An *identity* is one face of the video; it may have many segments.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MAX_GAP = 5
 
 
 class Status(IntEnum):
-    """What the ledger says of one face in one frame.
+    """The status of one face in one frame.
 
     With crops: ``DETECTED``, found by the detector in this very frame; ``TRACKED``, followed
-    from the frame before; ``INTERPOLATED``, missing in a short gap and put between its two
-    sides; ``GIVEN``, read from a table of landmarks; ``ASSUMED``, the picture was said to be a
-    face. Without: ``NO_FACE``; ``FAILED_CROP``, landmarks that give an empty box;
-    ``OTHER_PERSON``, someone else than the video's main person.
+    from the frame before; ``INTERPOLATED``, missing in a short gap and interpolated over it;
+    ``GIVEN``, read from a table of landmarks; ``ASSUMED``, the image was declared a face
+    crop. Without: ``NO_FACE``; ``FAILED_CROP``, landmarks that give an empty box;
+    ``OTHER_FACE``, only a face other than the video's main one.
     """
 
     NO_FACE = 0
@@ -36,7 +36,7 @@ class Status(IntEnum):
     GIVEN = 4
     ASSUMED = 5
     FAILED_CROP = 6
-    OTHER_PERSON = 7
+    OTHER_FACE = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +59,15 @@ class Face:
 
 @dataclass(frozen=True, eq=False)
 class Sighting:
-    """Every face of one frame, and what became certain with it.
+    """Every face of one frame, and what became certain in it.
 
     Parameters
     ----------
     faces : dict
         Segment number to `Face`.
     identities : dict
-        Segments whose person is known from this frame on: segment to identity, from 0 in the
-        order of being known. A segment never named here was no face.
+        Segments identified in this frame: segment to identity, from 0 in order of
+        identification. A segment never listed here was no face.
     rejected : frozenset of int
         Segments that turned out to be no face.
     """
@@ -80,10 +80,10 @@ class Sighting:
 def fill_gaps(
     seen: Iterable[tuple[Frame, Sighting]], max_gap: int = MAX_GAP
 ) -> Iterator[tuple[Frame, Sighting]]:
-    """Put a face that is missing for a few frames of its segment between its two sides.
+    """Interpolate a face that is missing for a few frames of its segment.
 
-    Landmarks move in a straight line of time over the gap, confidence is the lesser of the
-    two sides'. At most ``max_gap + 1`` frames are held.
+    Landmarks move linearly in time over the gap; confidence is the lower of the two
+    sides'. At most ``max_gap + 1`` frames are held.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _fill(held: list[tuple[Frame, Sighting]], segment: int, before: int, after: 
 
 
 class TableFaces:
-    """Tells of the faces in tables of landmarks, frame by frame, as a tracker would.
+    """Gives the faces in tables of landmarks, frame by frame, as a tracker would.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class TableFaces:
         One for each face, with a row for each frame.
     max_gap : int
         A face that is missing for more frames than this, that leaps by more than its own
-        width, or that stands on the other side of a cut, begins a new segment.
+        width, or that follows a cut, begins a new segment.
     """
 
     def __init__(self, tables: Sequence[Landmarks], max_gap: int = MAX_GAP) -> None:

@@ -1,9 +1,9 @@
 """Follows the landmarks of one face from frame to frame: optical flow and the fit together.
 
 The fit of the 68 points is right on average but trembles; optical flow is steady but drifts.
-So the points are carried by the flow and drawn a little towards the fit in each frame: a
-still face stands still, and a moving one is not lagged behind, for the flow moves with it.
-All of this happens in a small levelled picture of the face, so that its cost does not
+So the points are carried by the flow and pulled a little towards the fit in each frame: a
+still face stays still, and a moving one has no lag, because the flow moves with it.
+All of this happens in a small levelled image of the face, so that its cost does not
 depend on the size of the video. Numbers are our choice, tried on the clips named in
 tests/preprocessing/tracking/test_dlib.py, unless they say otherwise.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from microx.preprocessing.warping import warp_square
 from microx.schema import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 
-PATCH = 192  # px, side of the levelled picture
+PATCH = 192  # px, side of the levelled image
 PATCH_BOX = 112  # px, side of the detector's box in it
 
 # dlib's detector box about the points that are not the jaw's, in units of their root mean
@@ -29,16 +29,16 @@ _BOX_SIDE = 3.41
 _INNER = slice(17, 68)
 
 _WINDOW, _LEVELS = (17, 17), 2
-_LEAST_POINTS = 8  # to tell how a face moves
+_LEAST_POINTS = 8  # to estimate how a face moves
 _STRAY = 0.12  # outer-eye distances a point may move apart from the face in one frame
 _FIT_EVERY = 6  # frames from fit to fit, when all goes well
 _EARLY = 4  # frames of a new face that are each fitted
 _TROUBLE = 0.7  # of the points that the flow carries; below, the frame is fitted
-_STEADY_GAIN = 0.35  # share of the way to the fit that is gone from one fit to the next
+_STEADY_GAIN = 0.35  # share of the way to the fit covered from one fit to the next
 _AGREE, _DISAGREE = 0.04, 0.10  # outer-eye distances; above the second, the fit is taken whole
 
 Fit = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""A grey picture and a box (4,) in it, to 68 points (68, 2) in it."""
+"""A grey image and a box (4,) in it, to 68 points (68, 2) in it."""
 
 
 class Follower:
@@ -47,7 +47,7 @@ class Follower:
     Parameters
     ----------
     fit : callable
-        Gives 68 points for a picture and a face box in it.
+        Gives 68 points for an image and a face box in it.
     grey : ndarray of shape (H, W), uint8
         The frame the face was found in.
     box : ndarray of shape (4,)
@@ -57,7 +57,7 @@ class Follower:
     def __init__(self, fit: Fit, grey: np.ndarray, box: np.ndarray) -> None:
         self._fit = fit
         side = float(box[2] - box[0])
-        # The first fit is made twice: once to level the face, once on the levelled face.
+        # The first fit is done twice: once to level the face, once on the levelled face.
         self._anchor_at((box[:2] + box[2:]) / 2, 0.0, PATCH_BOX / side)
         patch = self.cut(grey)
         middle = np.array([PATCH - PATCH_BOX, PATCH - PATCH_BOX, PATCH + PATCH_BOX] * 2)[:4] / 2
@@ -90,11 +90,11 @@ class Follower:
             self.patch = self.cut(grey)
 
     def _compared_with_fit(self, patch: np.ndarray, carried: np.ndarray) -> np.ndarray:
-        """Return the points, corrected at once where far off; leave the rest to a steady pull."""
+        """Correct points that are far off at once; leave the rest to a steady pull."""
         apart = self._fit(patch, box_of(carried)) - carried
         distance = np.linalg.norm(apart, axis=1) / _eye_distance(carried)
         self.doubt = float(np.median(distance))
-        # A new face has no past to lean on: its first fits are averaged.
+        # A new face has no history: its first fits are averaged.
         gain = 1 / (self._age + 1) if self._age <= _EARLY else 0.0
         gain = np.clip((distance - _AGREE) / (_DISAGREE - _AGREE), gain, 1.0)[:, None]
         self._pull = (1 - gain) * apart * _STEADY_GAIN / _FIT_EVERY
@@ -111,7 +111,7 @@ class Follower:
         return box_of(self.xy)
 
     def _has_left(self) -> bool:
-        """Tell whether the face has moved, turned or grown too far in the patch."""
+        """Whether the face has moved, turned or grown too far in the patch."""
         points = self._to_patch(self.xy)
         box = box_of(points)
         across = points[LEFT_EYE_OUTER] - points[RIGHT_EYE_OUTER]
@@ -146,12 +146,12 @@ class Follower:
         return np.asarray((points - self._shift) @ self._back.T)
 
     def cut(self, grey: np.ndarray) -> np.ndarray:
-        """The face in a frame, levelled, ``(PATCH, PATCH)``: where it was last."""
+        """The levelled face in a frame, ``(PATCH, PATCH)``, cut at its last place."""
         return warp_square(grey, self._inverse, PATCH)
 
 
 def box_of(points: np.ndarray) -> np.ndarray:
-    """The box dlib's detector would draw about a face, from its points ``(68, 2)``: xyxy."""
+    """The box dlib's detector would give for a face, from its points ``(68, 2)``: xyxy."""
     inner = points[_INNER]
     centre = inner.sum(axis=0) / len(inner)
     spread = inner - centre
@@ -161,9 +161,9 @@ def box_of(points: np.ndarray) -> np.ndarray:
 
 
 def _carry(before: np.ndarray, now: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Move points by the flow; those that stray from the face's own motion go with the face.
+    """Move points by the flow; those that stray from the face's own motion move with the face.
 
-    The jaw goes with the face, too: the flow there is half the background's. Also returns the
+    The jaw moves with the face, too: the flow there is half the background's. Also returns the
     share of the other points that the flow carried.
     """
     inner, nothing = points[_INNER], np.empty(0, np.float32)

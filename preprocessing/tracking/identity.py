@@ -1,8 +1,8 @@
-"""Who is who: tells by dlib's face descriptor whether a face has been seen before.
+"""Identity: decides by dlib's face descriptor whether a face has been seen before.
 
 Source of the descriptor: dlib, ``dlib_face_recognition_resnet_model_v1``, which the package
-face-recognition-models brings. It is worked out only where somebody could be meant: after
-a cut, a gap, or a crossing.
+face-recognition-models brings. It is computed only where it is needed: after a cut, a gap,
+or a crossing.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 
 from microx.preprocessing.tracking.weights import find_weights
 
-# Distance of two descriptors below which they show one person: dlib's own example says 0.6
+# Distance of two descriptors below which they are the same face: dlib's own example uses 0.6
 # (face_recognition.py); a face smaller than the descriptor was made for looks like many.
-_SAME_PERSON, _SAME_SMALL_PERSON = 0.55, 0.40
+_SAME_FACE, _SAME_SMALL_FACE = 0.55, 0.40
 _SMALL_PORTRAIT = 60  # px, side of the detector's box
-_MOST_PORTRAITS = 8  # kept of a person, the latest
+_MOST_PORTRAITS = 8  # kept per identity, the latest
 
 
 class Portrait:
-    """A face cut out of a frame for dlib's descriptor.
+    """A face cropped from a frame for dlib's descriptor.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class Portrait:
         self._descriptor: np.ndarray | None = None
 
     def distance(self, other: Portrait) -> float:
-        """How unlike two faces are; below 1, they are one person."""
+        """Distance between two faces; below 1, they count as the same."""
         small = self._is_small or other._is_small
-        limit = _SAME_SMALL_PERSON if small else _SAME_PERSON
+        limit = _SAME_SMALL_FACE if small else _SAME_FACE
         return float(np.linalg.norm(self.descriptor - other.descriptor)) / limit
 
     @property
@@ -58,29 +58,29 @@ class Portrait:
         return self._descriptor
 
 
-class People:
-    """Everyone seen in a video, by identity, from 0 in the order of being known."""
+class KnownFaces:
+    """The faces seen in a video, by identity, from 0 in order of identification."""
 
     def __init__(self) -> None:
         self._portraits: list[list[Portrait]] = []
         self._last_seen: list[int] = []
 
     def see(self, identity: int, index: int) -> None:
-        """Note that someone is in sight in a frame."""
+        """Note that a face is visible in a frame."""
         self._last_seen[identity] = index
 
     def remember(self, identity: int, portrait: Portrait) -> None:
-        """Keep a picture of someone who goes out of sight."""
+        """Keep a portrait of a face that is lost."""
         self._portraits[identity] = [*self._portraits[identity], portrait][-_MOST_PORTRAITS:]
 
     def recognise(self, portrait: Portrait, began: int) -> int:
-        """Say who a face is: someone who was out of sight when it appeared, or someone new.
+        """Identify a face: a known one that was not visible when it appeared, or a new one.
 
         Parameters
         ----------
         portrait : Portrait
         began : int
-            The frame in which the face appeared: who was seen since then is somebody else.
+            The frame in which the face appeared: faces seen since then are other ones.
         """
         distances = {
             identity: min((p.distance(portrait) for p in portraits), default=math.inf)

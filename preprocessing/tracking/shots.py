@@ -1,20 +1,20 @@
-"""Shot cuts: where a video jumps from one picture to quite another."""
+"""Shot cuts: where a video jumps from one scene to another."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-# Our choice, tried on real videos: a cut changes most of the small picture at once, by far
+# Our choice, tried on real videos: a cut changes most of the small image at once, by far
 # more than the frames before it changed.
 _SMALL_WH = (48, 27)
-_LEAST_CHANGE = 18.0  # grey levels, mean over the picture
+_LEAST_CHANGE = 18.0  # grey levels, mean over the image
 _TIMES_USUAL = 4.0
 _MEMORY = 0.8  # share of the usual change that is kept from frame to frame
 
 
 class CutFinder:
-    """Tells, frame by frame, whether a shot cut lies before it.
+    """Decides, frame by frame, whether a shot cut comes before it.
 
     Examples
     --------
@@ -29,7 +29,7 @@ class CutFinder:
 
     def is_cut(self, grey: np.ndarray) -> bool:
         """Look at the next frame, ``(H, W)`` uint8; the first is never a cut."""
-        # Every so-many-th pixel first: an exact mean over a large frame costs more than it tells.
+        # Subsample first: an exact mean over a large frame costs more than it is worth.
         step = max(1, min(grey.shape) // 180)
         small = cv2.resize(grey[::step, ::step], _SMALL_WH, interpolation=cv2.INTER_AREA)
         last, self._last = self._last, small
@@ -37,7 +37,7 @@ class CutFinder:
             return False
         change = float(cv2.absdiff(small, last).mean())
         cut = change > max(_LEAST_CHANGE, _TIMES_USUAL * self._usual)
-        # A cut says nothing of how much this video usually moves.
+        # A cut says nothing about how much this video usually moves.
         if not cut:
             self._usual = _MEMORY * self._usual + (1 - _MEMORY) * change
         return cut

@@ -11,7 +11,7 @@ LANDMARK_WEIGHTS = "shape_predictor_68_face_landmarks.dat"
 
 
 def find_weights(name: str = LANDMARK_WEIGHTS) -> Path:
-    """Path of a model file, dlib's 68-point weights unless another is named.
+    """Path of a model file, by default dlib's 68-point weights.
 
     The package itself is not imported, because it needs the retired ``pkg_resources``.
 

@@ -10,7 +10,7 @@ from microx.preprocessing.video import read_frames
 
 
 class Watched:
-    """What a tracker said of a film: `faces` a frame, `identities` and `rejected` in all."""
+    """What a tracker reported of a film: `faces` a frame, `identities` and `rejected` in all."""
 
     def __init__(self, frames):
         tracker, cuts = DlibTracker(), CutFinder()
@@ -26,7 +26,7 @@ class Watched:
     def frames_of(self, segment):
         return [index for index, faces in enumerate(self.faces) if segment in faces]
 
-    def people(self):
+    def identity_by_frame(self):
         """Identity in each frame, of films that show one face at a time; -1 for none."""
         known = [
             [self.identities[s] for s in faces if s in self.identities] for faces in self.faces
@@ -35,7 +35,7 @@ class Watched:
 
     @property
     def n_frames_with_a_face(self):
-        return sum(person >= 0 for person in self.people())
+        return sum(identity >= 0 for identity in self.identity_by_frame())
 
 
 def read_film(path):
@@ -57,7 +57,7 @@ def compare_with_openface(real_data):
         For each frame, the mean distance of the points in outer-eye distances.
     ratios : ndarray
         For each clip, the motion from frame to frame over OpenFace's, where the face is still:
-        in the quarter of steps in which its picture changes least.
+        in the quarter of steps in which its image changes least.
     """
     errors, ratios = [], []
     paths = [*sorted((real_data / "cremad").glob("*.flv")), find_video(real_data, "single_face")]

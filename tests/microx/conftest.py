@@ -65,7 +65,7 @@ def write_small_corpus(
                 | {"video_id": video_id, "path": f"{video_id}.mp4", "emotion": emotion, "face": 0}
                 | {"subject": f"s{subject}" if named_subjects else "", "status": "done"}
                 | counts
-                | {"n_given": n_frames, "n_people": 1, "n_segments": 1}
+                | {"n_given": n_frames, "n_faces": 1, "n_segments": 1}
                 | {"duration_s": n_frames / 30, "sha256": video_id}
             )
     pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)

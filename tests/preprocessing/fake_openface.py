@@ -56,9 +56,9 @@ elif fault == "hang":
     # Deaf to SIGTERM, with a child as deaf, after some rows: the worst there is to end.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    told = Path(os.environ["FAKE_OPENFACE_CALL"])
-    told.with_suffix(".part").write_text(json.dumps([os.getpid(), child.pid]))
-    told.with_suffix(".part").rename(told)
+    call = Path(os.environ["FAKE_OPENFACE_CALL"])
+    call.with_suffix(".part").write_text(json.dumps([os.getpid(), child.pid]))
+    call.with_suffix(".part").rename(call)
     table.write_text("".join(lines[:3]))
     time.sleep(600)
 else:

@@ -29,10 +29,10 @@ def test_fills_and_strokes_lie_where_they_are_told():
 
 
 def test_coarse_blur_is_near_the_fine_one():
-    picture = fill((64, 80), np.array([(20, 20), (50, 20), (50, 45), (20, 45)]))
+    image = fill((64, 80), np.array([(20, 20), (50, 20), (50, 45), (20, 45)]))
     for sigma in (6, 12):
-        fine, coarse = soften(picture, sigma, coarse_from=99), soften(picture, sigma)
-        assert coarse.shape == picture.shape
+        fine, coarse = soften(image, sigma, coarse_from=99), soften(image, sigma)
+        assert coarse.shape == image.shape
         assert np.abs(fine - coarse).max() < 0.05
 
 

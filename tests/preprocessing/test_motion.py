@@ -1,4 +1,4 @@
-"""Movement of known size in pictures of drawn faces."""
+"""Movement of known size in images of drawn faces."""
 
 import cv2
 import numpy as np
@@ -38,10 +38,10 @@ def crops():
     return np.random.default_rng(0).integers(0, 256, (5, 24, 24, 3), np.uint8)
 
 
-def inner(picture):
-    """A picture without its edges, over which things come and go."""
-    edge = len(picture) // 8
-    return picture[edge:-edge, edge:-edge]
+def inner(image):
+    """An image without its edges, over which things come and go."""
+    edge = len(image) // 8
+    return image[edge:-edge, edge:-edge]
 
 
 def test_colours(crops):

@@ -124,7 +124,7 @@ def test_a_header_without_spaces_reads_as_well(openface, video, table):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("unopened", "could not open it, and said: Failed to open the video file at location"),
+        ("unopened", "could not open it: Failed to open the video file at location"),
         ("no csv", "left 0 CSVs.*exit code 0; by then it wrote 0 of 5 frames.*Closed successfully"),
         ("two", "left 2 CSVs"),
         ("short", "OpenFace wrote 3 of 5 frames; the video may be damaged"),
@@ -134,11 +134,13 @@ def test_a_header_without_spaces_reads_as_well(openface, video, table):
         ("killed", "was killed by SIGKILL.*wrote 2 of 5 frames"),
         ("exit 134", "was killed by SIGABRT .it could not write its folder"),
         ("exit 139", "was killed by SIGSEGV"),
-        ("exit 1", "exit code 1 .its models are missing.*last said: ERROR: Could not load"),
+        ("exit 1", "exit code 1 .its models are missing.*last output: ERROR: Could not load"),
         ("exit 3", "failed with exit code 3; by then"),
     ],
 )
-def test_a_failure_is_told_in_one_line_that_names_the_video(openface, video, fault, name, message):
+def test_a_failure_is_reported_in_one_line_that_names_the_video(
+    openface, video, fault, name, message
+):
     fault(name)
     with pytest.raises(LandmarkError, match=message) as error:
         run_openface(video, command=openface, n_frames=5)
@@ -169,13 +171,13 @@ def test_a_noisy_program_does_not_block(openface, video, fault):
 
 def test_progress_is_read_from_the_growing_csv(openface, video, fault):
     fault("slow")
-    told = []
-    run_openface(video, command=openface, n_frames=5, progress=lambda *what: told.append(what))
-    done = [what[0] for what in told]
+    steps = []
+    run_openface(video, command=openface, n_frames=5, progress=lambda *what: steps.append(what))
+    done = [what[0] for what in steps]
     assert done == sorted(done)
     assert len(set(done)) >= 3
-    assert told[-1] == (5, 5, "in put.mp4")
-    assert {what[1:] for what in told} == {(5, "in put.mp4")}
+    assert steps[-1] == (5, 5, "in put.mp4")
+    assert {what[1:] for what in steps} == {(5, "in put.mp4")}
 
 
 @pytest.mark.usefixtures("impatient")
@@ -356,7 +358,7 @@ def test_what_would_run_is_described(openface, tmp_path, monkeypatch):
     }
     openface.with_name("FaceLandmarkVidMulti").unlink()
     assert "found none" in describe_openface(openface)["several"]
-    assert describe_openface(f"'{openface}' -mloc a.txt")["model"] == "named in the command"
+    assert describe_openface(f"'{openface}' -mloc a.txt")["model"] == "given in the command"
     assert "unknown" in describe_openface("sh -c FeatureExtraction")["model"]
     (openface.parent / "model" / CEN[0]).unlink()
     assert describe_openface(openface)["model"] == "CLNF"

@@ -81,7 +81,7 @@ def test_frames_without_a_face_stay_in_their_place(take, tmp_path, write_video):
 def test_a_short_gap_is_filled_within_its_segment_and_said_to_be(take, tmp_path, write_video):
     frames = take.frames.copy()
     frames[8:11, 60:200, 50:200] = 90
-    path = write_video(tmp_path / "hidden.mp4", frames)
+    path = write_video(tmp_path / "occluded.mp4", frames)
     filled = preprocess_video(path)
     assert (filled.status[8:11] == Status.INTERPOLATED).all()
     assert filled.n_found == 20
@@ -116,17 +116,17 @@ def test_every_person_is_given_and_main_is_the_one_seen_most(take, tmp_path, wri
 
 
 @pytest.mark.real
-def test_frames_of_another_person_are_no_frames_of_the_main_one(real_data, tmp_path, write_video):
+def test_frames_of_another_face_are_no_frames_of_the_main_one(real_data, tmp_path, write_video):
     first = [f.rgb for f in read_frames(real_data / "cremad" / "1001_DFA_ANG_XX.flv")][:30]
     second = [f.rgb for f in read_frames(real_data / "videos" / "pyfeat_single_face.mp4")][:20]
     film = np.stack(first + [cv2.resize(frame, (480, 360)) for frame in second])
     main = preprocess_video(write_video(tmp_path / "two.mp4", film), faces="main")
-    counts = [int((main.status == s).sum()) for s in (Status.OTHER_PERSON, Status.NO_FACE)]
+    counts = [int((main.status == s).sum()) for s in (Status.OTHER_FACE, Status.NO_FACE)]
     assert main.n_found in (20, 30)
     assert counts == [50 - main.n_found, 0]
 
 
-def test_pictures_already_cut_are_not_searched(take, tmp_path):
+def test_images_already_cropped_are_not_searched(take, tmp_path):
     xy = take.landmarks.xy[0]
     middle, half = xy[17:].mean(axis=0), 0.95 * float(outer_eye_distance(xy))
     left, top, right, bottom = np.r_[middle - half, middle + half].round().astype(int)

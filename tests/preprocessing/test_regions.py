@@ -13,78 +13,78 @@ def turned(xy, degrees, centre=(100.0, 110.0)):
 
 
 @pytest.fixture
-def picture():
-    """A smooth picture in which every place has its own colour."""
+def frame():
+    """A smooth frame in which every place has its own colour."""
     y, x = np.mgrid[0:220, 0:200]
     return np.stack([x, y, 128 + 60 * np.sin(x / 9) * np.cos(y / 7)], axis=-1).astype(np.uint8)
 
 
-def test_an_aligned_box_is_the_extremes_with_a_margin(picture, upright_landmarks):
-    _, box = crop_region(picture, upright_landmarks, "mouth", margin=0.25)
+def test_an_aligned_box_is_the_extremes_with_a_margin(frame, upright_landmarks):
+    _, box = crop_region(frame, upright_landmarks, "mouth", margin=0.25)
     # The mouth is 36 px wide about (100, 138): a square of 36 * 1.5.
     assert box == pytest.approx([100 - 27, 138 - 27, 100 + 27, 138 + 27], abs=0.1)
 
 
-def test_left_and_right_are_the_subjects_own(picture, upright_landmarks):
-    boxes = {side: crop_region(picture, upright_landmarks, side)[1] for side in REGIONS}
+def test_left_and_right_are_the_subjects_own(frame, upright_landmarks):
+    boxes = {side: crop_region(frame, upright_landmarks, side)[1] for side in REGIONS}
     assert boxes["right_eye"][0] < 80 < boxes["right_eye"][2] < boxes["left_eye"][0] < 120
     assert boxes["right_brow"][2] < boxes["left_brow"][2]
 
 
-def test_a_crop_shows_what_its_box_holds(picture, upright_landmarks):
-    crop, box = crop_region(picture, upright_landmarks, "mouth", size=54, margin=0.25)
+def test_a_crop_shows_what_its_box_holds(frame, upright_landmarks):
+    crop, box = crop_region(frame, upright_landmarks, "mouth", size=54, margin=0.25)
     x0, y0, x1, y1 = np.round(box).astype(int)
-    assert np.abs(crop.astype(int) - picture[y0:y1, x0:x1]).mean() < 2
+    assert np.abs(crop.astype(int) - frame[y0:y1, x0:x1]).mean() < 2
 
 
 @pytest.mark.parametrize("degrees", [-30, -10, 15, 40])
 @pytest.mark.parametrize("region", ["left_eye", "mouth", "face"])
-def test_a_tilted_head_gives_the_same_aligned_crop(picture, upright_landmarks, degrees, region):
+def test_a_tilted_head_gives_the_same_aligned_crop(frame, upright_landmarks, degrees, region):
     xy, matrix = turned(upright_landmarks, degrees)
-    tilted = cv2.warpAffine(picture, matrix, (200, 220), borderMode=cv2.BORDER_REPLICATE)
-    level, _ = crop_region(picture, upright_landmarks, region, size=24)
+    tilted = cv2.warpAffine(frame, matrix, (200, 220), borderMode=cv2.BORDER_REPLICATE)
+    level, _ = crop_region(frame, upright_landmarks, region, size=24)
     levelled, _ = crop_region(tilted, xy, region, size=24)
     inner = slice(4, -4)
     difference = np.abs(level[inner, inner].astype(int) - levelled[inner, inner])
     assert np.median(difference) <= 3
 
 
-def test_the_papers_box_stands_between_its_landmarks(picture, upright_landmarks):
-    _, box = crop_region(picture, upright_landmarks, "mouth", policy="paper")
+def test_the_papers_box_stands_between_its_landmarks(frame, upright_landmarks):
+    _, box = crop_region(frame, upright_landmarks, "mouth", policy="paper")
     left, right = upright_landmarks[48, 0], upright_landmarks[54, 0]
     assert box[[0, 2]] == pytest.approx([int(left) - 5, int(right) + 5])
 
 
-def test_the_papers_face_is_the_whole_frame(picture, upright_landmarks):
-    crop, box = crop_region(picture, upright_landmarks, "face", policy="paper", size=20)
+def test_the_papers_face_is_the_whole_frame(frame, upright_landmarks):
+    crop, box = crop_region(frame, upright_landmarks, "face", policy="paper", size=20)
     assert box.tolist() == [0, 0, 200, 220]
-    assert np.array_equal(crop, cv2.resize(picture, (20, 20), interpolation=cv2.INTER_AREA))
+    assert np.array_equal(crop, cv2.resize(frame, (20, 20), interpolation=cv2.INTER_AREA))
 
 
-def test_the_papers_box_can_be_empty(picture, upright_landmarks):
+def test_the_papers_box_can_be_empty(frame, upright_landmarks):
     xy, _ = turned(upright_landmarks, 180)
-    crop, box = crop_region(picture, xy, "left_eye", policy="paper")
+    crop, box = crop_region(frame, xy, "left_eye", policy="paper")
     assert crop is None
     assert np.isnan(box).all()
 
 
 @pytest.mark.parametrize("policy", ["aligned", "paper"])
 @pytest.mark.parametrize("size", [4, 32, 300])
-def test_every_region_has_the_size_asked_for(picture, upright_landmarks, policy, size):
+def test_every_region_has_the_size_asked_for(frame, upright_landmarks, policy, size):
     for region in REGIONS:
-        crop, _ = crop_region(picture, upright_landmarks, region, size=size, policy=policy)
+        crop, _ = crop_region(frame, upright_landmarks, region, size=size, policy=policy)
         assert crop.shape == (size, size, 3)
         assert crop.dtype == np.uint8
 
 
-def test_a_face_at_the_border_repeats_the_edge(picture, upright_landmarks):
-    crop, box = crop_region(picture, upright_landmarks - np.float32([95, 0]), "face")
+def test_a_face_at_the_border_repeats_the_edge(frame, upright_landmarks):
+    crop, box = crop_region(frame, upright_landmarks - np.float32([95, 0]), "face")
     assert box[0] < 0
     assert crop[:, 0].std(axis=0)[0] < 3  # the red channel runs along x
 
 
-def test_points_on_one_spot_give_no_crop(picture):
-    crop, box = crop_region(picture, np.full((68, 2), 50, np.float32), "mouth")
+def test_points_on_one_spot_give_no_crop(frame):
+    crop, box = crop_region(frame, np.full((68, 2), 50, np.float32), "mouth")
     assert crop is None
     assert np.isnan(box).all()
 
@@ -102,22 +102,20 @@ def test_region_names_are_checked(regions, message):
         check_regions(regions)
 
 
-def test_an_unknown_policy_is_refused(picture, upright_landmarks):
+def test_an_unknown_policy_is_refused(frame, upright_landmarks):
     with pytest.raises(InputError, match="'tight' is unknown; known: aligned, paper"):
-        crop_region(picture, upright_landmarks, "mouth", policy="tight")
+        crop_region(frame, upright_landmarks, "mouth", policy="tight")
 
 
 @pytest.mark.parametrize("policy", ["aligned", "paper"])
 @pytest.mark.parametrize("size", [12, 24, 64])
 @pytest.mark.parametrize("region", REGIONS)
-def test_the_transform_is_what_the_crop_was_cut_by(
-    picture, upright_landmarks, policy, size, region
-):
+def test_the_transform_is_what_the_crop_was_cut_by(frame, upright_landmarks, policy, size, region):
     xy, _ = turned(upright_landmarks, 8)
-    crop, _ = crop_region(picture, xy, region, size=size, policy=policy)
-    matrix = crop_transform(xy, region, size=size, policy=policy, size_hw=picture.shape[:2])
+    crop, _ = crop_region(frame, xy, region, size=size, policy=policy)
+    matrix = crop_transform(xy, region, size=size, policy=policy, size_hw=frame.shape[:2])
     again = cv2.warpAffine(
-        cv2.GaussianBlur(picture, (0, 0), max(0.1, 0.4 / np.linalg.norm(matrix[0, :2]))),
+        cv2.GaussianBlur(frame, (0, 0), max(0.1, 0.4 / np.linalg.norm(matrix[0, :2]))),
         matrix,
         (size, size),
         borderMode=cv2.BORDER_REPLICATE,

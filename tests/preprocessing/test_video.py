@@ -365,7 +365,7 @@ def test_the_image_that_spoils_a_folder_is_named(tmp_path):
     assert [next(frames).index, next(frames).index] == [0, 1]
     with pytest.raises(InputError, match=r"f3\.png: expected 8 x 8 pixels.*found 9 x 8"):
         next(frames)
-    (tmp_path / "f2.png").write_text("no picture")
+    (tmp_path / "f2.png").write_text("no image")
     with pytest.raises(InputError, match=r"f2\.png: expected an image"):
         list(read_frames(tmp_path, input_fps=25))
 

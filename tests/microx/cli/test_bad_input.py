@@ -131,7 +131,7 @@ SKIPPED = {
     ),
     "cut jpeg": (
         lambda b, d: cut_short(image(d / "x.jpg", b.frames[0]), 0.5),
-        "expected an image; found a JPEG that ends before its picture does",
+        "expected an image; found a JPEG that ends before its image data do",
     ),
     "cut png": (lambda b, d: cut_short(image(d / "x.png", b.frames[0]), 0.5), NO_IMAGE),
     "text named png": (lambda b, d: (d / "x.png").write_text("no"), NO_IMAGE),

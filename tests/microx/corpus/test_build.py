@@ -84,7 +84,7 @@ def test_frames_are_counted(corpus):
     counts = rows[["n_claimed", "n_decoded", "n_untimed", "n_frames", "n_found"]]
     assert counts.loc["happy.mp4"].tolist() == [20, 20, 0, 20, 20]
     assert counts.loc["wall.mp4"].tolist() == [12, 12, 0, 12, 0]
-    assert rows.loc["happy.mp4", ["n_people", "n_segments", "n_cuts"]].tolist() == [1, 1, 0]
+    assert rows.loc["happy.mp4", ["n_faces", "n_segments", "n_cuts"]].tolist() == [1, 1, 0]
     assert rows.loc["happy.mp4", "duration_s"] == pytest.approx(2 / 3, rel=1e-5)
     assert len(rows.loc["happy.mp4", "sha256"]) == 64
     done = rows[rows["status"] == "done"]
@@ -172,14 +172,14 @@ def test_every_face_is_a_row_where_all_are_asked_for(takes, write_video, tmp_pat
     labels = labelled(tmp_path, "pair.mp4,happy")
     every = build_corpus(labels, tmp_path / "all", faces="all")
     assert every.manifest["video_id"].tolist() == ["pair~0", "pair~1"]
-    assert every.manifest["n_people"].tolist() == [2, 2]
+    assert every.manifest["n_faces"].tolist() == [2, 2]
     with pytest.raises(InputError, match="found no 'pair'; its faces are pair~0, pair~1"):
         every.read_crops("pair", "mouth")
     mouths = [every.read_crops(video_id, "mouth") for video_id in every.manifest["video_id"]]
     assert not np.array_equal(*mouths)
     assert len(every.clips()) == 4
     main = build_corpus(labels, tmp_path / "main")
-    assert main.manifest[["video_id", "n_people"]].to_numpy().tolist() == [["pair", 2]]
+    assert main.manifest[["video_id", "n_faces"]].to_numpy().tolist() == [["pair", 2]]
     assert len(main.clips()) == 2
 
 
@@ -221,7 +221,7 @@ def test_another_rate_of_image_folders_is_refused(corpus, labels):
         ({"size": 1}, "`size` must be .*from 4 to 1024; received 1"),
         ({"policy": "loose"}, "`policy` 'loose' is unknown"),
         ({"landmarks": "magic"}, "`landmarks` 'magic' is unknown"),
-        ({"landmarks": "csv"}, "need a folder of CSVs; found none named"),
+        ({"landmarks": "csv"}, "need a folder of CSVs; found none given"),
         ({"frame_rate": 0}, r"`frame_rate` must be from 0\.1"),
         ({"faces": "cropped", "landmarks": "csv"}, "faces 'cropped' need landmarks 'dlib'"),
         (

@@ -1,4 +1,4 @@
-"""A corpus seen through numbers, cautions and pictures."""
+"""A corpus seen through numbers, cautions and images."""
 
 import dataclasses
 
@@ -55,7 +55,7 @@ def write_table(path, landmarks, *, seen=None, jump=0.0, faces=1):
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory, write_video, take):
-    """A steady video, one with gaps, one with two faces, a picture, and one that is none."""
+    """A steady video, one with gaps, one with two faces, an image, and a file that is neither."""
     root = tmp_path_factory.mktemp("videos")
     shown = {"steady": {}, "gaps": {"seen": np.arange(N_FRAMES) % 15 < 7}, "two": {"faces": 2}}
     for name, arguments in shown.items():
@@ -64,13 +64,13 @@ def videos(tmp_path_factory, write_video, take):
     # Copies of one recording are used once only.
     for name, gain in (("gaps", 0.9), ("two", 0.8)):
         write_video(root / f"{name}.mp4", (take.frames * gain).astype(np.uint8))
-    cv2.imwrite(str(root / "picture.png"), take.frames[0, ..., ::-1])
+    cv2.imwrite(str(root / "image.png"), take.frames[0, ..., ::-1])
     rows = (root / "steady.csv").read_text().splitlines()[:2]
-    for name in ("picture.csv", "picture.png.csv", "broken.csv"):
+    for name in ("image.csv", "image.png.csv", "broken.csv"):
         (root / name).write_text("\n".join(rows) + "\n")
     (root / "broken.mp4").write_text("no film")
-    names = ("steady", "gaps", "two", "picture", "broken")
-    endings = dict.fromkeys(names, "mp4") | {"picture": "png"}
+    names = ("steady", "gaps", "two", "image", "broken")
+    endings = dict.fromkeys(names, "mp4") | {"image": "png"}
     table = [{"path": f"{n}.{endings[n]}", "emotion": LABEL, "subject": "S&1"} for n in names]
     pd.DataFrame(table).to_csv(root / "labels.csv", index=False)
     return root
@@ -92,14 +92,14 @@ def main(build):
 
 
 @pytest.fixture(scope="module")
-def everyone(build):
+def every_face(build):
     return build(regions=("mouth",), faces="all")
 
 
 def test_videos_are_sorted_by_how_far_their_crops_are_to_be_doubted(main):
     table = tabulate_videos(main)
     assert table["video_id"].iloc[0] == "gaps"
-    assert set(table["video_id"]) == {"gaps", "steady", "two", "picture"}
+    assert set(table["video_id"]) == {"gaps", "steady", "two", "image"}
     gaps = table.set_index("video_id").loc["gaps"]
     assert gaps["missing"] == pytest.approx(16 / 30)
     assert gaps["eyes_px"] > 60
@@ -132,25 +132,25 @@ def test_counts_add_up(main):
     }
 
 
-def test_a_corpus_of_every_face_counts_a_video_once(everyone):
-    assert {"two~0", "two~1"} <= set(everyone.manifest["video_id"])
-    assert sorted(tabulate_sources(everyone)["video_id"]) == [
-        *("broken", "gaps", "picture", "steady", "two")
+def test_a_corpus_of_every_face_counts_a_video_once(every_face):
+    assert {"two~0", "two~1"} <= set(every_face.manifest["video_id"])
+    assert sorted(tabulate_sources(every_face)["video_id"]) == [
+        *("broken", "gaps", "image", "steady", "two")
     ]
-    assert count_frames(everyone)["n_decoded"] == 3 * N_FRAMES + 1
-    assert set(tabulate_videos(everyone, ["two"])["video_id"]) == {"two~0", "two~1"}
+    assert count_frames(every_face)["n_decoded"] == 3 * N_FRAMES + 1
+    assert set(tabulate_videos(every_face, ["two"])["video_id"]) == {"two~0", "two~1"}
     # A face is not to blame for the time before it came and after it left.
-    gaps = tabulate_videos(everyone, ["gaps~0"])["missing"].iloc[0]
+    gaps = tabulate_videos(every_face, ["gaps~0"])["missing"].iloc[0]
     assert gaps == pytest.approx(8 / 22)
 
 
-def test_doubts_are_said_in_sentences(main, everyone):
+def test_doubts_are_sentences(main, every_face):
     said = " | ".join(find_doubts(main))
     assert "18% of the frames have no crops" in said
-    assert "1 of 4 videos show several people: two.mp4 (2)" in said
-    assert "1 video is shorter than the 10 frames of a clip: picture.png" in said
-    assert "1 video is without a clip, for no 10 frames on end show one face: gaps.mp4" in said
-    assert "several people" not in " | ".join(find_doubts(everyone))
+    assert "1 of 4 videos show several faces: two.mp4 (2)" in said
+    assert "1 video is shorter than the 10 frames of a clip: image.png" in said
+    assert "1 video is without a clip: no 10 consecutive frames show one face: gaps.mp4" in said
+    assert "several faces" not in " | ".join(find_doubts(every_face))
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_doubts_are_said_in_sentences(main, everyone):
         (
             "emotion",
             ["Joy", "joy", "joy", "sad", "sad"],
-            "taken for different ones: 'Joy' and 'joy'; if",
+            "treated as different: 'Joy' and 'joy'; if",
         ),
     ],
 )
-def test_slips_of_the_pen_are_asked_about(main, column, values, doubt):
+def test_typing_errors_are_asked_about(main, column, values, doubt):
     manifest = main.manifest.assign(**{column: values})
     classes = tuple(sorted(set(manifest["emotion"])))
     said = find_doubts(dataclasses.replace(main, manifest=manifest, classes=classes))
@@ -173,11 +173,11 @@ def test_slips_of_the_pen_are_asked_about(main, column, values, doubt):
     assert doubt not in " | ".join(find_doubts(main))
 
 
-def test_faces_that_share_one_subject_are_asked_about(everyone):
-    assert "all the faces of two.mp4 carry the same" in " | ".join(find_doubts(everyone))
+def test_faces_that_share_one_subject_are_asked_about(every_face):
+    assert "all faces of two.mp4 have the same" in " | ".join(find_doubts(every_face))
 
 
-def test_a_corpus_of_photographs_is_told_its_models(main):
+def test_a_corpus_of_photographs_names_its_models(main):
     manifest = main.manifest.assign(n_frames=1)
     said = " | ".join(find_doubts(dataclasses.replace(main, manifest=manifest)))
     assert "no video has the 10 frames of a clip; a model of fewer can be trained" in said
@@ -197,7 +197,7 @@ def test_a_corpus_of_photographs_is_told_its_models(main):
         (["a1.png", "rest.png", "a9.png"], ""),
     ],
 )
-def test_numbers_that_images_lack_are_told(names, lacking):
+def test_missing_numbers_of_images_are_found(names, lacking):
     assert find_missing_numbers(names) == lacking
 
 
@@ -245,30 +245,30 @@ def test_folders_of_frames_are_known_by_their_numbers(paths, folders):
 
 
 def test_an_unknown_video_is_refused(main):
-    with pytest.raises(InputError, match="none of id or path 'nobody'; there are steady, gaps"):
-        tabulate_videos(main, ["nobody"])
+    with pytest.raises(InputError, match="none of id or path 'unknown'; there are steady, gaps"):
+        tabulate_videos(main, ["unknown"])
 
 
-def read_picture(path):
-    picture = cv2.imread(str(path))
-    assert picture is not None
-    return picture
+def read_image(path):
+    image = cv2.imread(str(path))
+    assert image is not None
+    return image
 
 
 def test_the_page_shows_every_video_and_escapes_what_users_wrote(main, tmp_path):
-    told = []
-    page = write_inspection(main, tmp_path, progress=lambda *step: told.append(step))
+    steps = []
+    page = write_inspection(main, tmp_path, progress=lambda *step: steps.append(step))
     text = page.read_text()
     assert "<b>fear" not in text
     assert "&lt;b&gt;fear &amp; joy&lt;/b&gt;" in text
     assert "S&amp;1" in text
     assert main.content_hash() in text
-    assert text.index('href="#v-gaps"') < text.index('href="#v-picture"')
+    assert text.index('href="#v-gaps"') < text.index('href="#v-image"')
     assert "broken.mp4" in text
-    for name in ("gaps", "steady", "two", "picture"):
-        assert read_picture(tmp_path / "video_sheets" / f"{name}.png").std() > 5
-    assert read_picture(tmp_path / "emotion_sheets" / "00.png").std() > 5
-    assert told[-1] == (5, 5, LABEL)
+    for name in ("gaps", "steady", "two", "image"):
+        assert read_image(tmp_path / "video_sheets" / f"{name}.png").std() > 5
+    assert read_image(tmp_path / "emotion_sheets" / "00.png").std() > 5
+    assert steps[-1] == (5, 5, LABEL)
     assert "http" not in text
 
 
@@ -278,11 +278,11 @@ def test_only_the_worst_get_a_sheet_and_the_page_says_so(main, tmp_path):
     text = write_inspection(main, tmp_path, n_sheets=1).read_text()
     assert [path.name for path in (tmp_path / "video_sheets").iterdir()] == ["gaps.png"]
     assert (tmp_path / "videos" / "mine.mp4").read_text() == "someone's only copy"
-    assert "Sheets are drawn of the 1 worst of 4" in text
+    assert "Sheets show the 1 worst of 4" in text
 
 
-def test_faces_of_one_video_have_sheets_of_their_own(everyone, tmp_path):
-    text = write_inspection(everyone, tmp_path, names=["two"]).read_text()
+def test_faces_of_one_video_have_sheets_of_their_own(every_face, tmp_path):
+    text = write_inspection(every_face, tmp_path, names=["two"]).read_text()
     assert {path.name for path in (tmp_path / "video_sheets").iterdir()} == {
         "two~0.png",
         "two~1.png",
@@ -292,7 +292,7 @@ def test_faces_of_one_video_have_sheets_of_their_own(everyone, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(main, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file: expected a folder for the pictures"):
+    with pytest.raises(InputError, match="file: expected a folder for the images"):
         write_inspection(main, tmp_path / "file")
 
 
@@ -337,7 +337,7 @@ def test_a_video_of_any_length_has_a_sheet(tmp_path, n_frames):
     crops = {"mouth": np.full((len(columns), 8, 8, 3), 120, np.uint8)}
     title = "a very long name " * 20 + "$x_1$ 嬉しい"
     figure = draw_video_sheet(crops, ledger, columns, title=title)
-    assert read_picture(write_sheet(figure, tmp_path / "sheet.png")).shape[1] < 1600
+    assert read_image(write_sheet(figure, tmp_path / "sheet.png")).shape[1] < 1600
 
 
 def test_the_sheet_of_an_emotion_has_rows_of_twelve(tmp_path):
@@ -345,4 +345,4 @@ def test_the_sheet_of_an_emotion_has_rows_of_twelve(tmp_path):
     figure = draw_emotion_sheet(crops, ["S1"] * 13, ["given"] * 13, title="happy")
     one = draw_emotion_sheet(crops[:1], ["S1"], ["given"], title="happy")
     assert figure.get_figheight() > one.get_figheight()
-    assert read_picture(write_sheet(figure, tmp_path / "sheet.png")).shape[1] > 900
+    assert read_image(write_sheet(figure, tmp_path / "sheet.png")).shape[1] > 900

@@ -33,7 +33,7 @@ def face(take):
 
 
 def opacity(occluder, xy):
-    """How much of each pixel of a frame is hidden, 0 to 1: over white and over black."""
+    """How much of each pixel of a frame is occluded, 0 to 1: over white and over black."""
     light = Light((180, 140, 120))
     white, black = (
         occluder.apply(np.full((256, 256, 3), level, np.uint8), xy, light=light)[..., 0].astype(int)
@@ -42,12 +42,12 @@ def opacity(occluder, xy):
     return 1 - (white - black) / 255
 
 
-def at(picture, points):
-    """Values of a picture at points."""
-    return picture[tuple(np.round(points).astype(int).T[::-1])]
+def at(image, points):
+    """Values of an image at points."""
+    return image[tuple(np.round(points).astype(int).T[::-1])]
 
 
-# (kind, regions hidden, regions left bare)
+# (kind, regions occluded, regions left bare)
 HIDES = [
     ("mask", ("mouth",), ("left_eye", "right_eye", "left_brow", "right_brow")),
     ("sunglasses", ("left_eye", "right_eye"), ("mouth",)),
@@ -56,11 +56,11 @@ HIDES = [
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize(("kind", "hidden", "bare"), HIDES)
-def test_an_object_hides_what_it_should_and_no_more(face, kind, hidden, bare, seed):
+@pytest.mark.parametrize(("kind", "occluded", "bare"), HIDES)
+def test_an_object_hides_what_it_should_and_no_more(face, kind, occluded, bare, seed):
     _, xy = face
     hides = opacity(draw_occluder(kind, seed), xy)
-    for region in hidden:
+    for region in occluded:
         assert at(hides, xy[list(REGION_LANDMARKS[region])]).min() > 0.8, region
     for region in bare:
         assert at(hides, xy[list(REGION_LANDMARKS[region])]).max() < 0.1, region
@@ -179,7 +179,7 @@ def test_no_face_is_left_alone(face):
         occluder.apply(rgb, np.zeros((5, 2)))
 
 
-def test_the_given_picture_stays_as_it_was(face):
+def test_the_given_image_stays_as_it_was(face):
     rgb, xy = face
     before = rgb.copy()
     draw_occluder("scarf", 0).apply(rgb, xy)
@@ -194,13 +194,13 @@ def test_the_object_shares_the_light_of_the_face(face):
     assert light.slope > plain.slope + 0.2
     grey = np.repeat(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=-1)
     worn = draw_occluder("mask", 2).apply(grey, xy).astype(int)
-    assert np.ptp(worn, axis=-1).max() <= 2  # nothing coloured on a grey picture
+    assert np.ptp(worn, axis=-1).max() <= 2  # nothing coloured on a grey image
     dark = draw_occluder("mask", 2).apply((rgb * 0.4).astype(np.uint8), xy)
     mouth = tuple(np.round(xy[62]).astype(int)[::-1])
     assert dark[mouth].mean() < 0.8 * draw_occluder("mask", 2).apply(rgb, xy)[mouth].mean()
 
 
-def test_light_of_a_picture_without_cheeks_is_its_mean_colour():
+def test_light_of_a_image_without_cheeks_is_its_mean_colour():
     rgb = np.full((20, 20, 3), (90, 60, 30), np.uint8)
     assert measure_light(rgb, np.full((68, 2), np.nan)) == Light((90, 60, 30))
     assert measure_light(rgb, np.random.default_rng(0).normal(9000, 99, (68, 2))).slope == 0

@@ -31,7 +31,7 @@ def other():
     return draw_take(8, "sad", n_frames=60)
 
 
-def test_a_face_is_one_segment_of_one_person_and_found_or_followed_in_every_frame(take):
+def test_a_face_is_one_segment_of_one_identity_and_found_or_followed_in_every_frame(take):
     seen = Watched(take.frames)
     assert seen.identities == {0: 0}
     assert seen.frames_of(0) == list(range(60))
@@ -48,9 +48,9 @@ def test_a_moving_face_is_not_lagged_behind(take):
     wide = np.full((256, 420, 3), 118, np.uint8)
     film, truth = [], take.landmarks.xy.copy()
     for frame, step, xy in zip(take.frames, steps, truth, strict=True):
-        picture = wide.copy()
-        picture[:, 40 + step : 296 + step] = frame
-        film.append(picture)
+        canvas = wide.copy()
+        canvas[:, 40 + step : 296 + step] = frame
+        film.append(canvas)
         xy += [40 + step, 0]
     seen = Watched(film)
     assert seen.frames_of(0) == list(range(60))
@@ -60,7 +60,7 @@ def test_a_moving_face_is_not_lagged_behind(take):
     assert abs(behind) < 0.25  # px of 6 a frame
 
 
-def test_a_still_face_stands_still_though_the_picture_trembles(take):
+def test_a_still_face_stands_still_though_the_image_trembles(take):
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 4, (40, *take.frames[0].shape))
     film = np.clip(take.frames[0] + noise, 0, 255).astype(np.uint8)
@@ -69,7 +69,7 @@ def test_a_still_face_stands_still_though_the_picture_trembles(take):
     assert motion / outer_eye_distance(found[0]) < 0.004
 
 
-def test_several_people_have_segments_of_their_own(take, other):
+def test_several_faces_have_segments_of_their_own(take, other):
     seen = Watched(np.concatenate([take.frames[:30], other.frames[:30]], axis=2))
     assert sorted(seen.identities.values()) == [0, 1]
     for segment in (0, 1):
@@ -78,15 +78,15 @@ def test_several_people_have_segments_of_their_own(take, other):
         assert len({middle < 256 for middle in middles}) == 1
 
 
-def test_people_who_cross_are_never_mixed(take, other):
-    """One walks before the other; the hidden one's segment ends, and the front one's goes on."""
+def test_faces_that_cross_are_never_mixed(take, other):
+    """One passes before the other; the occluded one's segment ends, the front one's continues."""
     film, left = [], []
     for index in range(60):
-        picture = np.full((256, 640, 3), 120, np.uint8)
+        canvas = np.full((256, 640, 3), 120, np.uint8)
         front, back = 6 * index, 384 - 6 * index
-        picture[:, back : back + 256] = other.frames[index]
-        picture[:, front : front + 256] = take.frames[index]
-        film.append(picture)
+        canvas[:, back : back + 256] = other.frames[index]
+        canvas[:, front : front + 256] = take.frames[index]
+        film.append(canvas)
         left.append((front, back))
     seen = Watched(film)
     for segment in seen.identities:
@@ -109,19 +109,19 @@ def test_no_segment_reaches_over_a_cut(take, other):
     assert spans == [(0, 14), (15, 29)]
 
 
-@pytest.mark.parametrize(("hidden", "n_segments"), [(3, 1), (20, 2)])
-def test_a_face_hidden_for_a_moment_keeps_its_segment_and_for_longer_begins_another(
-    take, hidden, n_segments
+@pytest.mark.parametrize(("n_occluded", "n_segments"), [(3, 1), (20, 2)])
+def test_a_face_occluded_for_a_moment_keeps_its_segment_and_for_longer_begins_another(
+    take, n_occluded, n_segments
 ):
     film = take.frames.copy()
-    film[20 : 20 + hidden, 60:200, 50:200] = 90
+    film[20 : 20 + n_occluded, 60:200, 50:200] = 90
     seen = Watched(film)
     assert len(seen.identities) == n_segments
     assert set(seen.identities.values()) == {0}
     found = [bool(faces) for faces in seen.faces]
     assert found[:20] == [True] * 20
-    assert not any(found[20 : 20 + hidden])
-    assert found[20 + hidden + 4 :] == [True] * (60 - 20 - hidden - 4)
+    assert not any(found[20 : 20 + n_occluded])
+    assert found[20 + n_occluded + 4 :] == [True] * (60 - 20 - n_occluded - 4)
     again = seen.faces[-1]
     assert _error(again.values(), take.landmarks.xy[-1:])[0] < 0.06
 
@@ -135,7 +135,7 @@ def test_most_masked_faces_are_followed():
     assert n_found >= 0.85 * 8 * 16
 
 
-def test_an_empty_picture_has_no_face_and_a_face_is_found_after_it(take):
+def test_an_empty_image_has_no_face_and_a_face_is_found_after_it(take):
     seen = Watched([np.full((256, 256, 3), 127, np.uint8)] * 3 + [take.frames[0]] * 3)
     assert [len(faces) for faces in seen.faces] == [0, 0, 0, 1, 1, 1]
     face = seen.faces[-1][0]
@@ -144,12 +144,12 @@ def test_an_empty_picture_has_no_face_and_a_face_is_found_after_it(take):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 300, 3), (30, 30, 3)])
-def test_tiny_pictures_are_no_error(shape):
+def test_tiny_images_are_no_error(shape):
     assert DlibTracker().locate(np.zeros(shape, np.uint8)).faces == {}
 
 
 @pytest.mark.parametrize("size", [32, 48, 96, 200])
-def test_a_picture_cut_about_a_face_is_fitted_without_a_search(take, size):
+def test_an_image_cropped_to_a_face_is_fitted_without_a_search(take, size):
     xy = take.landmarks.xy[0]
     middle, half = xy[17:].mean(axis=0), 0.95 * outer_eye_distance(xy)
     left, top = (middle - half).round().astype(int)
@@ -173,11 +173,11 @@ def test_missing_weights_are_named(monkeypatch):
 
 
 def _wide(*placed):
-    """A 1280x720 picture with faces: (frame, x, y) each."""
-    picture = np.full((720, 1280, 3), 110, np.uint8)
+    """A 1280x720 frame with faces: (frame, x, y) each."""
+    canvas = np.full((720, 1280, 3), 110, np.uint8)
     for frame, x, y in placed:
-        picture[y : y + frame.shape[0], x : x + frame.shape[1]] = frame
-    return picture
+        canvas[y : y + frame.shape[0], x : x + frame.shape[1]] = frame
+    return canvas
 
 
 def test_a_doubtful_thing_is_given_up_when_looks_speak_against_it_or_time_runs_out(take):
@@ -212,7 +212,7 @@ def test_a_larger_face_that_comes_late_finds_room(take, monkeypatch):
 
 @pytest.mark.real
 def test_another_face_in_the_same_place_is_another_segment(real_data):
-    """A cut that changes too little of a wide picture to be seen as one."""
+    """A cut that changes too little of a wide frame to be seen as one."""
     one = read_film(real_data / "cremad" / "1001_DFA_ANG_XX.flv")[:25]
     two = [frame[:, 140:500] for frame in read_film(find_video(real_data, "single_face"))[:25]]
     film = [_wide((frame, 400, 200)) for frame in one]
@@ -225,8 +225,8 @@ def test_another_face_in_the_same_place_is_another_segment(real_data):
 
 
 @pytest.mark.real
-def test_two_faces_in_sight_are_never_one_person(real_data):
-    """One person moves aside, and another appears where they were, within a filled gap."""
+def test_two_faces_in_sight_are_never_one_identity(real_data):
+    """One face moves aside, and another appears in its place, within a filled gap."""
     one = [
         cv2.resize(f, (320, 240)) for f in read_film(real_data / "cremad" / "1001_DFA_ANG_XX.flv")
     ]
@@ -238,8 +238,8 @@ def test_two_faces_in_sight_are_never_one_person(real_data):
     ]
     seen = Watched(film)
     for faces in seen.faces:
-        people = [seen.identities[s] for s in faces if s in seen.identities]
-        assert len(people) == len(set(people))
+        identities = [seen.identities[s] for s in faces if s in seen.identities]
+        assert len(identities) == len(set(identities))
     for segment in seen.identities:
         places = [seen.faces[i][segment].xy[:, 0].mean() > 640 for i in seen.frames_of(segment)]
         assert len(set(places)) == 1
@@ -256,9 +256,9 @@ def test_landmarks_agree_with_openface_and_are_as_steady(real_data):
 @pytest.mark.real
 def test_no_face_is_invented_and_a_late_one_is_found(real_data):
     assert Watched(read_film(find_video(real_data, "no_face"))).n_frames_with_a_face == 0
-    people = Watched(read_film(find_video(real_data, "noface_face"))).people()
+    identities = Watched(read_film(find_video(real_data, "noface_face"))).identity_by_frame()
     table = read_openface_csv(real_data / "openface_csv" / "pyfeat_noface_face.csv")
-    assert abs(people.index(0) - int(np.argmax(table.success))) <= 10
+    assert abs(identities.index(0) - int(np.argmax(table.success))) <= 10
 
 
 @pytest.mark.real
@@ -266,7 +266,7 @@ def test_small_faces_that_come_near_are_found_as_often_as_by_openface(real_data)
     seen = Watched(read_film(find_video(real_data, "hikers")))
     table = read_openface_csv(real_data / "openface_csv" / "openmpf_video_02_hikers.csv")
     assert seen.n_frames_with_a_face >= table.success.sum()
-    for segment in seen.identities:  # nobody leaps to another place
+    for segment in seen.identities:  # no face leaps to another place
         places = np.array([seen.faces[i][segment].xy.mean(axis=0) for i in seen.frames_of(segment)])
         sizes = np.array(
             [outer_eye_distance(seen.faces[i][segment].xy) for i in seen.frames_of(segment)]
@@ -276,7 +276,7 @@ def test_small_faces_that_come_near_are_found_as_often_as_by_openface(real_data)
 
 
 @pytest.mark.real
-def test_real_people_are_known_again_after_cuts(real_data):
+def test_real_faces_are_known_again_after_cuts(real_data):
     films = {
         name: [cv2.resize(frame, (480, 360)) for frame in read_film(path)[:20]]
         for name, path in (
@@ -289,4 +289,4 @@ def test_real_people_are_known_again_after_cuts(real_data):
     order = ("one", "two", "one again", "three", "one", "two")
     seen = Watched([frame for name in order for frame in films[name]])
     assert seen.cuts == [20, 40, 60, 80, 100]
-    assert seen.people() == [p for p in (0, 1, 0, 2, 0, 1) for _ in range(20)]
+    assert seen.identity_by_frame() == [p for p in (0, 1, 0, 2, 0, 1) for _ in range(20)]

@@ -5,7 +5,7 @@ from microx.preprocessing.landmarks import Landmarks
 from microx.preprocessing.tracking.faces import Face, Sighting, Status, TableFaces, fill_gaps
 from microx.preprocessing.video import Frame
 
-PICTURE = np.zeros((4, 4, 3), np.uint8)
+FRAME = np.zeros((4, 4, 3), np.uint8)
 
 
 def _film(seen, step_s=1 / 30):
@@ -13,7 +13,7 @@ def _film(seen, step_s=1 / 30):
     for index, mark in enumerate(seen):
         face = Face(np.full((68, 2), 10.0 * index, np.float32), 0.9, Status.TRACKED)
         yield (
-            Frame(index, index * step_s, PICTURE, True),
+            Frame(index, index * step_s, FRAME, True),
             Sighting({0: face} if mark == "x" else {}),
         )
 
@@ -32,9 +32,9 @@ def _film(seen, step_s=1 / 30):
     ],
 )
 def test_short_gaps_are_filled_and_long_ones_are_not(seen, max_gap, filled):
-    told = list(fill_gaps(_film(seen), max_gap))
-    assert [frame.index for frame, _ in told] == list(range(len(seen)))
-    for frame, sighting in told:
+    after = list(fill_gaps(_film(seen), max_gap))
+    assert [frame.index for frame, _ in after] == list(range(len(seen)))
+    for frame, sighting in after:
         if str(frame.index) in filled:
             assert sighting.faces[0].status == Status.INTERPOLATED
             assert sighting.faces[0].xy == pytest.approx(10.0 * frame.index)
@@ -45,7 +45,7 @@ def test_short_gaps_are_filled_and_long_ones_are_not(seen, max_gap, filled):
 def test_a_gap_is_filled_by_time_and_not_by_number():
     times = [0.0, 0.01, 0.10]
     film = [
-        (Frame(i, t, PICTURE, True), sighting)
+        (Frame(i, t, FRAME, True), sighting)
         for i, (t, (_, sighting)) in enumerate(zip(times, _film("x.x"), strict=True))
     ]
     assert list(fill_gaps(film))[1][1].faces[0].xy == pytest.approx(2.0)
@@ -64,12 +64,12 @@ def _table(found, places=None):
 
 def _segments(tables, n_frames, cuts=(), **kwargs):
     faces = TableFaces(tables, **kwargs)
-    told = [faces.locate(PICTURE, cut=index in cuts) for index in range(n_frames)]
-    identities = {s: i for sighting in told for s, i in sighting.identities.items()}
-    return [sorted(sighting.faces) for sighting in told], identities
+    sightings = [faces.locate(FRAME, cut=index in cuts) for index in range(n_frames)]
+    identities = {s: i for sighting in sightings for s, i in sighting.identities.items()}
+    return [sorted(sighting.faces) for sighting in sightings], identities
 
 
-def test_a_table_is_told_as_a_tracker_would():
+def test_a_table_is_read_as_a_tracker_would():
     found = [True, True, False, True, True]
     assert _segments([_table(found)], 5) == ([[0], [0], [], [0], [0]], {0: 0})
 

@@ -11,7 +11,7 @@ def _cuts(frames):
     return [index for index, frame in enumerate(frames) if finder.is_cut(frame[..., 1])]
 
 
-def test_cuts_between_people_are_found_and_nothing_else():
+def test_cuts_between_faces_are_found_and_nothing_else():
     films = [draw_take(seed, "happy", n_frames=20).frames for seed in range(8)]
     assert _cuts(np.concatenate(films)) == [20 * n for n in range(1, 8)]
 
