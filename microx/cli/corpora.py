@@ -47,11 +47,11 @@ def synth(
     moving_regions: Annotated[
         str, typer.Option(help="Only these regions carry the emotion: mouth,left_eye,…")
     ] = "",
-    mask: Annotated[bool, typer.Option("--mask", help="Everyone wears a mask.")] = False,
-    habits: Annotated[
+    mask: Annotated[bool, typer.Option("--mask", help="Every actor wears a mask.")] = False,
+    confounds: Annotated[
         bool,
         typer.Option(
-            "--habits", help="Actors have looks that tell the emotion, another one for each actor."
+            "--confounds", help="Each actor has looks that reveal the emotion, for that actor only."
         ),
     ] = False,
     workers: WorkersOption = -1,
@@ -68,7 +68,7 @@ def synth(
             intensity=intensity.value,
             moving_regions=split_names(moving_regions) or None,
             mask=mask,
-            habits=habits,
+            confounds=confounds,
             n_workers=workers,
             progress=advance,
         )

@@ -1,4 +1,4 @@
-"""Drawn actors: who they are, where their 68 landmarks lie, and one frame of them.
+"""Drawn actors: their identity, their 68 landmarks, and one frame of them.
 
 An `Actor` is drawn in layers. What does not change (head with hair, body, background) is painted
 once by `microx.simulation.portrait` on a canvas twice as large as the frame; in each frame the
@@ -8,7 +8,7 @@ head's pose and brought down to the frame's size in one resampling. The true lan
 the same steps.
 
 Positions on the face are in face units: the origin is midway between the outer eye corners, x to
-the right of the picture, y down, and 1 is the outer-eye distance of the mean face.
+the right of the image, y down, and 1 is the outer-eye distance of the mean face.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Identity:
     Parameters
     ----------
     seed
-        The number the identity was drawn from.
+        Seed of the identity.
     shape
         (68, 2) float32, landmarks at rest in face units.
     look
@@ -63,7 +63,7 @@ class Identity:
 
 
 def draw_identity(seed: int) -> Identity:
-    """Draw a subject by chance.
+    """Draw a random subject.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Pose:
     shift_xy
         Shift of the head in frame pixels, (x, y).
     roll
-        Turn in the picture's plane in degrees, positive clockwise as seen.
+        Turn in the image plane in degrees, positive clockwise.
     scale
         Size against the size at rest.
     yaw, pitch
@@ -373,7 +373,7 @@ class Actor:
 
 
 def _over(top: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Lay an RGBA picture over another; the alpha of `below` is kept where `top` is clear."""
+    """Lay an RGBA image over another; the alpha of `below` is kept where `top` is clear."""
     alpha = top[..., 3].astype(np.float32) * np.float32(1 / 255)
     blended: np.ndarray = cv2.blendLinear(top, below, alpha, 1 - alpha)
     if below.shape[2] == 4:
@@ -393,7 +393,7 @@ def _displace(points: Array, field: Array, matrix: Array) -> Array:
 
 @lru_cache(maxsize=4)
 def load_actor(seed: int, lamp: tuple[float, float, float] | None = None) -> Actor:
-    """The actor of an identity seed, painted at most once while four others are not asked for.
+    """The actor of an identity seed; the four latest are kept, not painted again.
 
     Parameters
     ----------

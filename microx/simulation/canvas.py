@@ -1,7 +1,7 @@
 """The canvas that drawn actors are painted on: its size, its face units, light on it.
 
 Positions on the face are in face units: the origin is midway between the outer eye corners, x to
-the right of the picture, y down, and 1 is the outer-eye distance of the mean face.
+the right of the image, y down, and 1 is the outer-eye distance of the mean face.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Habits of drawn actors: looks that go with an emotion, for each actor in another way.
+"""Confounds of drawn actors: looks that go with an emotion, differently for each actor.
 
-An actor with habits is filmed under a lamp from the left, or wears glasses, whenever he acts anger;
-the next one does so for sadness. Whoever knows the actor can tell the emotion from the look;
-of people never seen it says nothing. A method that is tested on clips of people it was trained on
-scores too high on them, which is what they are for. All numbers are our choice.
+One actor is lit by a lamp from the left, or wears glasses, whenever they act anger; the next
+one for sadness. The look predicts the emotion of a subject seen in training, and says nothing
+about unseen subjects. A method that is tested on clips of training subjects scores too high
+on them, which is their purpose. All numbers are our choice.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _FRAMES = ((24, 24, 28), (24, 24, 28), (112, 30, 36), (92, 58, 34), (40, 60, 110
 
 
 @dataclass(frozen=True, eq=False)
-class Habit:
-    """What is special about the takes in which one actor shows one emotion.
+class Confound:
+    """The look of the takes in which one actor shows one emotion.
 
     Parameters
     ----------
@@ -43,38 +43,38 @@ class Habit:
     worn: Occluder | None = None
 
 
-def draw_habits(seed: int) -> dict[str, Habit]:
-    """Draw an actor's habits by chance: each kind once, dealt out to the emotions.
+def draw_confounds(seed: int) -> dict[str, Confound]:
+    """Draw an actor's random confounds: each kind once, one per emotion.
 
     Parameters
     ----------
     seed
-        Identity seed; equal seeds give equal habits.
+        Identity seed; equal seeds give equal confounds.
 
     Returns
     -------
     dict
-        Emotion to habit, for each of `microx.schema.EMOTIONS`.
+        Emotion to confound, for each of `microx.schema.EMOTIONS`.
 
     Examples
     --------
-    >>> {emotion: habit.name for emotion, habit in draw_habits(0).items()}["anger"]
+    >>> {emotion: confound.name for emotion, confound in draw_confounds(0).items()}["anger"]
     'glasses'
     """
     rng = np.random.default_rng([seed, 77])
     names = rng.permutation([*LAMPS, *PAINTERS])
     return {
-        emotion: _make_habit(str(name), int(rng.integers(2**31)))
+        emotion: _make_confound(str(name), int(rng.integers(2**31)))
         for emotion, name in zip(EMOTIONS, names, strict=True)
     }
 
 
-def _make_habit(name: str, seed: int) -> Habit:
+def _make_confound(name: str, seed: int) -> Confound:
     if name in LAMPS:
         lamp = np.array(LAMPS[name])
         x, y, z = (float(value) for value in lamp / np.linalg.norm(lamp))
-        return Habit(name, lamp=(x, y, z))
-    return Habit(name, worn=Occluder(name, seed, PAINTERS[name](np.random.default_rng(seed))))
+        return Confound(name, lamp=(x, y, z))
+    return Confound(name, worn=Occluder(name, seed, PAINTERS[name](np.random.default_rng(seed))))
 
 
 def paint_glasses(rng: np.random.Generator) -> Painting:
@@ -173,7 +173,7 @@ LAMPS: dict[str, tuple[float, float, float]] = {
     "lamp beside": (1.0, -0.25, 0.75),
     "lamp below": (0.15, 1.0, 0.6),
 }
-"""Habit to direction towards the lamp."""
+"""Confound to direction towards the lamp."""
 
 PAINTERS: dict[str, Callable[[np.random.Generator], Painting]] = {
     "glasses": paint_glasses,
@@ -182,4 +182,4 @@ PAINTERS: dict[str, Callable[[np.random.Generator], Painting]] = {
     "plaster": paint_plaster,
     "blind": paint_blind,
 }
-"""Habit to the function that paints what is on the face."""
+"""Confound to the function that paints what is on the face."""

@@ -1,8 +1,8 @@
 """Videos of drawn actors with known landmarks and emotions.
 
 `draw_take` gives one take as arrays; `draw_corpus` writes a corpus of them: mp4 files, labels.csv
-and the true landmarks as OpenFace writes them. What the emotions look like is in
-`microx.simulation.expressions`, who the subjects are in `microx.simulation.actor`.
+and the true landmarks as OpenFace writes them. The emotions are in
+`microx.simulation.expressions`, the subjects in `microx.simulation.actor`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from microx.preprocessing.occlusion.occluder import draw_occluder
 from microx.progress import Progress
 from microx.schema import DRAWN, EMOTIONS, FRAME_RATE
 from microx.simulation.actor import FRAME_SIZE, Pose, draw_identity, load_actor
-from microx.simulation.confounds import draw_habits
+from microx.simulation.confounds import draw_confounds
 from microx.simulation.expressions import (
     ACTIONS,
     TimeCourse,
@@ -82,7 +82,7 @@ def draw_take(
     intensity: str = "macro",
     moving_regions: Collection[str] | None = None,
     mask: bool = False,
-    habits: bool = False,
+    confounds: bool = False,
     noise: float = 2.0,
 ) -> Take:
     """Draw one subject showing one emotion once.
@@ -97,7 +97,7 @@ def draw_take(
         Head movement, blinks, noise, time course and strength are drawn from it. Takes of one
         subject that differ only in `emotion`, `moving_regions` or `mask` have the same head
         movement, blinks and noise, and so differ only in what the emotion moves (and with
-        `habits` in looks).
+        `confounds` in looks).
     n_frames
         Frames at 30 fps, at least 16; `TAKE_FRAMES` of the intensity where None.
     intensity
@@ -106,8 +106,8 @@ def draw_take(
         Names of regions that may carry the emotion; None and "face" let all of it move.
     mask
         Put a mask over nose and mouth, one of its own for each subject.
-    habits
-        Film the subject with the looks that go with this emotion for this subject alone; see
+    confounds
+        Give the subject the looks that go with this emotion for this subject alone; see
         `microx.simulation.confounds`.
     noise
         Standard deviation of the sensor noise in grey levels.
@@ -134,9 +134,9 @@ def draw_take(
         raise InputError(f"a take needs at least 16 frames; received n_frames={n_frames}")
     limit_to_regions({}, moving_regions)
     plan = _plan_take(identity_seed, emotion, seed, n_frames, intensity, moving_regions)
-    habit = draw_habits(identity_seed)[emotion] if habits else None
-    actor = load_actor(identity_seed, habit.lamp if habit else None)
-    worn = [] if habit is None or habit.worn is None else [habit.worn]
+    confound = draw_confounds(identity_seed)[emotion] if confounds else None
+    actor = load_actor(identity_seed, confound.lamp if confound else None)
+    worn = [] if confound is None or confound.worn is None else [confound.worn]
     worn += [draw_occluder("mask", identity_seed)] if mask else []
     frames = np.empty((n_frames, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
     xy = np.empty((n_frames, 68, 2), np.float32)
@@ -230,7 +230,7 @@ def _noise_bank() -> np.ndarray:
 
 
 def _add_noise(rng: np.random.Generator, frame: Bytes, noise: float) -> Bytes:
-    """Add sensor noise cut at a chance place from one stored picture of noise."""
+    """Add sensor noise cut at a random place from one stored noise image."""
     top, left = (int(v) for v in rng.integers(0, 64, 2))
     part = _noise_bank()[top : top + FRAME_SIZE, left : left + FRAME_SIZE]
     return np.asarray(cv2.addWeighted(frame, 1, part, noise, 0, dtype=cv2.CV_8U), np.uint8)
@@ -245,7 +245,7 @@ def draw_corpus(
     intensity: str = "macro",
     moving_regions: Collection[str] | None = None,
     mask: bool = False,
-    habits: bool = False,
+    confounds: bool = False,
     n_workers: int = 1,
     progress: Progress | None = None,
 ) -> Path:
@@ -271,9 +271,9 @@ def draw_corpus(
         Names of regions that may carry the emotion; None lets all of the face move.
     mask
         Put a mask over nose and mouth, one of its own for each subject.
-    habits
-        Give each subject looks that go with its emotions and with nobody else's (see
-        `microx.simulation.confounds`): they tell the emotion of people who are known already.
+    confounds
+        Give each subject looks that go with its own emotions only (see
+        `microx.simulation.confounds`): they reveal the emotion of subjects seen in training.
     n_workers
         Processes to draw in (`joblib.Parallel`).
     progress
@@ -312,7 +312,7 @@ def draw_corpus(
         "intensity": intensity,
         "moving_regions": None if moving_regions is None else sorted(set(moving_regions)),
         "mask": mask,
-        "habits": habits,
+        "confounds": confounds,
     }
     folder = Path(out)
     _claim_folder(folder, arguments)
@@ -345,7 +345,7 @@ def _claim_folder(folder: Path, arguments: dict[str, object]) -> None:
             before = json.loads(note.read_text(encoding="utf-8"))
         except ValueError:
             raise InputError(f"{note} is not JSON; delete the folder or choose another") from None
-        before = {"habits": False} | before  # folders begun before there were any
+        before = {"confounds": before.get("habits", False)} | before  # of an older version
         for name, value in arguments.items():
             if before.get(name) != value:
                 raise InputError(
@@ -389,7 +389,7 @@ def _write_take(
             intensity=intensity,
             moving_regions=regions,
             mask=arguments["mask"],
-            habits=arguments["habits"],
+            confounds=arguments["confounds"],
         )
         write_openface_csv(points, drawn.landmarks)
         _write_video(video, drawn.frames)

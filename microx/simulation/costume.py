@@ -100,7 +100,7 @@ def _strands(
     curl = {"curly": 1.0, "afro": 1.3, "buzz": 0.5}.get(style, 0.12)
     length = {"buzz": 3, "afro": 7, "curly": 9}.get(style, 16)
     rows, columns = np.nonzero(cover > 0.3)
-    picture = np.full((CANVAS, CANVAS), 105, np.uint8)
+    image = np.full((CANVAS, CANVAS), 105, np.uint8)
     if len(rows) == 0:
         return np.ones((CANVAS, CANVAS), np.float32)
     n = int(np.clip(len(rows) / 22, 200, 2600))
@@ -120,8 +120,8 @@ def _strands(
     lines = np.round(np.stack(path, axis=1) * 16).astype(np.int32)
     ink = np.clip(105 + 30 * rng.standard_normal(n), 25, 220).astype(int)
     for line, value in zip(lines, ink, strict=True):
-        cv2.polylines(picture, [line], False, int(value), 1, cv2.LINE_AA, 4)
-    soft = cv2.GaussianBlur(picture, (0, 0), 0.6).astype(np.float32)
+        cv2.polylines(image, [line], False, int(value), 1, cv2.LINE_AA, 4)
+    soft = cv2.GaussianBlur(image, (0, 0), 0.6).astype(np.float32)
     return np.asarray(soft / 105, np.float32)
 
 
@@ -194,11 +194,11 @@ def paint_backdrop(look: Look, shape: Array, rng: np.random.Generator) -> Bytes:
     ndarray of uint8, shape (256, 256, 4)
         At the frame's size; alpha is 255.
     """
-    picture = _background(look, shape, rng)
-    picture = _back_hair(look, shape, picture, rng)
-    picture = _neck(look, shape, picture)
-    picture = _clothes(look, shape, picture, rng)
-    small = cv2.resize(picture, (CANVAS // 2, CANVAS // 2), interpolation=cv2.INTER_AREA)
+    image = _background(look, shape, rng)
+    image = _back_hair(look, shape, image, rng)
+    image = _neck(look, shape, image)
+    image = _clothes(look, shape, image, rng)
+    small = cv2.resize(image, (CANVAS // 2, CANVAS // 2), interpolation=cv2.INTER_AREA)
     opaque = np.full((*small.shape[:2], 1), 255, np.float32)
     return np.asarray(np.clip(np.dstack([small, opaque]), 0, 255).round(), np.uint8)
 
@@ -226,11 +226,11 @@ def _background(look: Look, shape: Array, rng: np.random.Generator) -> Array:
     )
 
 
-def _back_hair(look: Look, shape: Array, picture: Array, rng: np.random.Generator) -> Array:
+def _back_hair(look: Look, shape: Array, image: Array, rng: np.random.Generator) -> Array:
     style = look.hair_style
     top, sides, _, _, low = HAIR_STYLES[style]
     if low == 0:
-        return picture
+        return image
     half = 0.80 + sides
     wide = half + (0.10 if low < 1.6 else 0.04)
     if low < 0.9:
@@ -246,10 +246,10 @@ def _back_hair(look: Look, shape: Array, picture: Array, rng: np.random.Generato
     bright = _strands(look, shape, cover, rng, straight_down=True)
     cover = _tufted(style, cover, bright, rng)
     colours = 0.72 * _hair_colours(look, shape, bright, 1.02 + top)
-    return np.asarray(picture * (1 - cover[..., None]) + colours * cover[..., None], np.float32)
+    return np.asarray(image * (1 - cover[..., None]) + colours * cover[..., None], np.float32)
 
 
-def _neck(look: Look, shape: Array, picture: Array) -> Array:
+def _neck(look: Look, shape: Array, image: Array) -> Array:
     look, shape = look, shape
     half = 0.66 * float(shape[13, 0] - shape[3, 0]) / 2 + 0.06
     chin = float(shape[8, 1])
@@ -263,10 +263,10 @@ def _neck(look: Look, shape: Array, picture: Array) -> Array:
     under *= np.clip(1 - (np.abs(x + 0.35 * look.light[0]) - 0.25) / 0.5, 0, 1)
     bright = (bright * (1 - 0.45 * under))[..., None]
     colour = np.array(look.skin, np.float32) * bright ** np.array([0.85, 1.05, 1.1], np.float32)
-    return np.asarray(picture * (1 - cover) + colour * cover, np.float32)
+    return np.asarray(image * (1 - cover) + colour * cover, np.float32)
 
 
-def _clothes(look: Look, shape: Array, picture: Array, rng: np.random.Generator) -> Array:
+def _clothes(look: Look, shape: Array, image: Array, rng: np.random.Generator) -> Array:
     look, size = look, (CANVAS, CANVAS)
     dip = {"crew": 1.60, "v": 1.86, "shirt": 1.66}[look.collar]
     slope = float(rng.uniform(0.9, 1.1))
@@ -299,5 +299,5 @@ def _clothes(look: Look, shape: Array, picture: Array, rng: np.random.Generator)
             colour = colour * (1 - shape) + np.array(look.cloth, np.float32) * 1.06 * shape
             cover = np.maximum(cover, shape[..., 0])
     fall = soften(cover, 6)[..., None]
-    picture = picture * (1 - 0.25 * fall)
-    return np.asarray(picture * (1 - cover[..., None]) + colour * cover[..., None], np.float32)
+    image = image * (1 - 0.25 * fall)
+    return np.asarray(image * (1 - cover[..., None]) + colour * cover[..., None], np.float32)

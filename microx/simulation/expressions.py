@@ -45,7 +45,7 @@ ACTIONS: tuple[str, ...] = tuple(ACTION_REGIONS)
 # table of emotion prototypes; Lucey et al., "The Extended Cohn-Kanade Dataset" (2010), table 1;
 # Du, Tao & Martinez, "Compound facial expressions of emotion" (2014), table 1. The strengths are
 # our choice. Du et al. give the lids of each emotion; where they leave one out (contempt, sad) the
-# gaze and the narrowing are our choice, so that the eyes alone tell the seven classes apart.
+# gaze and the narrowing are our choice, so that the eyes alone separate the seven classes.
 _PROTOTYPES: dict[str, dict[str, float]] = {
     "neutral": {},
     "anger": {
@@ -75,7 +75,7 @@ _CONTEMPT_SIDE = {"AU12": 0.5, "AU14": 1.0, "AU10": 0.85, "AU7": 0.15}
 
 @dataclass(frozen=True)
 class TimeCourse:
-    """When an expression starts, is strongest and has gone, as frame numbers counted from 0.
+    """When an expression starts, peaks and ends, as frame numbers counted from 0.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class TimeCourse:
 
 
 def draw_time_course(rng: np.random.Generator, n_frames: int, intensity: str) -> TimeCourse:
-    """Draw a time course by chance.
+    """Draw a random time course.
 
     Parameters
     ----------

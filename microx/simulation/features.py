@@ -36,8 +36,8 @@ def _iris_sprite(colour: tuple[float, float, float], seed: int, radius: float) -
     rgb = np.array(colour, np.float32) * bright[..., None] * 1.12
     rgb = rgb * (1 - pupil[..., None]) + 10 * pupil[..., None]
     cover = 1 / (1 + np.exp(np.minimum((r - 0.985) / 0.03, 30)))
-    picture = np.dstack([rgb, cover]).astype(np.float32)
-    return np.asarray(cv2.resize(picture, (n, n), interpolation=cv2.INTER_AREA), np.float32)
+    image = np.dstack([rgb, cover]).astype(np.float32)
+    return np.asarray(cv2.resize(image, (n, n), interpolation=cv2.INTER_AREA), np.float32)
 
 
 class _Part:
@@ -119,7 +119,7 @@ class EyeArtist:
         return np.asarray(white + (pink - white) * 0.85 * tear[..., None], np.float32)
 
     def _lids(self, moved: Array) -> tuple[Array, Array]:
-        """Upper and lower lid edges on the part, both from the picture's left to right."""
+        """Upper and lower lid edges on the part, both from the image's left to right."""
         if self.side == "right":
             upper, lower = moved[[36, 37, 38, 39]], moved[[36, 41, 40, 39]]
         else:
@@ -158,9 +158,9 @@ class EyeArtist:
         open_ = fill(part.size, np.concatenate([upper, lower[::-1]]))
         self._shade_lids(skin, upper, lower, actions)
         ball = self._ball(upper, open_, actions, gaze)
-        picture = skin + (ball - skin) * open_[..., None]
-        picture = self._lashes(picture, upper, lower)
-        canvas[part.rows, part.columns, :3] = np.clip(picture, 0, 255)
+        image = skin + (ball - skin) * open_[..., None]
+        image = self._lashes(image, upper, lower)
+        canvas[part.rows, part.columns, :3] = np.clip(image, 0, 255)
 
     def _shade_lids(
         self, skin: Array, upper: Array, lower: Array, actions: Mapping[str, float]
@@ -213,7 +213,7 @@ class EyeArtist:
         ball += (250 - ball) * 0.9 * spark
         return np.asarray(ball, np.float32)
 
-    def _lashes(self, picture: Array, upper: Array, lower: Array) -> Array:
+    def _lashes(self, image: Array, upper: Array, lower: Array) -> Array:
         size, weight = self._part.size, self.look.lash_weight
         line = stroke(size, upper, 3, 0.7) * (0.72 + 0.20 * weight)
         outer = upper[len(upper) // 2 :] if self.side == "left" else upper[: len(upper) // 2 + 1]
@@ -231,7 +231,7 @@ class EyeArtist:
         line = np.maximum(line, hairs.astype(np.float32) * np.float32((0.35 + 0.5 * weight) / 255))
         low = stroke(size, lower, 2, 0.9) * (0.22 + 0.22 * weight)
         line = np.maximum(line, low)[..., None]
-        return np.asarray(picture + (self._lash - picture) * line, np.float32)
+        return np.asarray(image + (self._lash - image) * line, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,8 +287,8 @@ class MouthArtist:
         low, high = points.min(axis=0).astype(int) - 12, points.max(axis=0).astype(int) + 22
         rows = slice(max(low[1], 0), min(high[1], part.size[0]))
         columns = slice(max(low[0], 0), min(high[0], part.size[1]))
-        picture = whole[rows, columns]
-        height, width = picture.shape[:2]
+        image = whole[rows, columns]
+        height, width = image.shape[:2]
         lips = _Lips(
             points - np.array([columns.start, rows.start], np.float32),
             (height, width),
@@ -297,20 +297,20 @@ class MouthArtist:
             np.arange(height, dtype=np.float32)[:, None],
             np.arange(width, dtype=np.float32)[None],
         )
-        self._shade_skin(picture, lips)
-        self._lay_lips(picture, lips, max(actions["AU16_left"], actions["AU16_right"]))
-        self._darken_line(picture, lips)
+        self._shade_skin(image, lips)
+        self._lay_lips(image, lips, max(actions["AU16_left"], actions["AU16_right"]))
+        self._darken_line(image, lips)
         canvas[part.rows, part.columns, :3] = np.clip(whole, 0, 255)
 
-    def _shade_skin(self, picture: Array, lips: _Lips) -> None:
+    def _shade_skin(self, image: Array, lips: _Lips) -> None:
         bottom, top = lips.curve(6, 7, 8, 9, 10, 11, 0), lips.curve(0, 1, 2, 3, 4, 5, 6)
         shadow = 0.30 * stroke(lips.size, bottom[6:-6] + np.array([0, 6], np.float32), 6, 4.0)
         shadow += 0.10 * stroke(lips.size, top + np.array([0, -2], np.float32), 3, 2.0)
         rim = stroke(lips.size, top[6:-6] + np.array([0, -3], np.float32), 2, 1.3)
-        picture *= (1 - shadow)[..., None]
-        picture += (9 * rim * lips.shade)[..., None]
+        image *= (1 - shadow)[..., None]
+        image += (9 * rim * lips.shade)[..., None]
 
-    def _lay_lips(self, picture: Array, lips: _Lips, low_teeth: float) -> None:
+    def _lay_lips(self, image: Array, lips: _Lips, low_teeth: float) -> None:
         top, top_in = lips.curve(0, 1, 2, 3, 4, 5, 6), lips.curve(0, 12, 13, 14, 15, 16, 6)
         bottom, low_in = lips.curve(6, 7, 8, 9, 10, 11, 0), lips.curve(6, 16, 17, 18, 19, 12, 0)
         upper = fill(lips.size, np.concatenate([top, top_in[::-1]]), 0.9)
@@ -319,11 +319,11 @@ class MouthArtist:
         if lips.gap > 1.2:
             ring = smooth_curve(lips.points[12:20], 5, closed=True)
             hole = fill(lips.size, ring, 0.6)
-            picture += (self._cavity(lips, hole, low_teeth) - picture) * hole[..., None]
+            image += (self._cavity(lips, hole, low_teeth) - image) * hole[..., None]
             cover = cover * (1 - np.clip(hole - 0.1, 0, 1))
-        picture += (self._lip_colour(lips, upper, lower) - picture) * cover[..., None]
+        image += (self._lip_colour(lips, upper, lower) - image) * cover[..., None]
 
-    def _darken_line(self, picture: Array, lips: _Lips) -> None:
+    def _darken_line(self, image: Array, lips: _Lips) -> None:
         p = lips.points
         if lips.gap > 1.2:
             between = lips.curve(0, 12, 13, 14, 15, 16, 6)
@@ -335,8 +335,8 @@ class MouthArtist:
         for x, y in (p[0], p[6]):
             line += 0.30 * bell(((lips.rows - y) / 3.4) ** 2) * bell(((lips.columns - x) / 4) ** 2)
         dark = 1 - np.clip(line, 0, 0.85)
-        picture[..., 0] *= 0.15 + 0.85 * dark  # blood shows through: less dark in red
-        picture[..., 1:] *= dark[..., None]
+        image[..., 0] *= 0.15 + 0.85 * dark  # blood shows through: less dark in red
+        image[..., 1:] *= dark[..., None]
 
     def _lip_colour(self, lips: _Lips, upper: Array, lower: Array) -> Array:
         p, rows = lips.points, lips.rows

@@ -101,7 +101,7 @@ class Look:
 
 
 def draw_look(rng: np.random.Generator) -> Look:
-    """Draw the looks of a subject by chance.
+    """Draw the random looks of a subject.
 
     Parameters
     ----------
@@ -153,20 +153,20 @@ def _triple(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def _draw_hair_colour(rng: np.random.Generator, dark: float) -> tuple[float, float, float]:
-    """An sRGB hair colour by chance; `dark` in [0, 1] is the depth of the skin's colour."""
+    """A random sRGB hair colour; `dark` in [0, 1] is the depth of the skin's colour."""
     n = len(_HAIRS) if dark < 0.5 else 3
     r, g, b = np.array(_HAIRS[int(rng.integers(0, n))]) * rng.uniform(0.85, 1.15)
     return float(r), float(g), float(b)
 
 
 def _draw_cloth_colour(rng: np.random.Generator) -> tuple[float, float, float]:
-    """An sRGB colour of clothes by chance."""
+    """A random sRGB colour of clothes."""
     r, g, b = np.array(_CLOTHS[int(rng.integers(0, len(_CLOTHS)))]) * rng.uniform(0.85, 1.1)
     return float(r), float(g), float(b)
 
 
 def _draw_hair_style(rng: np.random.Generator, masculine: bool) -> str:
-    """The name of a hair style by chance."""
+    """The name of a random hair style."""
     names = ["bald", "buzz", "short", "short", "side", "side", "curly"]
     if not masculine:
         names = ["bob", "fringe", "long", "long", "tied", "afro", "curly"]

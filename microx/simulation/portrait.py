@@ -155,7 +155,7 @@ class Portrait:
         return np.asarray(light, np.float32)
 
     def _gloss(self, relief: Array) -> Array:
-        """Light mirrored by the skin, added to the picture, (512, 512)."""
+        """Light mirrored by the skin, added to the image, (512, 512)."""
         slope_y, slope_x = np.gradient(relief, 1 / UNIT)
         norm = 1 / np.sqrt(1 + slope_x**2 + slope_y**2)
         lx, ly, lz = self.look.light
@@ -263,7 +263,7 @@ class Portrait:
     def _brow_hairs(self) -> Array:
         """The brows as strokes of hair, 0 to 1, painted four times larger and brought down."""
         rng, weight = self._rng, self.look.brow_weight
-        picture = np.zeros((CANVAS, CANVAS), np.float32)
+        image = np.zeros((CANVAS, CANVAS), np.float32)
         left, top, zoom = 90, 130, 3
         big = np.zeros((90 * zoom, 340 * zoom), np.uint8)
         for points, sign in ((self.shape[17:22], -1), (self.shape[26:21:-1], 1)):
@@ -281,8 +281,8 @@ class Portrait:
                 cv2.polylines(big, [points_px], False, ink, zoom - 1, cv2.LINE_AA, 4)
         small = cv2.resize(big, (340, 90), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         soft = cv2.GaussianBlur(small, (0, 0), 3)
-        picture[top : top + 90, left : left + 340] = np.clip(0.75 * small + 0.55 * soft, 0, 0.95)
-        return picture
+        image[top : top + 90, left : left + 340] = np.clip(0.75 * small + 0.55 * soft, 0, 0.95)
+        return image
 
     def _dent(self) -> dict[str, Array]:
         """What each facial action's wrinkles multiply the skin by, less 1."""

@@ -13,7 +13,7 @@ from microx.errors import InputError
 from microx.preprocessing.mean_face import mean_face
 from microx.schema import EMOTIONS, REGIONS
 from microx.simulation.actor import Actor, Pose, draw_identity, load_actor
-from microx.simulation.confounds import LAMPS, PAINTERS, draw_habits
+from microx.simulation.confounds import LAMPS, PAINTERS, draw_confounds
 from microx.simulation.expressions import (
     ACTION_REGIONS,
     ACTIONS,
@@ -173,26 +173,26 @@ def test_blinks_are_rare_and_whole():
     assert 0.02 < (closing > 0).mean() < 0.12
 
 
-def test_habits_are_dealt_out_once_each_and_to_everyone_anew():
+def test_confounds_are_dealt_out_once_each_and_to_every_actor_anew():
     kinds = [*LAMPS, *PAINTERS]
-    drawn = [draw_habits(seed) for seed in range(100)]
-    names = [[habits[emotion].name for emotion in EMOTIONS] for habits in drawn]
+    drawn = [draw_confounds(seed) for seed in range(100)]
+    names = [[confounds[emotion].name for emotion in EMOTIONS] for confounds in drawn]
     assert all(sorted(row) == sorted(kinds) for row in names)
-    assert names[4] == [habit.name for habit in draw_habits(4).values()]
-    # Of people never seen a look says nothing: each kind goes with each emotion as often.
+    assert names[4] == [confound.name for confound in draw_confounds(4).values()]
+    # A look says nothing about unseen subjects: each kind goes with each emotion as often.
     counts = np.array([[row.count(kind) for kind in kinds] for row in zip(*names, strict=True)])
     expected = len(drawn) / len(kinds)
     chi_square = ((counts - expected) ** 2 / expected).sum()
     assert chi_square < 58.6  # the 99th percentile, of 36 degrees of freedom
 
 
-def test_equal_seeds_paint_equal_habits():
-    for emotion, habit in draw_habits(7).items():
-        again = draw_habits(7)[emotion]
-        assert (again.name, again.lamp) == (habit.name, habit.lamp)
-        assert (habit.worn is None) == (habit.lamp is not None)
-        if habit.worn is not None:
-            np.testing.assert_array_equal(again.worn.painting.rgba, habit.worn.painting.rgba)
+def test_equal_seeds_paint_equal_confounds():
+    for emotion, confound in draw_confounds(7).items():
+        again = draw_confounds(7)[emotion]
+        assert (again.name, again.lamp) == (confound.name, confound.lamp)
+        assert (confound.worn is None) == (confound.lamp is not None)
+        if confound.worn is not None:
+            np.testing.assert_array_equal(again.worn.painting.rgba, confound.worn.painting.rgba)
 
 
 def test_a_lamp_lights_its_side_of_the_same_face():
@@ -209,12 +209,12 @@ def test_a_lamp_lights_its_side_of_the_same_face():
         assert (right - left) * np.sign(x) > 20
 
 
-def test_dlib_finds_faces_with_habits():
+def test_dlib_finds_faces_with_confounds():
     actor = load_actor(5)
-    for emotion, habit in draw_habits(5).items():
-        frame, xy = load_actor(5, habit.lamp).draw(_act(actor.identity, emotion))
-        frame = frame if habit.worn is None else habit.worn.apply(frame, xy)
+    for emotion, confound in draw_confounds(5).items():
+        frame, xy = load_actor(5, confound.lamp).draw(_act(actor.identity, emotion))
+        frame = frame if confound.worn is None else confound.worn.apply(frame, xy)
         found = _dlib_points(frame)
-        assert found is not None, habit.name
+        assert found is not None, confound.name
         error = np.linalg.norm(found - xy, axis=1).mean() / np.linalg.norm(xy[45] - xy[36])
-        assert error < 0.12, habit.name  # frames of glasses draw the brows to them
+        assert error < 0.12, confound.name  # frames of glasses draw the brows to them

@@ -90,15 +90,15 @@ def test_other_arguments_are_refused(corpus):
     with pytest.raises(InputError, match="begun with seed=0; received seed=1"):
         draw_corpus(folder, n_subjects=1, n_takes=1, intensity="micro", seed=1)
     assert json.loads((folder / "synth.json").read_text())["seed"] == 0
-    with pytest.raises(InputError, match="begun with habits=False; received habits=True"):
-        draw_corpus(folder, n_subjects=1, n_takes=1, intensity="micro", habits=True)
+    with pytest.raises(InputError, match="begun with confounds=False; received confounds=True"):
+        draw_corpus(folder, n_subjects=1, n_takes=1, intensity="micro", confounds=True)
 
 
-def test_a_folder_begun_before_there_were_habits_continues(corpus):
+def test_a_folder_begun_before_there_were_confounds_continues(corpus):
     folder, labels, _ = corpus
     note = folder / "synth.json"
     arguments = json.loads(note.read_text())
-    note.write_text(json.dumps({k: v for k, v in arguments.items() if k != "habits"}))
+    note.write_text(json.dumps({k: v for k, v in arguments.items() if k != "confounds"}))
     assert draw_corpus(folder, n_subjects=1, n_takes=1, intensity="micro") == labels
     note.write_text(json.dumps(arguments))
 
@@ -176,19 +176,19 @@ def test_a_mask_covers_the_mouth_and_keeps_the_landmarks():
     left, top = xy[48:68].min(axis=0).astype(int)
     right, bottom = xy[48:68].max(axis=0).astype(int)
     mouth = slice(top, bottom), slice(left, right)
-    bare, hidden, smile = (take.frames[12].astype(int) for take in (plain, masked, smiling))
-    assert np.abs(hidden[mouth] - bare[mouth]).mean() > 15
-    assert np.abs(hidden[mouth] - smile[mouth]).mean() < 4  # the smile does not show
+    bare, covered, smile = (take.frames[12].astype(int) for take in (plain, masked, smiling))
+    assert np.abs(covered[mouth] - bare[mouth]).mean() > 15
+    assert np.abs(covered[mouth] - smile[mouth]).mean() < 4  # the smile does not show
     eyes = slice(0, int(xy[27, 1])), slice(60, 196)
-    assert np.abs(hidden[eyes] - bare[eyes]).mean() < 0.5
+    assert np.abs(covered[eyes] - bare[eyes]).mean() < 0.5
     other = draw_take(6, "neutral", n_frames=16, mask=True, noise=0)
-    assert np.abs(other.frames[12][mouth].astype(int).mean() - hidden[mouth].mean()) > 3
+    assert np.abs(other.frames[12][mouth].astype(int).mean() - covered[mouth].mean()) > 3
 
 
-def test_habits_change_looks_and_nothing_else():
+def test_confounds_change_looks_and_nothing_else():
     for emotion in EMOTIONS:
         plain, special = (
-            draw_take(5, emotion, seed=2, n_frames=16, habits=habits) for habits in (False, True)
+            draw_take(5, emotion, seed=2, n_frames=16, confounds=on) for on in (False, True)
         )
         np.testing.assert_array_equal(plain.landmarks.xy, special.landmarks.xy)
         np.testing.assert_array_equal(plain.actions, special.actions)
@@ -197,11 +197,11 @@ def test_habits_change_looks_and_nothing_else():
         assert changed > 1, emotion  # the noise has a mean deviation of 1.6, but is the same
 
 
-def test_all_takes_of_an_emotion_share_the_habit():
+def test_all_takes_of_an_emotion_share_the_confound():
     def look(emotion, seed):
         plain, special = (
-            draw_take(5, emotion, seed=seed, n_frames=16, habits=habits, noise=0)
-            for habits in (False, True)
+            draw_take(5, emotion, seed=seed, n_frames=16, confounds=on, noise=0)
+            for on in (False, True)
         )
         xy = plain.landmarks.xy[0]
         box = cv2.getAffineTransform(
@@ -216,11 +216,11 @@ def test_all_takes_of_an_emotion_share_the_habit():
     assert max(alike[0, 2], alike[0, 3], alike[1, 2], alike[1, 3]) < 0.6
 
 
-def test_habits_can_be_drawn_into_a_corpus(tmp_path):
-    labels = draw_corpus(tmp_path, n_subjects=1, n_takes=1, intensity="micro", habits=True)
+def test_confounds_can_be_drawn_into_a_corpus(tmp_path):
+    labels = draw_corpus(tmp_path, n_subjects=1, n_takes=1, intensity="micro", confounds=True)
     assert len(pd.read_csv(labels)) == len(EMOTIONS)
-    assert json.loads((tmp_path / "synth.json").read_text())["habits"] is True
+    assert json.loads((tmp_path / "synth.json").read_text())["confounds"] is True
     frames, _ = _decode(tmp_path / "videos" / "S01_happy_1.mp4")
     happy = EMOTIONS.index("happy")
-    take = draw_take(0, "happy", seed=happy, intensity="micro", habits=True)
+    take = draw_take(0, "happy", seed=happy, intensity="micro", confounds=True)
     assert np.abs(frames.astype(int) - take.frames).mean() < 6  # compression
