@@ -1,7 +1,7 @@
-"""Why a model answers as it does: where it looks, what it needs, what counts over a video.
+"""Why a model predicts as it does: where it looks, what it needs, what counts over a video.
 
-Arrays in, arrays out, for every network of `microx.models` and every backend of Keras. What
-such maps cannot tell is whether the model is right: they show what counted for its answer.
+Arrays in, arrays out, for every network of `microx.models` and every backend of Keras. Such
+maps do not show whether the model is right, only what its prediction is based on.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ _LEAST_PROBABILITY = 1e-30
 
 
 def grad_cam(model: keras.Model, clips: Clips, label: int | None = None) -> Maps:
-    """Show where, and when, a clip speaks for an emotion.
+    """Show where and when a clip holds evidence for an emotion.
 
     Parameters
     ----------
     model : keras.Model
         Of `microx.models`, trained; see `microx.training.model_file.load_model`. It is not changed.
     clips : dict of str to (B, T, H, W, C) float32
-        By region, as the model reads them. Where ``"present"`` is left out, all regions are there.
+        By region, as the model reads them. Without ``"present"``, all regions are present.
     label : int, optional
-        The emotion, its place among the classes; of each clip the one it is named by default.
+        The emotion's index among the classes; by default each clip's prediction.
 
     Returns
     -------
     dict of str to (B, T, H, W) float32
         By region, in [0, 1]: 1 is the strongest place in all regions of the clip, so regions
-        can be compared; all 0 where nothing speaks for the emotion. No clips give no maps.
+        can be compared; all 0 without evidence for the emotion. No clips give no maps.
 
     Raises
     ------
@@ -68,30 +68,30 @@ def grad_cam(model: keras.Model, clips: Clips, label: int | None = None) -> Maps
     After Selvaraju et al., "Grad-CAM" (2017), in the form of Draelos and Carin, "HiResCAM"
     (2020): gradients are not averaged over a channel first, whose mean says nothing once
     `microx.models.streams.ClipNormalization` has taken it out. In compact at the maps of
-    H / 2 cells that follow the first convolution, blurred by H / 16 pixels before what speaks
+    H / 2 cells that follow the first convolution, blurred by H / 16 pixels before evidence
     against the emotion is cut off, so that neighbours which contradict each other cancel (our
-    choice). On 42 clips of drawn people not learned from, this goes along with
-    `occlusion_sensitivity` by a correlation of .58; without the blur .51, at the last maps of
+    choice). On 42 clips of drawn subjects not trained on, this correlates with
+    `occlusion_sensitivity` by .58; without the blur .51, at the last maps of
     H / 8 cells .29, and averaged as in Grad-CAM .17. In "paper", whose ConvLSTM reads
-    pixels and gives its last state only, and in the networks of single pictures, the last maps
-    of place are taken, and every frame has the same. The score is the logarithm of the
+    pixels and gives its last state only, and in the networks of single images, the last spatial
+    maps are taken, and every frame has the same. The score is the logarithm of the
     emotion's probability less the mean of those of all: its logit up to a shift, which does not
-    fade where the model is sure (our choice).
+    vanish where confidence is high (our choice).
     """
     streams = find_streams(model)
     clips = complete_clips(model, clips)
     n_clips, n_frames, size, *_ = next(iter(clips.values())).shape
     if n_clips == 0:
         return {name: np.empty(x.shape[:4], np.float32) for name, x in clips.items() if x.ndim == 5}
-    layers = [stream.telling_map for stream in streams]
+    layers = [stream.cam_layer for stream in streams]
     cams: Maps = {}
     for stream, maps, gradient in zip(
         streams, *measure_gradients(model, clips, layers, label), strict=True
     ):
         if maps.ndim == 4:
             maps, gradient = maps[:, None], gradient[:, None]  # (B, 1, h, w, C)
-        spoken = (gradient * maps).sum(axis=-1)  # (B, T or 1, h, w)
-        for region, cut in stream.split(spoken, size).items():
+        evidence = (gradient * maps).sum(axis=-1)  # (B, T or 1, h, w)
+        for region, cut in stream.split(evidence, size).items():
             cam = np.maximum(_blur(cut), 0)
             cams[region] = np.broadcast_to(cam, (n_clips, n_frames, size, size))
     strongest = np.max([cam.max(axis=(1, 2, 3)) for cam in cams.values()], axis=0)
@@ -109,7 +109,7 @@ def _blur(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def measure_gradients(
     model: keras.Model, clips: Clips, layers: Sequence[str], label: int | None = None
 ) -> tuple[list[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]]:
-    """Measure how an emotion's score changes with what layers give.
+    """Measure how an emotion's score changes with the outputs of layers.
 
     Parameters
     ----------
@@ -121,13 +121,13 @@ def measure_gradients(
     Returns
     -------
     outputs, gradients : list of (B, …) float32
-        Of each layer: what it gives, and the score's gradient by it; same shapes.
+        Of each layer: its output, and the score's gradient by it; same shapes.
 
     Notes
     -----
     Keras has no gradients of its own that all its backends share, but all of them can train:
-    zeros are added to what the layers give and trained by one step of plain gradient descent
-    at a rate of 1. What they become is the gradient.
+    zeros are added to the outputs of the layers and trained by one step of plain gradient
+    descent at a rate of 1. The step is the gradient.
     """
     clips = complete_clips(model, clips)
     fixed = [clips[tensor.name] for tensor in model.inputs]
@@ -152,7 +152,7 @@ def measure_gradients(
 def occlusion_sensitivity(
     model: keras.Model, clips: Clips, label: int | None = None, *, cells: int = N_CELLS
 ) -> Maps:
-    """Measure how much of an emotion's probability is lost with each place of a region.
+    """Measure how much of an emotion's probability is lost if a place of a region is occluded.
 
     Parameters
     ----------
@@ -164,22 +164,22 @@ def occlusion_sensitivity(
     Returns
     -------
     dict of str to (B, cells, cells) float32
-        By region, in [-1, 1]: the probability as it was less that with the place covered;
-        below 0 where covering it helps. 0 all over for a missing region. No clips give no maps.
+        By region, in [-1, 1]: the probability less that with the place occluded; below 0 where
+        occlusion helps. 0 throughout for a missing region. No clips give no maps.
 
     Raises
     ------
     ModelError
         As for `grad_cam`.
     InputError
-        If there are no cells, or more than pixels.
+        If `cells` is below 1 or above the number of pixels.
 
     Notes
     -----
     Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2014). Our
-    choices: the patch is two cells a side about the place, cut off at the border, lies there in
-    all frames, and has the mean of the region's pixels. One region's crop is covered at a time:
-    the mouth may be hidden in the face's crop and be seen in its own.
+    choices: the patch is two cells a side around the place, cut off at the border, the same in
+    all frames, and has the mean of the region's pixels. One region's crop is occluded at a time:
+    the mouth may be occluded in the face's crop and visible in its own.
     """
     clips = complete_clips(model, clips)
     regions = [name for name in clips if name != PRESENT]
@@ -204,7 +204,7 @@ def occlusion_sensitivity(
 
 
 def _cover_row(clips: npt.NDArray[np.float32], row: int, cells: int) -> npt.NDArray[np.float32]:
-    """Cover each place of a row of cells in turn: (B cells, T, H, W, C)."""
+    """Occlude each place of a row of cells in turn: (B cells, T, H, W, C)."""
     edges = np.linspace(0, clips.shape[2], 2 * cells + 1).round().astype(int)  # half cells
     covered = np.repeat(clips[:, None], cells, axis=1)  # (B, cells, T, H, W, C)
     mean = clips.mean(axis=(1, 2, 3))[:, None, None, None]
@@ -232,17 +232,16 @@ def open_for_model(
     model, facts
         From `microx.training.model_file.load_model`.
     corpus : Corpus
-        Made by the recipe of the model's.
+        Made by the same recipe as the model's.
     video_id : str, optional
         Only this video's clips; without it, those of all videos.
     most : int, optional
-        At most so many clips, evenly chosen.
+        At most this many clips, evenly chosen.
 
     Returns
     -------
     ClipDataset
-        In order of time; clips start half a clip from one another (our choice), as in
-        prediction.
+        In order of time; clips start half a clip apart (our choice), as in prediction.
 
     Raises
     ------
@@ -262,7 +261,7 @@ def open_for_model(
         if clips.empty:
             raise InputError(
                 f"{corpus.folder}: expected a clip of {facts.n_frames} frames with a face in "
-                f"{video_id!r}; it has {n_found} such frames, not enough on end"
+                f"{video_id!r}; it has {n_found} such frames, not enough in a row"
             )
     chosen = np.linspace(0, len(clips) - 1, min(len(clips), most or len(clips))).round().astype(int)
     return ClipDataset(
@@ -279,9 +278,9 @@ def open_for_model(
 def region_weights(
     model: keras.Model, facts: FitFacts, corpus: Corpus, video_id: str
 ) -> pd.DataFrame:
-    """Tell what each stream counted for over a video of a corpus.
+    """Give the weight of each stream over a video of a corpus.
 
-    For a video file, `microx.inference.video.predict_video` tells the same.
+    For a video file, `microx.inference.video.predict_video` gives the same.
 
     Parameters
     ----------
@@ -327,7 +326,7 @@ def list_frames(dataset: ClipDataset, n_frames: int) -> list[npt.NDArray[np.int6
 
 
 class _Probed(keras.Model):  # type: ignore[misc]  # Keras carries no types
-    """What follows some layers, with zeros added to what these give."""
+    """What follows some layers, with zeros added to their outputs."""
 
     def __init__(self, above: keras.Model, outputs: Sequence[npt.NDArray[Any]]) -> None:
         super().__init__(name="probed")
@@ -338,14 +337,14 @@ class _Probed(keras.Model):  # type: ignore[misc]  # Keras carries no types
         ]
 
     def call(self, inputs: tuple[list[Any], list[Any]]) -> Any:
-        """Answer as in use, not as in training: nothing is dropped."""
+        """Predict as in inference, not as in training: nothing is dropped."""
         outputs, fixed = inputs
         moved = [output + zeros for output, zeros in zip(outputs, self.zeros, strict=True)]
         return self.above([*moved, *fixed], training=False)
 
 
 def _minus_score(wanted: Any, prob: Any) -> Any:
-    """The summed scores of the wanted emotions, to be made small; see `grad_cam`."""
+    """Minus the summed scores of the wanted emotions; see `grad_cam`."""
     log = ops.log(ops.maximum(prob, _LEAST_PROBABILITY))
     return -ops.sum(wanted * (log - ops.mean(log, axis=-1, keepdims=True)))
 
@@ -355,7 +354,7 @@ def _probabilities(model: keras.Model, clips: Clips) -> npt.NDArray[np.float32]:
 
 
 def _labels(model: keras.Model, clips: Clips, label: int | None) -> npt.NDArray[np.int64]:
-    """The emotion asked for, of each clip."""
+    """The emotion to explain, of each clip."""
     n_classes = model.output_shape[-1]
     if label is None:
         return np.asarray(_probabilities(model, clips).argmax(axis=1), np.int64)

@@ -1,4 +1,4 @@
-"""All pictures of why a model names one video as it does, in one folder."""
+"""All figures that explain a model's prediction for one video, in one folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from microx.training.facts import FitFacts
 from microx.training.model_file import load_model
 
 MOST_CLIPS = 200
-"""Clips of a corpus searched for what excites filters (our choice)."""
+"""Clips of a corpus searched for the strongest responses of filters (our choice)."""
 
 
 def write_explanation(
@@ -50,20 +50,20 @@ def write_explanation(
     emotion: str | None = None,
     layer: str | None = None,
 ) -> list[Path]:
-    """Draw why a model names a video of a corpus as it does.
+    """Draw why a model predicts what it does for a video of a corpus.
 
     Parameters
     ----------
     model_path : path
         See `microx.training.model_file.find_model`.
     corpus : Corpus
-        Made by the recipe of the model's.
+        Made by the same recipe as the model's.
     video_id : str
         Of the corpus.
     out : path
-        Folder for the pictures, made if need be. Files of the same names are replaced.
+        Folder for the figures, created if needed. Files of the same names are replaced.
     emotion : str, optional
-        What to explain; by default what the video is named: the largest mean of its clips.
+        What to explain; by default the video's prediction: the largest mean over its clips.
     layer : str, optional
         A layer whose filters to draw, see `microx.explain.layers.Stream.map_layers`; by
         default the first and the last convolution of the stream that counts most.
@@ -71,17 +71,17 @@ def write_explanation(
     Returns
     -------
     list of Path
-        ``<video>.cam.png`` and ``.occlusion.png``, of the clip that says so most clearly;
-        ``.maps.png``, what the layers of one stream make of its middle frame;
+        ``<video>.cam.png`` and ``.occlusion.png``, of the clip with the highest confidence;
+        ``.maps.png``, the feature maps of one stream for its middle frame;
         ``.filters.<layer>.png``, their best places in up to `MOST_CLIPS` clips of the corpus;
         of a model that weighs its streams ``.weights.csv`` and ``.weights.png``.
 
     Raises
     ------
     ModelError
-        If model and corpus do not fit, or the model knows no such layer.
+        If model and corpus do not fit, or the model has no such layer.
     InputError
-        If there is no such video or emotion, the video has no whole clip, or `out` is no folder.
+        If there is no such video or emotion, the video has no whole clip, or `out` is not a folder.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def write_explanation(
     }
     title = f"{video_id}, {times[0]:.2f} s: {facts.classes[label]} {100 * prob:.0f} %"
     if video_id in facts.trained_on.videos:
-        title += ", learned from this video"
+        title += ", trained on this video"
     cam = grad_cam(model, clip, label)
     drops = {name: maps[0] for name, maps in occlusion_sensitivity(model, clip, label).items()}
     figures = {
@@ -111,7 +111,7 @@ def write_explanation(
     table = None
     if needs_present(model):
         table = region_weights(model, facts, corpus, video_id)
-        figures["weights"] = draw_weights(table, title=f"{video_id}: what each stream counted for")
+        figures["weights"] = draw_weights(table, title=f"{video_id}: weight of each stream")
     stream = _main_stream(model, table, layer)
     figures |= _draw_layers(model, facts, corpus, clip, crops, stream, layer)
     written = [
@@ -127,7 +127,7 @@ def write_explanation(
 def _choose(
     model: Any, dataset: ClipDataset, classes: Sequence[str], emotion: str | None
 ) -> tuple[int, int, float]:
-    """Choose the emotion and the clip to explain; and how probable the one is in the other."""
+    """Choose the emotion and the clip to explain, and give the emotion's probability there."""
     if emotion is not None and emotion not in classes:
         raise InputError(f"emotion must be one of {', '.join(classes)}; found {emotion!r}")
     prob = predict_clips(model, dataset)
@@ -147,7 +147,7 @@ def _middle(crops: Mapping[str, npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray
 
 
 def _main_stream(model: Any, table: pd.DataFrame | None, layer: str | None) -> Stream:
-    """The stream of a layer, or else the one that counts most."""
+    """The stream of a layer, or else the one of most weight."""
     if layer is not None:
         return find_stream_of(model, layer)
     streams = {stream.name: stream for stream in find_streams(model)}
@@ -165,20 +165,20 @@ def _draw_layers(
     stream: Stream,
     layer: str | None,
 ) -> dict[str, Figure]:
-    """Draw what a stream's layers make of a clip's middle frame, and what excites filters."""
+    """Draw a stream's feature maps of a clip's middle frame, and its filters' best patches."""
     shown = [one for one in stream.map_layers if "relu" in one or "lstm" in one]
     shown = shown or list(stream.map_layers)
     shown = [shown[at] for at in np.unique(np.linspace(0, len(shown) - 1, 6).round().astype(int))]
     each = {name: feature_maps(model, clip, name)[0] for name in shown}
     maps = {name: one[len(one) // 2] for name, one in each.items()}
-    picture = np.concatenate([_middle(crops)[r] for r in stream.regions if r in crops], axis=1)
-    figures = {"maps": draw_feature_maps(picture, maps, title=f"What {stream.name} makes of it")}
+    image = np.concatenate([_middle(crops)[r] for r in stream.regions if r in crops], axis=1)
+    figures = {"maps": draw_feature_maps(image, maps, title=f"Feature maps of {stream.name}")}
     searched = open_for_model(model, facts, corpus, most=MOST_CLIPS)
-    filters = stream.convolutions or (stream.telling_map,)
+    filters = stream.convolutions or (stream.cam_layer,)
     for name in [layer] if layer else dict.fromkeys([filters[0], filters[-1]]):
         batches = (searched[index][0] for index in range(len(searched)))
         found = find_filter_responses(model, batches, name)
-        figures[f"filters.{name}"] = draw_filters(found, title=f"What excites {name}")
+        figures[f"filters.{name}"] = draw_filters(found, title=f"Strongest responses of {name}")
     return figures
 
 

@@ -1,4 +1,4 @@
-"""What a layer makes of clips, and what its filters respond to.
+"""The feature maps of a layer, and what its filters respond to.
 
 The six-convolution CNN's authors show "pictures of the layers": `feature_maps` gives them.
 """
@@ -19,7 +19,7 @@ from microx.explain.layers import Clips, Stream, find_stream_of, read_layers, st
 
 
 def feature_maps(model: keras.Model, clips: Clips, layer: str) -> npt.NDArray[np.float32]:
-    """Give what a layer makes of clips.
+    """Give a layer's feature maps of clips.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def feature_maps(model: keras.Model, clips: Clips, layer: str) -> npt.NDArray[np
     Returns
     -------
     (B, T, h, w, C) float32
-        T is 1 where a network sees the frames of a clip as one picture.
+        T is 1 where a network sees the frames of a clip as one image.
 
     Raises
     ------
@@ -53,21 +53,21 @@ def _read_maps(below: keras.Model, clips: Clips) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class FilterResponses:
-    """What excites each of the F filters of a layer most.
+    """The strongest responses of each of the F filters of a layer.
 
     Attributes
     ----------
     layer : str
     kernels : (F, k, k, C) float32, or None
-        The filters' weights, of layers that have such.
+        The filters' weights, where the layer has any.
     patches : (F, n, p, p, 3) float32 in [0, 1]
-        Cut about the places of the strongest responses, from strongest to weakest, at most one
-        a clip: as the model reads them, 0 grey where it compares frames. Grey beyond the crop.
+        Cut around the strongest responses, from strongest to weakest, at most one per
+        clip: as the model reads them, 0 grey where it compares frames. Grey beyond the crop.
     responses : (F, n) float32
     clips : (F, n) int
         Which clip, counted over all batches.
     field : int
-        Pixels along a side of what a filter sees, in the middle of each patch.
+        Side in pixels of the receptive field, in the middle of each patch.
     """
 
     layer: str
@@ -81,7 +81,7 @@ class FilterResponses:
 def find_filter_responses(
     model: keras.Model, batches: Iterable[Clips], layer: str, *, n_patches: int = 8
 ) -> FilterResponses:
-    """Find the places in many clips that excite each filter of a layer most.
+    """Find the places in many clips to which each filter of a layer responds most.
 
     Parameters
     ----------
@@ -106,9 +106,9 @@ def find_filter_responses(
 
     Notes
     -----
-    Real places, as in Zeiler and Fergus (2014), not pictures made by climbing a gradient: those
-    show what no clip holds. A patch is at least half a crop wide (our choice), so that one can
-    tell where it is from.
+    Real patches, as in Zeiler and Fergus (2014), not images made by gradient ascent: those
+    show what is in no clip. A patch is at least half a crop wide (our choice), so that its
+    place can be recognised.
     """
     stream, below = find_stream_of(model, layer), stop_at(model, [layer])
     kept: list[tuple[Any, Any, Any]] = []
@@ -149,7 +149,7 @@ def _cut_patches(
     order: npt.NDArray[np.int64],
     where: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Cut the pixels about cells (t, i, j) of a layer's maps: (F, n, p, p, 3), and the field.
+    """Cut the pixels around cells (t, i, j) of a layer's maps: (F, n, p, p, 3), and the field.
 
     `order` (F, n) are clips, `where` (F, n, 3) the cells.
     """
@@ -171,7 +171,7 @@ def _cut_patches(
 def _cut_patch(
     frame: npt.NDArray[np.float32], y: int, x: int, side: int
 ) -> npt.NDArray[np.float32]:
-    """Cut a square about a pixel, as colours in [0, 1]; grey beyond the frame."""
+    """Cut a square around a pixel, as colours in [0, 1]; grey beyond the frame."""
     colours = np.repeat(frame, 3, axis=-1) if frame.shape[-1] == 1 else frame
     if frame.min() < 0:  # compared with another frame
         colours = np.asarray((colours + 1) / 2, np.float32)

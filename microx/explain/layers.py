@@ -1,4 +1,4 @@
-"""What a trained network is made of: its streams, what each reads, and what its layers give.
+"""The parts of a trained network: its streams, what each reads, and what its layers give.
 
 The layers of every network of `microx.models` are named after their stream and their role.
 """
@@ -22,15 +22,15 @@ Clips = Mapping[str, npt.NDArray[np.float32]]
 Maps = dict[str, npt.NDArray[np.float32]]
 
 RUN_EAGERLY = keras.backend.backend() != "jax"
-"""What runs once is not worth compiling; only JAX is slower without."""
+"""A single run is not worth compiling; only JAX is slower without."""
 
-# Layers of this ending put pixels in their places; what a stream learns comes after them.
+# Layers with these endings arrange pixels; what a stream learns comes after them.
 _LAYING_OUT = ("frames_last", "picture", "border", "shown", "standardise")
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A part of a network that sees one picture, or one clip.
+    """A part of a network that sees one image, or one clip.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Stream:
     regions : tuple of str
         Seen side by side, in this order.
     layers : tuple of keras.layers.Layer
-        What follows the picture, in order.
+        What follows the image, in order.
     """
 
     name: str
@@ -57,20 +57,20 @@ class Stream:
         return tuple(one.name for one in self.layers if isinstance(one, keras.layers.Conv2D))
 
     @property
-    def telling_map(self) -> str:
+    def cam_layer(self) -> str:
         """Name of the first layer that gives maps over time and place, or else the last of all."""
         over_time = [layer.name for layer in self.layers if len(layer.output.shape) == 5]
         return over_time[0] if over_time else self.map_layers[-1]
 
     @property
-    def picture_hw(self) -> tuple[int, int]:
+    def image_hw(self) -> tuple[int, int]:
         """Height and width of what the stream sees, in pixels."""
         height, width = self.layers[0].input.shape[-3:-1]
         return height, width
 
     def split(self, maps: npt.NDArray[np.float32], size: int) -> Maps:
-        """Draw maps (B, T, h, w) out to the crops: (B, T, size, size), by region."""
-        height, width = self.picture_hw
+        """Enlarge maps (B, T, h, w) to the crops: (B, T, size, size), by region."""
+        height, width = self.image_hw
         flat = maps.reshape(-1, *maps.shape[2:])
         drawn = np.stack(
             [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in flat]
@@ -82,15 +82,15 @@ class Stream:
         }
 
     def corner_of(self, region: str, size: int) -> tuple[int, int]:
-        """Top and left, in the picture, of the crop of a region."""
-        height, width = self.picture_hw
+        """Top and left, in the image, of the crop of a region."""
+        height, width = self.image_hw
         border = (height - size) // 2
         return border, border + self.regions.index(region) * (width // len(self.regions))
 
     def field_of(self, layer: str) -> tuple[int, int, float]:
-        """Side of what a cell of a layer sees, step between cells, middle of the first, in px.
+        """Receptive field of a layer's cell, step between cells, middle of the first, in px.
 
-        What normalising a clip mixes in from everywhere does not count.
+        The normalisation of a clip, which mixes in all of it, is not counted.
         """
         field, step, middle = 1, 1, 0.0
         for one in self.layers:
@@ -110,7 +110,7 @@ def find_streams(model: keras.Model) -> list[Stream]:
     Raises
     ------
     ModelError
-        If it is another network.
+        If the network is not one of them.
 
     Examples
     --------
@@ -124,11 +124,11 @@ def find_streams(model: keras.Model) -> list[Stream]:
     if "fusion" in stems:
         stems.remove("fusion")
         regions = parse_streams([stem.replace("_and_", "+") for stem in stems])
-    else:  # one picture of all regions, named after them in their order
+    else:  # one image of all regions, named after them in their order
         regions = {stem: tuple(sorted(inputs, key=stem.find)) for stem in stems}
     if sorted(region for read in regions.values() for region in read) != sorted(inputs):
         raise ModelError(
-            f"expected a network of microx.models, whose layers tell which regions they read; "
+            f"expected a network of microx.models, whose layer names give their regions; "
             f"found {model.name}"
         )
     streams = []
@@ -155,7 +155,7 @@ def find_stream_of(model: keras.Model, layer: str) -> Stream:
 
 
 def complete_clips(model: keras.Model, clips: Clips) -> dict[str, npt.NDArray[np.float32]]:
-    """Check that clips fit a network; all regions are there, unless ``"present"`` tells.
+    """Check that clips fit a network; all regions are present, unless ``"present"`` says otherwise.
 
     Raises
     ------
@@ -180,14 +180,14 @@ def complete_clips(model: keras.Model, clips: Clips) -> dict[str, npt.NDArray[np
 
 
 def stop_at(model: keras.Model, layers: Sequence[str]) -> keras.Model:
-    """A model of the same weights that gives what some layers make of clips, as a list."""
+    """A model of the same weights that gives the outputs of some layers, as a list."""
     below = keras.Model(model.inputs, [model.get_layer(name).output for name in layers])
     below.run_eagerly = RUN_EAGERLY
     return below
 
 
 def read_layers(below: keras.Model, clips: Clips) -> list[npt.NDArray[np.float32]]:
-    """Give what the layers that a model of `stop_at` stops at make of clips.
+    """Give the outputs for clips of the layers that a model of `stop_at` ends in.
 
     Those of compact that see frames one by one give (B T, h, w, C).
     """

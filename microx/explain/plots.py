@@ -1,8 +1,8 @@
-"""Pictures of why a model answers as it does, of the arrays that this room gives.
+"""Figures of why a model predicts as it does, from the arrays that this room gives.
 
 Like `microx.plotting`, each function takes plain arrays and gives a figure. Crops are drawn
 grey, so that colour means one thing; maps go from dark to light, or from purple to orange,
-and can be told apart by the colour-blind and without colour.
+and are readable by the colour-blind and without colour.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from microx.explain.filters import FilterResponses
 from microx.plotting import GREY, VERMILLION, style
 
 MOST_FRAMES, MOST_CHANNELS = 10, 8
-"""Drawn of a clip and of a layer (our choice)."""
+"""Frames shown of a clip and channels of a layer (our choice)."""
 
 _LINES = (
     ("#0072B2", "-"),
@@ -48,7 +48,7 @@ def draw_cam(
     *,
     title: str,
 ) -> Figure:
-    """Draw a clip's frames with what spoke for an emotion laid over, one region a row.
+    """Draw a clip's frames overlaid with the evidence for an emotion, one row per region.
 
     Parameters
     ----------
@@ -62,8 +62,7 @@ def draw_cam(
     Returns
     -------
     Figure
-        Of more than `MOST_FRAMES` frames so many, evenly chosen. The line is half the largest
-        value.
+        At most `MOST_FRAMES` frames, evenly chosen. The line is half the largest value.
     """
     n_frames = len(times_s)
     shown = np.unique(np.linspace(0, n_frames - 1, min(n_frames, MOST_FRAMES)).round().astype(int))
@@ -89,7 +88,7 @@ def draw_occlusion(
     *,
     title: str,
 ) -> Figure:
-    """Draw on each region's crop how much of an emotion's probability hangs on each place.
+    """Draw on each region's crop how much of an emotion's probability depends on each place.
 
     Parameters
     ----------
@@ -118,16 +117,18 @@ def draw_occlusion(
             colour = colours.to_rgba(100 * drawn)[..., :3]
             alpha = 0.85 * np.sqrt(np.abs(drawn) / most)[..., None]
             axes[1, column].imshow(grey * (1 - alpha) + colour * alpha, interpolation="nearest")
-            axes[1, column].set_xlabel(f"most lost: {100 * drop.max():.0f}", fontsize=8, labelpad=3)
+            axes[1, column].set_xlabel(
+                f"largest drop: {100 * drop.max():.0f}", fontsize=8, labelpad=3
+            )
         bar = figure.colorbar(colours, ax=axes.ravel().tolist(), fraction=0.03, pad=0.02, aspect=25)
-        bar.set_label("points lost when covered", fontsize=8)
+        bar.set_label("points lost if occluded", fontsize=8)
         bar.ax.tick_params(labelsize=8)
         _entitle(figure, title)
     return figure
 
 
 def draw_filters(found: FilterResponses, *, title: str) -> Figure:
-    """Draw each filter of a layer, its weights and the places that excite it most.
+    """Draw each filter of a layer, its weights and the places of its strongest responses.
 
     Parameters
     ----------
@@ -140,13 +141,13 @@ def draw_filters(found: FilterResponses, *, title: str) -> Figure:
     -------
     Figure
         Weights are shown where a filter reads colours, greys, or these and their change. The
-        square is what the filter sees.
+        square is the filter's receptive field.
     """
     n_filters = min(32, len(found.patches))
     n_blocks = 2 if n_filters > 4 else 1
     n_rows = -(-n_filters // n_blocks)
-    pictures = [_kernel_pictures(found, index) for index in range(n_filters)]
-    n_kernels, n_patches = len(pictures[0]), found.patches.shape[1]
+    kernels = [_kernel_images(found, index) for index in range(n_filters)]
+    n_kernels, n_patches = len(kernels[0]), found.patches.shape[1]
     width = n_kernels + n_patches
     ratios = ([1.0] * width + [0.5]) * n_blocks
     with style():
@@ -156,8 +157,8 @@ def draw_filters(found: FilterResponses, *, title: str) -> Figure:
         for index in range(n_filters):
             block, row = divmod(index, n_rows)
             cells = axes[row, block * (width + 1) :]
-            for cell, picture in zip(cells, pictures[index], strict=False):
-                cell.imshow(picture, interpolation="nearest")
+            for cell, kernel in zip(cells, kernels[index], strict=False):
+                cell.imshow(kernel, interpolation="nearest")
             for cell, patch in zip(cells[n_kernels:width], found.patches[index], strict=True):
                 cell.imshow(patch, interpolation="nearest")
                 _mark_field(cell, len(patch), found.field)
@@ -174,7 +175,7 @@ def draw_filters(found: FilterResponses, *, title: str) -> Figure:
 def draw_feature_maps(
     crop: npt.NDArray[np.uint8], maps: Mapping[str, npt.NDArray[np.float32]], *, title: str
 ) -> Figure:
-    """Draw what layers make of a picture, one layer a row.
+    """Draw the feature maps of an image, one row per layer.
 
     Parameters
     ----------
@@ -209,7 +210,7 @@ def draw_feature_maps(
 
 
 def draw_weights(table: pd.DataFrame, *, title: str) -> Figure:
-    """Draw what each stream counted for over a video.
+    """Draw the weight of each stream over a video.
 
     Parameters
     ----------
@@ -220,7 +221,7 @@ def draw_weights(table: pd.DataFrame, *, title: str) -> Figure:
     Returns
     -------
     Figure
-        The dotted line is what each would count for if all counted alike.
+        The dotted line is the weight of each if all were equal.
     """
     streams = [name for name in table.columns if name != "time_s"]
     with style():
@@ -231,11 +232,11 @@ def draw_weights(table: pd.DataFrame, *, title: str) -> Figure:
             marker = "o" if len(table) == 1 else ""
             axes.plot(table["time_s"], table[stream], color=colour, ls=line, lw=1.8, marker=marker,
                       label=stream.replace("_", " "))  # fmt: skip
-        axes.axhline(1 / len(streams), color=GREY, ls=":", lw=1, label="all alike", zorder=0)
+        axes.axhline(1 / len(streams), color=GREY, ls=":", lw=1, label="equal weights", zorder=0)
         axes.set_ylim(0, max(0.05, float(table[streams].to_numpy().max())) * 1.1)
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         axes.set_xlabel("middle of the clip (s)")
-        axes.set_ylabel("counted for")
+        axes.set_ylabel("weight")
         figure.legend(loc="outside right center", frameon=False, fontsize=9, handlelength=3)
         axes.set_title(title, loc="left", fontweight="bold")
     return figure
@@ -249,7 +250,7 @@ def _grid(
     left: float = 0.0,
     ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, npt.NDArray[Any]]:
-    """Axes for pictures, without ticks."""
+    """Axes for images, without ticks."""
     across = sum(ratios) if ratios is not None else n_columns
     figure = Figure(
         figsize=(1.3 + left + cell * across, 0.6 + (cell + 0.06) * n_rows), layout="constrained"
@@ -293,8 +294,8 @@ def _lay_over(axes: Axes, crop: npt.NDArray[np.uint8], cam: npt.NDArray[np.float
         axes.contour(large, levels=[0.5], colors=["white"], linewidths=0.8)
 
 
-def _kernel_pictures(found: FilterResponses, index: int) -> list[npt.NDArray[np.float32]]:
-    """A filter's weights as pictures: grey is 0, brighter more than that; none where unreadable."""
+def _kernel_images(found: FilterResponses, index: int) -> list[npt.NDArray[np.float32]]:
+    """A filter's weights as images: grey is 0, brighter is more; none where unreadable."""
     if found.kernels is None or found.kernels.shape[-1] not in (1, 2, 3, 6):
         return []
     kernel = found.kernels[index]

@@ -1,4 +1,4 @@
-"""Why a model answers: gradients are right, maps lie where the emotion is, nothing is changed."""
+"""Why a model predicts: gradients are right, maps lie where the emotion is, nothing is changed."""
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ def learned(small_corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clips(learned):
-    """Two clips of each emotion of one person, and what they show."""
+    """Two clips of each emotion of one subject, and what they show."""
     model, facts, corpus = learned
     dataset = open_for_model(model, facts, corpus)
     rows = dataset.clips.groupby("label").head(2).index.to_numpy()
@@ -69,8 +69,8 @@ def test_gradients_are_those_of_small_steps(joined):
             )
             for sign in (1, -1)
         )
-        told = sum(2 * (g * way).sum() for g, way in zip(gradients, ways, strict=True))
-        assert told == pytest.approx(ahead - behind, rel=0.02, abs=2e-5)
+        expected = sum(2 * (g * way).sum() for g, way in zip(gradients, ways, strict=True))
+        assert expected == pytest.approx(ahead - behind, rel=0.02, abs=2e-5)
 
 
 def test_explaining_changes_nothing(learned, clips):
@@ -168,7 +168,7 @@ def test_every_network_can_be_explained(name):
     assert found.patches.shape[1:3] == (2, found.patches.shape[3])
 
 
-def test_patches_are_cut_where_the_filter_answers():
+def test_patches_are_cut_where_the_filter_responds():
     """A filter that sees one bright pixel: its patch has it in the middle, whatever the layer."""
     model = build_microx(("mouth", "nose"), n_frames=2, size=32, n_classes=2, inputs="difference")
     for step in (1, 2, 3):

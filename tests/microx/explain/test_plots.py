@@ -26,34 +26,34 @@ def model_path(small_corpus, tmp_path_factory):
     return train(small_corpus, tmp_path_factory.mktemp("model"), epochs=1, n_frames=4)
 
 
-def _pictures(figure):
+def _image_axes(figure):
     return [axes for axes in figure.axes if axes.images and axes.get_visible()]
 
 
 def test_a_clip_is_a_strip_of_at_most_ten_frames_a_region():
     cam = {name: RNG.random((12, 16, 16), np.float32) for name in CROPS}
     figure = draw_cam(CROPS, cam, np.arange(12) / 30, title="$why")
-    assert len(_pictures(figure)) == 20
-    assert [axes.get_title() for axes in _pictures(figure)[:2]] == ["0.00 s", "0.03 s"]
+    assert len(_image_axes(figure)) == 20
+    assert [axes.get_title() for axes in _image_axes(figure)[:2]] == ["0.00 s", "0.03 s"]
 
 
 @pytest.mark.parametrize("n_frames", [1, 3])
-def test_nothing_spoken_for_leaves_the_crops_grey(n_frames):
+def test_no_evidence_leaves_the_crops_grey(n_frames):
     crops = {name: crop[:n_frames] for name, crop in CROPS.items()}
     cam = {name: np.zeros((n_frames, 16, 16), np.float32) for name in CROPS}
-    pictures = _pictures(draw_cam(crops, cam, np.zeros(n_frames), title=""))
-    assert len(pictures) == 2 * n_frames
-    colours = pictures[0].images[0].get_array()
+    shown = _image_axes(draw_cam(crops, cam, np.zeros(n_frames), title=""))
+    assert len(shown) == 2 * n_frames
+    colours = shown[0].images[0].get_array()
     np.testing.assert_allclose(colours[..., 0], colours[..., 2])
 
 
-def test_occlusion_tells_the_most_that_is_lost():
+def test_occlusion_gives_the_largest_drop():
     drops = {"mouth": np.zeros((4, 4), np.float32), "left_eye": np.full((4, 4), -0.1, np.float32)}
     drops["mouth"][1, 2] = 0.25
     crops = {name: crop[0] for name, crop in CROPS.items()}
     figure = draw_occlusion(crops, drops, title="why")
-    labels = [axes.get_xlabel() for axes in _pictures(figure)]
-    assert labels[2:] == ["most lost: 25", "most lost: -10"]
+    labels = [axes.get_xlabel() for axes in _image_axes(figure)]
+    assert labels[2:] == ["largest drop: 25", "largest drop: -10"]
     changed = figure.axes[2].images[0].get_array()
     plain = np.ptp(changed, axis=-1) < 1e-9
     assert plain.mean() == pytest.approx(15 / 16)
@@ -69,23 +69,23 @@ def test_filters_show_weights_that_can_be_read(channels, n_kernels):
         clips=np.zeros((5, 4), np.int64),
         field=3,
     )
-    assert len(_pictures(draw_filters(found, title="why"))) == 5 * (n_kernels + 4)
+    assert len(_image_axes(draw_filters(found, title="why"))) == 5 * (n_kernels + 4)
 
 
 def test_feature_maps_show_the_strongest_channels():
     maps = {"a": np.zeros((4, 4, 12), np.float32), "b": np.ones((2, 2, 3), np.float32)}
     maps["a"][..., 7] = 1
     figure = draw_feature_maps(CROPS["mouth"][0], maps, title="why")
-    pictures = _pictures(figure)
-    assert len(pictures) == 1 + 8 + 3
-    assert pictures[1].get_title() == "8"
-    assert pictures[1].get_ylabel() == "a\n4 x 4"
+    shown = _image_axes(figure)
+    assert len(shown) == 1 + 8 + 3
+    assert shown[1].get_title() == "8"
+    assert shown[1].get_ylabel() == "a\n4 x 4"
 
 
 def test_weights_are_one_line_a_stream():
     table = pd.DataFrame({"time_s": [0.1, 0.2], "mouth": [0.7, 0.6], "left_eye": [0.3, 0.4]})
     (axes,) = draw_weights(table, title="why").axes
-    assert [line.get_label() for line in axes.lines] == ["mouth", "left eye", "all alike"]
+    assert [line.get_label() for line in axes.lines] == ["mouth", "left eye", "equal weights"]
 
 
 def test_a_folder_holds_all_of_one_video(small_corpus, model_path, tmp_path):
