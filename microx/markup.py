@@ -1,4 +1,4 @@
-"""Text as HTML, Markdown or LaTeX, with everything that means something there escaped."""
+"""Text as HTML, Markdown or LaTeX, with all special characters escaped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
     template : str
         Its file name.
     context : mapping
-        What it names; a name that is missing is an error.
+        Its variables; a missing one is an error.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -36,7 +36,7 @@ _MARKS = re.compile(r"([\\`*_{}\[\]<>#|$~])")
 
 
 def escape_markdown(text: object) -> str:
-    r"""Give a text that Markdown shows as it is, on one line.
+    r"""Escape a text so that Markdown shows it as it is, on one line.
 
     Examples
     --------
@@ -47,12 +47,12 @@ def escape_markdown(text: object) -> str:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """Write a table as Markdown of the kind with pipes; its index is left out.
+    """Write a table as Markdown with pipes; its index is left out.
 
     Parameters
     ----------
     table : DataFrame
-        Of texts or numbers. Without rows it gives the head alone, without columns ``""``.
+        Of texts or numbers. Without rows it gives the header alone, without columns ``""``.
 
     Returns
     -------
@@ -76,19 +76,19 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def to_html(table: pd.DataFrame, *, caption: str) -> str:
-    """Write a table as HTML such as a notebook shows; its index is left out.
+    """Write a table as HTML for a notebook; its index is left out.
 
     Parameters
     ----------
     table : DataFrame
-        Of texts or numbers. Without rows or columns the caption stands alone.
+        Of texts or numbers. Without rows or columns there is only the caption.
     caption : str
-        Stands above the table.
+        Above the table.
 
     Returns
     -------
     str
-        Everything that means something in HTML is escaped.
+        All special characters of HTML are escaped.
 
     Examples
     --------
@@ -107,14 +107,14 @@ def to_latex(table: pd.DataFrame, *, caption: str, label: str) -> str:
     table : DataFrame
         Of texts or numbers.
     caption : str
-        Stands above the table.
+        Above the table.
     label : str
         For ``\ref``.
 
     Returns
     -------
     str
-        A floating table. Every character that LaTeX would take for a command is escaped.
+        A floating table. All special characters of LaTeX are escaped.
 
     Examples
     --------
@@ -151,7 +151,7 @@ _LATEX = {
 
 
 def escape_latex(text: object) -> str:
-    r"""Give a text that LaTeX prints as it is.
+    r"""Escape a text so that LaTeX prints it as it is.
 
     Examples
     --------

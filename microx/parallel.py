@@ -1,4 +1,4 @@
-"""Does jobs in parallel, here or on a Dask cluster, and outlives a worker that is killed."""
+"""Runs jobs in parallel, here or on a Dask cluster, and survives a worker that is killed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ import joblib
 from microx.errors import CorpusError
 
 DASK_TIMEOUT_S = 10
-"""To find the scheduler, and then a worker of it (our choice)."""
+"""Limit for finding the scheduler, and then one of its workers (our choice)."""
 
 IDLE_S = 10
-"""That a worker without work stays, be it because this process was killed (our choice)."""
+"""Time that an idle worker stays, even if this process was killed (our choice)."""
 
-KILLED = "its process was killed, perhaps for want of memory"
+KILLED = "its process was killed, perhaps for lack of memory"
 
 _CHATTY = ("distributed", "distributed.client", "distributed.comm", "tornado.application")
 
 Outcome = tuple[str, dict[str, Any]]
-"""A job's key and what became of it."""
+"""A job's key and its result."""
 
 Outcomes = Generator[Outcome]
 
@@ -44,19 +44,19 @@ class Job(Protocol):
         """Which job it is."""
 
     def run(self) -> Outcome:
-        """Do it."""
+        """Run it."""
 
     def give_up(self, reason: str) -> Outcome:
-        """Say that it cannot be done."""
+        """Report that it cannot be done."""
 
 
 def peak_memory_mib() -> float | None:
-    """Tell the most memory that this process has held so far, in MiB; None where nothing tells.
+    """Give the peak memory of this process so far, in MiB; None where it is not known.
 
     Notes
     -----
-    Linux's ``VmHWM``. ``ru_maxrss``, which stands in where there is none, is handed down to a
-    process by the one that starts it: of a worker it tells the most of both.
+    Linux's ``VmHWM``. ``ru_maxrss``, used where there is none, is inherited by a process from
+    the one that starts it: for a worker it is the maximum of both.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -71,25 +71,25 @@ def peak_memory_mib() -> float | None:
 
 
 def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:
-    """Do jobs in processes of this machine.
+    """Run jobs in processes of this machine.
 
     Parameters
     ----------
     jobs : sequence of Job
-        Of different keys.
+        With different keys.
     n_workers : int
-        Processes; 1 for none but this one, -1 for one per core.
+        Processes; 1 for this one only, -1 for one per core.
 
     Yields
     ------
     tuple
         What each job's `run` returns, in the order in which they end. A job that kills its
-        process is done once more, alone, and then given up by its `give_up`.
+        process is run once more, alone, and then given up by its `give_up`.
     """
     waiting = {job.key: job for job in jobs}
     while waiting:
         try:
-            # One by one and two ahead: so the jobs at work are always among the first waiting.
+            # One by one and two ahead: so the running jobs are always among the first waiting.
             with (
                 _silent_stop(),
                 joblib.parallel_config("loky", idle_worker_timeout=IDLE_S),
@@ -113,9 +113,9 @@ def run_here(jobs: Sequence[Job], n_workers: int) -> Outcomes:
 
 @contextmanager
 def _silent_stop() -> Iterator[None]:
-    """Keep joblib from lecturing somebody who stops a run about the jobs left undone.
+    """Silence joblib's warnings about unfinished jobs when a run is stopped.
 
-    It also tells of every worker that it changed for a fresh one, because it had grown.
+    It also warns of every worker that it replaced because it had grown.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
@@ -124,7 +124,7 @@ def _silent_stop() -> Iterator[None]:
 
 
 def _run_alone(job: Job) -> Outcome:
-    """Do one job, alone, in a process of its own."""
+    """Run one job, alone, in a process of its own."""
     try:
         done: list[Outcome] = joblib.Parallel(n_jobs=2)([joblib.delayed(_do)(job)])
     except BrokenProcessPool:
@@ -133,13 +133,13 @@ def _run_alone(job: Job) -> Outcome:
 
 
 def run_on_dask(jobs: Sequence[Job], address: str) -> Outcomes:
-    """Do jobs on the workers of a Dask scheduler; see `run_here`.
+    """Run jobs on the workers of a Dask scheduler; see `run_here`.
 
     Raises
     ------
     CorpusError
-        If the package distributed is not installed, no scheduler or worker answers, or the
-        workers have another microx.
+        If the package distributed is not installed, no scheduler or worker responds, or the
+        workers have another version of microx.
     """
     distributed = _import_distributed(address)
     lost = (distributed.CancelledError, distributed.comm.CommClosedError)
@@ -170,15 +170,15 @@ def _import_distributed(address: str) -> Any:
 
 
 def _version() -> str:
-    """Tell the version of the package as a worker finds it, whole or not."""
+    """Give the version of the package as a worker finds it, complete or not."""
     return str(importlib.import_module("microx").__version__)
 
 
 def _check_workers(client: Any, address: str) -> None:
-    """Refuse workers that could not do a job: Dask would offer it to them for ever."""
+    """Refuse workers that cannot run a job: Dask would offer it to them for ever."""
     try:
         client.wait_for_workers(1, timeout=DASK_TIMEOUT_S)
-        # First by a function that any worker has: one it has not is never answered.
+        # First with a function that any worker has: a missing one never gets a response.
         if not all(client.run(importlib.util.find_spec, __name__).values()):
             raise ModuleNotFoundError(f"no {__name__}")
         found = set(client.run(_version).values())
@@ -213,7 +213,7 @@ def _dask_client(address: str) -> Iterator[Any]:
 
 
 def _wait_for_port(address: str) -> None:
-    """Wait until somebody listens at an address; raise `OSError` or `ValueError` if nobody does.
+    """Wait until an address accepts connections; raise `OSError` or `ValueError` if none does.
 
     A Dask client that cannot connect is cleaned up at any later time, and may then block
     another one for ever: so none is made before there is something to connect to.
@@ -233,7 +233,7 @@ def _wait_for_port(address: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask from logging tracebacks of what is told here in one line."""
+    """Keep Dask from logging tracebacks of errors reported here in one line."""
     loggers = [logging.getLogger(name) for name in _CHATTY]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -250,9 +250,9 @@ def _do(job: Job) -> Outcome:
 
 
 def _do_deaf(job: Job, parent: int) -> Outcome:
-    """Do a job; Ctrl-C, which every process of a terminal hears, is for the parent alone.
+    """Run a job; Ctrl-C, which reaches every process of a terminal, is for the parent alone.
 
-    It ends its workers; one that heard would print a traceback besides.
+    The parent ends its workers; one that got the signal would also print a traceback.
     """
     if os.getpid() != parent:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

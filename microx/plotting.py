@@ -64,7 +64,7 @@ _STYLE: Any = {  # Any: matplotlib types each name of a style by itself
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Hold microx's figure style, and no one else's, while a figure is made or written."""
+    """Use microx's figure style alone while a figure is made or written."""
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcdefaults()
@@ -73,7 +73,7 @@ def style() -> Iterator[None]:
 
 
 def emotion_colours(classes: Sequence[str]) -> list[str]:
-    """Give each emotion a colour: the usual emotions always the same one, no two alike.
+    """Give each emotion a colour: the usual ones always the same, no two alike.
 
     Parameters
     ----------
@@ -112,13 +112,13 @@ def draw_timeline(
     *,
     title: str = "",
 ) -> Figure:
-    """Draw a video's emotions over time as stacked shares; hatched where there is no answer.
+    """Draw a video's emotions over time as stacked shares; hatched where there is no prediction.
 
     Parameters
     ----------
     start_s, end_s : ndarray (n,) float, seconds, n >= 1
         What each row covers, in order of time; clips may overlap.
-    y_prob : ndarray (n, K), rows sum to 1, or nan where the row is no clip
+    y_prob : ndarray (n, K), rows sum to 1, or nan where the row is not a clip
     status : sequence of str, length n
         Why a row has no probabilities ("no face", "too short"); unused for clips.
     classes : sequence of str, length K
@@ -193,7 +193,7 @@ def embed_figure(figure: Figure, *, vector: bool = True) -> tuple[str, int]:
 
 
 def embed_image(image: npt.NDArray[np.uint8]) -> str:
-    """Give an RGB picture (H, W, 3) uint8 as a PNG data URI.
+    """Give an RGB image (H, W, 3) uint8 as a PNG data URI.
 
     Examples
     --------
@@ -205,7 +205,7 @@ def embed_image(image: npt.NDArray[np.uint8]) -> str:
 
 
 def write_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as a PNG of 150 dots an inch (our choice) and give its path.
+    """Write a figure as a PNG of 150 dots per inch (our choice) and give its path.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """The names everything else agrees on: regions, landmarks, emotions and a few constants.
 
-Left and right are the subject's own: in a picture the subject's right eye is on the left.
+Left and right are the subject's own: in an image the subject's right eye is on the left.
 The 68 points are those of iBUG 300-W, which OpenFace and dlib both use, counted from 0.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-# What may be chosen from, each list once: settings check against it, the command line offers it.
+# The known choices, each list once: settings check against it, the command line offers it.
 Preset = Literal["compact", "paper", "fer_cnn", "apex_dcnn", "cnn6", "cnn1", "cnn2", "resnet18"]
 Inputs = Literal["rgb", "grey", "difference", "flow"]
 Frames = Literal["all", "apex", "onset-apex-offset", "onset|apex"]
@@ -60,7 +60,7 @@ JOINED: dict[str, tuple[str, ...]] = {
     "eyes": ("right_eye", "left_eye"),
     "brows": ("right_brow", "left_brow"),
 }
-"""Names for regions that belong together, in the order in which a picture shows them."""
+"""Names for regions that belong together, from left to right in an image."""
 
 N_LANDMARKS = 68
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 36, 45
@@ -82,4 +82,4 @@ INPUTS: dict[str, int] = {kind: 1 if kind == "grey" else 3 for kind in get_args(
 """Kinds of pixels a model reads and their channels; see `microx.preprocessing.motion`."""
 
 DRAWN = "drawn actors"
-"""What the column ``corpus`` of the labels says of videos that microx drew."""
+"""The value of the labels' column ``corpus`` for videos drawn by microx."""
