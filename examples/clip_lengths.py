@@ -2,8 +2,8 @@
 
     python examples/clip_lengths.py CORPUS RUN
 
-Rows test other clips of the same people, so compare them by video. Changing the length needs no
-second pass over the videos: clips are windows over the crops.
+Rows test different clips of the same subjects, so compare them by video. Changing the length
+needs no second pass over the videos: clips are windows over the crops.
 """
 
 import sys

@@ -2,8 +2,8 @@
 
     python examples/colour_or_grey.py CORPUS RUN
 
-On ordinary expressions colour and grey are close; on micro-expressions what moved (flow,
-difference) tells more than how it looks. Three seeds test the same people.
+On ordinary expressions colour and grey are close; on micro-expressions motion (flow,
+difference) says more than appearance. Three seeds test the same subjects.
 """
 
 import sys
@@ -13,7 +13,7 @@ from microx.evaluation.summary import compare_rows
 
 
 def main(corpus: str, out: str) -> None:
-    """Train on each kind of pixels and say which differ from colour for certain."""
+    """Train on each kind of pixels and test which differ from colour."""
     run = run_experiment("inputs", load_corpus(corpus), out, n_seeds=3)
     print(run.table[["name", "accuracy", "accuracy_sd", "accuracy_low", "accuracy_high"]])
     print(compare_rows(run.rows, "rgb")[["name", "difference", "low", "high", "p_holm"]])

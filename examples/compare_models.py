@@ -1,12 +1,12 @@
-"""Compare ways of building and training the compact model, and the paper's, on drawn people.
+"""Compare ways of building and training the compact model, and the paper's, on drawn subjects.
 
-Each case is trained on some of the people of each corpus and tested on others, once a seed; the
-seed also decides who is who. Rows go to a CSV as they are done, so a run can be cut off.
+Each case is trained on some subjects of each corpus and tested on others, once per seed; the
+seed also decides the split. Rows go to a CSV as they are done, so a run can be interrupted.
 
     python examples/compare_models.py OUT CORPUS … [--cases "compact;paper"] [--workers 2]
 
-The corpora of docs/models.md: for K in macro micro, with and without --mask (24 people where micro
-is masked),
+The corpora of docs/models.md: for K in macro micro, with and without --mask (24 subjects where
+micro is masked),
 
     microx synth K/videos --subjects 12 --takes 1 --seed 5 --intensity K [--mask]
     microx preprocess K/videos --out K/corpus --label-set microx7
@@ -42,7 +42,7 @@ def stream(
     head: str = "cells",
     dropout: float = 0.3,
 ) -> Any:
-    """The compact stream with its parts exchanged."""
+    """The compact stream with some parts replaced."""
     n_frames = x.shape[1]
     for n_filters in filters:
         x = layers.Conv2D(n_filters, 3, 2, padding="same")(ops.reshape(x, (-1, *x.shape[2:])))

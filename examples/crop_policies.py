@@ -1,9 +1,9 @@
-"""Does it matter how the boxes are cut? The same videos by two policies, in one report.
+"""Does the crop policy matter? The same videos by two policies, in one report.
 
     python examples/crop_policies.py VIDEOS LABELS OUT
 
-Published scores move by .13 F1 with the way faces are cut, which few papers tell. microx writes it
-into the corpus, the model and the report, and refuses to mix two.
+Published scores change by .13 F1 with the way faces are cropped, which few papers report. microx
+writes it into the corpus, the model and the report, and refuses to mix two.
 """
 
 import sys

@@ -1,10 +1,10 @@
-"""Does an ablation find the regions that carry the emotion, where the answer is known?
+"""Does an ablation find the regions that carry the emotion, where these are known?
 
     python examples/known_answer.py out
 
 Draws two corpora of the same actors: in one only the mouth acts, in the other only the eyes.
-Then it trains a model on the mouth alone and on each eye alone. The region that acts must tell
-the emotion; the others must be near chance, 1/7.
+Then it trains a model on the mouth alone and on each eye alone. The region that acts must
+predict the emotion; the others must be near chance, 1/7.
 """
 
 import sys
@@ -17,7 +17,7 @@ from microx.evaluation.metrics import accuracy_score
 
 
 def main(out: Path, n_subjects: int = 12, seed: int = 0) -> None:
-    """Draw, preprocess, train and print accuracy on people never seen, per moving region."""
+    """Draw, preprocess, train and print accuracy on subjects never seen, per moving region."""
     rows = []
     for name, moving in (("mouth", ["mouth"]), ("eyes", ["left_eye", "right_eye"])):
         labels_file = draw_corpus(

@@ -2,7 +2,7 @@
 
     python examples/masks.py CORPUS RUN
 
-Masks are drawn on the faces of people the model never saw, none of them a mask of the training.
+Masks are drawn on the faces of subjects the model never saw; no mask is one used in training.
 """
 
 import sys
@@ -11,7 +11,7 @@ from microx import load_corpus, run_experiment
 
 
 def main(corpus: str, out: str) -> None:
-    """Train bare and with masks, test bare and with masks."""
+    """Train and test with and without masks."""
     run = run_experiment("mask", load_corpus(corpus), out, n_seeds=3)
     print(run.table[["name", "accuracy", "accuracy_sd", "uar"]])
 

@@ -1,11 +1,11 @@
-"""What a model loses when a mask hides the nose and the mouth, with region dropout and without.
+"""What a model loses when a mask occludes nose and mouth, with region dropout and without.
 
     microx synth actors --subjects 24 --takes 1 --seed 6
     microx preprocess actors --out corpus --label-set microx7
     python examples/missing_regions.py corpus OUT [--seeds 2]
 
-A mask is drawn over the faces of people the model never saw, none of whom wore one in training.
-The model is told what it hides: nose, mouth and most of the face.
+A mask is drawn over the faces of subjects the model never saw; no training face wore one.
+The occluded regions are then given as missing: nose, mouth and most of the face.
 """
 
 import argparse
@@ -19,10 +19,10 @@ MODELS = {
     "dropout 0.5, 15 epochs": {"region_dropout": 0.5, "epochs": 15},
     "compact": {},
     "no region dropout": {"region_dropout": 0.0},
-    "nor losses of the streams": {"region_dropout": 0.0, "auxiliary": 0.0},
+    "nor stream losses": {"region_dropout": 0.0, "auxiliary": 0.0},
 }
 TESTS = {
-    "nothing hidden": {},
+    "nothing missing": {},
     "mask drawn": {"occlude": "mask"},
     "no mouth": {"without": ("mouth",)},
     "no nose, no mouth": {"without": ("nose", "mouth")},
@@ -32,7 +32,7 @@ TESTS = {
 
 
 def accuracy(result: EvaluationResult) -> float:
-    """Share of clips told right."""
+    """Share of correct predictions."""
     return float((result.y_pred == result.y_true).mean())
 
 
@@ -52,8 +52,8 @@ def main() -> None:
                 train(corpus, folder, seed=seed, **settings)
             rows += [
                 {"model": name, "test": test, "seed": seed}
-                | {"accuracy": accuracy(evaluate_model(folder, corpus, seed=seed, **hidden))}
-                for test, hidden in TESTS.items()
+                | {"accuracy": accuracy(evaluate_model(folder, corpus, seed=seed, **missing))}
+                for test, missing in TESTS.items()
             ]
     table = pd.DataFrame(rows).pivot_table(
         index="test", columns=["model", "seed"], values="accuracy", sort=False

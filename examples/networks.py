@@ -1,8 +1,8 @@
-"""CNN1, CNN2 and ResNet18 on single pictures: accuracy, and the time to train.
+"""CNN1, CNN2 and ResNet18 on single images: accuracy, and the time to train.
 
     python examples/networks.py CORPUS RUN
 
-CORPUS is of photographs or of videos, of which every tenth frame is taken.
+CORPUS is of photographs or of videos; of videos, every tenth frame is used.
 """
 
 import sys

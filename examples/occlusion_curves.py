@@ -1,9 +1,9 @@
-"""How fast a model fails when more and more faces are partly hidden.
+"""How accuracy falls when more and more faces are partly occluded.
 
     python examples/occlusion_curves.py CORPUS RUN
 
-Masks, sunglasses, hands, scarves and erased rectangles, on a quarter to all of the tested videos;
-one model trained on bare faces, one with things on four faces of five.
+Masks, sunglasses, hands, scarves and erased rectangles, on a quarter to all of the test videos;
+one model trained on unoccluded faces, one with occluders on four faces of five.
 """
 
 import sys

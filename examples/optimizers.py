@@ -2,8 +2,8 @@
 
     python examples/optimizers.py CORPUS RUN
 
-The six-convolution paper compares Adam with RMSprop by one run each; here three seeds tell
-whether a difference is more than luck.
+The six-convolution paper compares Adam with RMSprop by one run each; here three seeds show
+whether a difference is more than chance.
 """
 
 import sys

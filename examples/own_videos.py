@@ -1,9 +1,9 @@
-"""The whole job in Python: videos and labels in, a table, a report and a prediction out.
+"""The whole pipeline in Python: videos and labels in, a table, a report and a prediction out.
 
     python examples/own_videos.py videos labels.csv out
 
-`labels.csv` has the columns path and emotion, and subject if you know who is seen. Each step
-continues where it was when the script is run again.
+`labels.csv` has the columns path and emotion, and subject if it is known. Each step
+continues where it stopped when the script is run again.
 """
 
 import sys

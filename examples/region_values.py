@@ -1,10 +1,10 @@
-"""What each region is worth: Shapley values from one model that can do without any of them.
+"""What each region adds: Shapley values from one model that tolerates missing regions.
 
     python examples/region_values.py CORPUS RUN
 
-The model is trained once a seed and tested with every subset of its regions. A region's value is
-what it adds, fairly shared; the values add up to what all regions score above chance. The rows
-"trained alone" tell what the shared model gives away against one trained on that region only.
+The model is trained once per seed and tested with every subset of its regions. A region's value
+is what it adds on average; the values add up to what all regions score above chance. The rows
+"trained alone" show what the shared model loses against one trained on that region only.
 """
 
 import sys

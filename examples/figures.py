@@ -1,6 +1,6 @@
-"""Make the pictures of the documentation; one of them wants a folder that `make demo` wrote.
+"""Make the figures of the documentation; one of them needs a folder that `make demo` wrote.
 
-python examples/pictures.py docs/pictures [demo]
+python examples/figures.py docs/pictures [demo]
 """
 
 import sys
@@ -50,14 +50,14 @@ def draw_overview(demo: Path) -> Figure:
     left.suptitle("A clip: ten frames of each region", fontsize=11)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    right.suptitle("Clips named right, on drawn people never seen", fontsize=11)
+    right.suptitle("Accuracy on drawn subjects never seen", fontsize=11)
     _draw_accuracy(right.subplots(), pd.read_csv(demo / "run" / "results.csv"))
     return figure
 
 
 def _draw_accuracy(axes, results: pd.DataFrame) -> None:
     results = results.iloc[::-1]
-    control = results["name"].str.contains("shuffled|majority|drawn")
+    control = results["name"].str.contains("shuffled|most_frequent|stratified|uniform")
     colours = np.where(control, "#999999", "#0072B2")
     bars = axes.barh(results["name"], results["accuracy"], color=colours)
     axes.bar_label(
@@ -101,14 +101,14 @@ def draw_policies() -> Figure:
     for policy, parts in zip(POLICIES, figure.subfigures(2, 1).flat, strict=True):
         parts.suptitle(f'policy "{policy}"', x=0.01, ha="left", fontweight="bold")
         columns = parts.subplots(1, 12, width_ratios=[2, 1, 1, 1, 1, 1] * 2)
-        for half, (name, (picture, points)) in enumerate(faces.items()):
+        for half, (name, (image, points)) in enumerate(faces.items()):
             axes = columns[6 * half]
-            axes.imshow(picture)
+            axes.imshow(image)
             axes.set_title(name)
             for region, colour, cell in zip(
                 DEFAULT_REGIONS, _COLOURS, columns[6 * half + 1 :], strict=False
             ):
-                crop, _ = crop_region(picture, points, region, size=64, policy=policy)
+                crop, _ = crop_region(image, points, region, size=64, policy=policy)
                 if crop is not None:
                     cell.imshow(crop)
                     corners = _corners_in_frame(points, region, policy)
@@ -122,7 +122,7 @@ def draw_policies() -> Figure:
 
 
 def draw_comparison(rows: pd.DataFrame) -> Figure:
-    """Draw what `compare_models.py` stored: a dot a training, a bar their mean."""
+    """Draw what `compare_models.py` stored: one dot per training, bars are their means."""
     cases = list(dict.fromkeys(rows["case"]))
     corpora = list(dict.fromkeys(rows["corpus"]))
     figure = Figure(figsize=(11.5, 0.6 + 0.27 * len(cases)), layout="constrained", dpi=110)
@@ -130,8 +130,8 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
     for axes, corpus in zip(every_axes, corpora, strict=True):
         scores = rows[rows["corpus"] == corpus].set_index("case")["accuracy"]
         mean = scores.groupby(level=0).mean().reindex(cases)
-        ours = np.where([case == "compact" for case in cases], _COLOURS[0], "#BBBBBB")
-        axes.barh(range(len(cases)), mean, color=ours, height=0.7)
+        colours = np.where([case == "compact" for case in cases], _COLOURS[0], "#BBBBBB")
+        axes.barh(range(len(cases)), mean, color=colours, height=0.7)
         axes.plot(scores, [cases.index(case) for case in scores.index], ".", color="#222222")
         axes.axvline(mean["compact"], color=_COLOURS[0], linewidth=1)
         axes.axvline(1 / len(EMOTIONS), color=_COLOURS[1], linewidth=1, linestyle=":")
@@ -141,7 +141,7 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
     every_axes[0].set_yticks(range(len(cases)), cases)
     every_axes[0].invert_yaxis()
     figure.supxlabel(
-        "accuracy on people never seen; blue line: compact; dotted: chance", fontsize=10
+        "accuracy on subjects never seen; blue line: compact; dotted: chance", fontsize=10
     )
     return figure
 
@@ -170,11 +170,11 @@ def main(out: Path, demo: Path | None) -> None:
     for name, figure in figures.items():
         path = out / f"{name}.png"
         figure.savefig(path)
-        picture = cv2.imread(str(path))
-        print(f"{path}: {picture.shape[1]} x {picture.shape[0]} px")
+        image = cv2.imread(str(path))
+        print(f"{path}: {image.shape[1]} x {image.shape[0]} px")
 
 
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
-        sys.exit("usage: python examples/pictures.py OUT [DEMO]")
+        sys.exit("usage: python examples/figures.py OUT [DEMO]")
     main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else None)
