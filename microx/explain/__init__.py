@@ -1,1 +1,1 @@
-"""Why a model answers as it does: what its layers see, and what hiding a place costs."""
+"""Why a model predicts as it does: what its layers see, and what occluding a place costs."""

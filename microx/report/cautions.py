@@ -55,7 +55,7 @@ def percent(share: float, n: int = 0) -> str:
 
 
 def is_leaky(result: EvaluationResult) -> bool:
-    """Tell whether clips of one subject or video were on both sides of a result's splits.
+    """Whether clips of one subject or video were on both sides of a result's splits.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def is_leaky(result: EvaluationResult) -> bool:
 
 
 def group_of(result: EvaluationResult) -> str:
-    """Say what an interval is over: ``"subject"``, or ``"video"`` where subjects are missing.
+    """Give what an interval is over: ``"subject"``, or ``"video"`` where subjects are missing.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def marked(name: str, leaky: bool) -> str:
 
 
 def is_shuffled(result: EvaluationResult) -> bool:
-    """Tell whether a result is the control trained on shuffled labels.
+    """Whether a result is the control trained on shuffled labels.
 
     Examples
     --------

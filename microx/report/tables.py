@@ -291,7 +291,7 @@ def note_on_tests(main: Sequence[EvaluationResult]) -> str:
 
 
 def oracle_rows(run: Run) -> list[dict[str, Any]]:
-    """Tell by how much choosing the epoch on the test clips would have raised each row.
+    """Give by how much choosing the epoch on the test clips would have raised each row.
 
     Only the gap is given, never what the oracle scored: that is no result.
     """

@@ -2,7 +2,7 @@
 
 An `Actor` is drawn in layers. What does not change (head with hair, body, background) is painted
 once by `microx.simulation.portrait` on a canvas twice as large as the frame; in each frame the
-eyes and mouth are drawn anew by `microx.simulation.features`, wrinkles are multiplied in, and the
+eyes and mouth are drawn again by `microx.simulation.features`, wrinkles are multiplied in, and the
 canvas is bent by smooth displacement fields (brows, cheeks, jaw, a little yaw), moved by the
 head's pose and brought down to the frame's size in one resampling. The true landmarks go through
 the same steps.

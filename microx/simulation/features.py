@@ -1,4 +1,4 @@
-"""The eyes and mouth of a drawn actor, painted anew in each frame.
+"""The eyes and mouth of a drawn actor, painted again in each frame.
 
 Each artist keeps its own part of a `microx.simulation.portrait.Portrait` and paints it over the
 canvas from the landmarks of lids or lips. All numbers are our choice.

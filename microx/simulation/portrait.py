@@ -345,7 +345,7 @@ def _wrinkle_groups(
 ) -> list[dict[str, list[tuple[list[tuple[float, float]], float, float]]]]:
     """Furrows by action: points on the left half (x > 0), blur in pixels, height (dents < 0).
 
-    Actions in one group do not meet, so that their shading is worked out together.
+    Actions in one group do not meet, so that their shading is computed together.
     """
     wing_x, wing_y = 1.16 * float(s[35, 0]), float(s[35, 1]) - 0.026
     corner_x, corner_y = float(s[54, 0]), float(s[54, 1])

@@ -26,7 +26,7 @@ _REACH = 0.85  # face units from the middle to where the bending ends: ears and 
 _NOSE = 0.3  # face units from its tip to where it stands out by a third
 _STIFFNESS = 0.15  # against bending, in the unit of the trust above
 _MOST_BENDING = 0.8  # at 1 the far side of a turned face would fold over
-_GRID = 17  # points a side at which the map is worked out; between them it is linear
+_GRID = 17  # points a side at which the map is computed; between them it is linear
 
 
 @dataclass(frozen=True, eq=False)

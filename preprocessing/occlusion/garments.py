@@ -1,6 +1,6 @@
 """What covers a face, painted flat: surgical and other masks, sunglasses, hands, scarves.
 
-Each painter draws one object by chance, in face units (`microx.preprocessing.occlusion.painting`):
+Each painter draws one random object, in face units (`microx.preprocessing.occlusion.painting`):
 a height towards the viewer, lit from above, and a colour.
 `microx.preprocessing.occlusion.occluder` lays it on faces. All numbers are our choice.
 """

@@ -1,4 +1,4 @@
-"""Figures: colours that can be told apart, text that stays the user's, bytes that repeat."""
+"""Figures: colours that can be distinguished, text that stays the user's, bytes that repeat."""
 
 import base64
 import warnings
@@ -74,7 +74,7 @@ def test_the_same_figure_gives_the_same_bytes_and_leaves_no_style_behind(tmp_pat
     assert dict(matplotlib.rcParams) == before
 
 
-def test_a_picture_survives_embedding():
+def test_an_image_survives_embedding():
     image = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     data = base64.b64decode(embed_image(image).partition(",")[2])
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]

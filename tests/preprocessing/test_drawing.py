@@ -17,7 +17,7 @@ def test_a_smooth_curve_goes_through_its_points_and_rounded_corners_do_not(close
     assert inside.max() <= 8
 
 
-def test_fills_and_strokes_lie_where_they_are_told():
+def test_fills_and_strokes_lie_where_they_should():
     square = np.array([(4, 4), (12, 4), (12, 12), (4, 12)])
     inside, line = fill((16, 20), square), stroke((16, 20), square[:2], 1)
     assert inside.shape == line.shape == (16, 20)

@@ -244,9 +244,7 @@ def test_py_feat_counts_from_nought_and_leaves_cells_empty(tmp_path, upright_lan
         ([("Person_0", 0), ("Person_0", 24)], "frames 0 to 24, each once; frame 1 is missing"),
     ],
 )
-def test_py_feat_rows_that_cannot_be_told_apart_are_refused(
-    tmp_path, upright_landmarks, rows, message
-):
+def test_py_feat_rows_that_are_ambiguous_are_refused(tmp_path, upright_landmarks, rows, message):
     whole = [(9, 0.9, name, "a.mp4", frame, upright_landmarks) for name, frame in rows]
     path = write_rows(tmp_path / "a.csv", PY_FEAT, whole)
     with pytest.raises(InputError, match=message):

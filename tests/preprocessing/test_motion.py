@@ -76,7 +76,7 @@ def test_a_known_shift_is_found(cut, size, shift):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_stretched_picture_is_strained(cut, size):
+def test_a_stretched_image_is_strained(cut, size):
     middle = np.array([0.5, 0.5])
     wide = cut(size, lambda at: middle + (at - middle) / [1.1, 1])
     sheared = cut(size, lambda at: at - 0.1 * (at - middle)[..., ::-1] * [1, 0])

@@ -99,7 +99,7 @@ def test_native_rate_keeps_every_frame_at_its_own_time(take, tmp_path, write_vid
     assert fast.landmarks.timestamp == pytest.approx(np.arange(20) / 200, abs=1e-3)
 
 
-def test_every_person_is_given_and_main_is_the_one_seen_most(take, tmp_path, write_video):
+def test_every_face_is_given_and_main_is_the_one_seen_most(take, tmp_path, write_video):
     near, far = take.frames, draw_take(9, "sad", n_frames=20).frames
     small = np.full_like(near, 118)
     small[:, 64:192, 64:192] = far[:, ::2, ::2]
@@ -282,7 +282,7 @@ def test_a_setting_that_does_not_exist_is_named(video):
         preprocess_video(video, fps=25)
 
 
-def test_a_hole_in_time_shows_nobody_and_breaks_the_segment(take, tmp_path, write_video, ffmpeg):
+def test_a_hole_in_time_shows_no_face_and_breaks_the_segment(take, tmp_path, write_video, ffmpeg):
     whole = write_video(tmp_path / "whole.mp4", take.frames)
     paused = tmp_path / "paused.mkv"
     ffmpeg("-i", whole, "-vf", "setpts='PTS+gte(N,10)*8/TB'", "-fps_mode", "passthrough", paused)
@@ -303,7 +303,7 @@ def test_a_table_without_rows_is_not_a_video_without_a_face(video, take, tmp_pat
         preprocess_video(video, landmarks="csv", landmarks_csv=tmp_path / "empty.csv")
 
 
-def test_somebody_who_leaves_early_needs_no_rows_where_everyone_is_followed(video, take, tmp_path):
+def test_a_face_that_leaves_early_needs_no_rows_where_every_face_is_followed(video, take, tmp_path):
     write_openface_csv(tmp_path / "true.csv", take.landmarks)
     lines = (tmp_path / "true.csv").read_text().splitlines(keepends=True)
     (tmp_path / "early.csv").write_text("".join(lines[:13]))

@@ -542,7 +542,7 @@ def test_a_leaky_score_has_no_interval_over_subjects(tmp_path, small_corpus):
 
 def test_who_all_score_alike_gives_no_interval(tmp_path, small_corpus):
     sure = _result(small_corpus, "face", right=1.0)
-    odd = (np.arange(len(sure.y_true)) % 2 == 1)[:, None]  # of either person half the clips
+    odd = (np.arange(len(sure.y_true)) % 2 == 1)[:, None]  # half the clips of each subject
     half = dataclasses.replace(
         sure, name="mouth", y_prob=np.where(odd, np.roll(sure.y_prob, 1, axis=1), sure.y_prob)
     )
@@ -654,7 +654,7 @@ def _all_right(corpus, **changes):
 
 
 def test_videos_without_any_face_are_counted_wrong_too(small_corpus):
-    # s3 was tested, s0 trained on; nobody knows of s9 what it would have been.
+    # s3 was tested, s0 trained on; of s9 it is not known.
     corpus = _without_faces(small_corpus, "s3_sad", "s0_sad", "s1_sad")
     corpus.manifest.loc[corpus.manifest["video_id"] == "s1_sad", "subject"] = "s9"
     missing = count_missing([_all_right(corpus)], corpus, corpus.clips(incomplete=True))
