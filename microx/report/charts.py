@@ -365,7 +365,14 @@ def draw_occlusion(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, chance:
         for axes in grid[::n_columns]:
             axes.set_ylabel("accuracy on test clips", fontsize=9)
         keys, names = grid[0].get_legend_handles_labels()
-        figure.legend(keys, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+        figure.legend(
+            keys,
+            names,
+            loc="outside lower center",
+            ncols=min(2, n_columns),
+            frameon=False,
+            fontsize=9,
+        )
     return figure
 
 

@@ -115,7 +115,7 @@ def _draw_occlusion(run: Run, chance: float) -> dict[str, Any] | None:
             along = bare + [name for name, condition in rows.items() if condition[0] == kind]
             found = table.loc[along]
             line = {
-                "name": "trained on occluded faces, too" if fit else "trained on unoccluded faces",
+                "name": "trained with occlusion" if fit else "trained without occlusion",
                 "shares": [rows[name][1] for name in along],
                 "scores": found["accuracy"].tolist(),
                 "low": found["accuracy_low"].tolist(),

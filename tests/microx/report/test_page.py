@@ -583,8 +583,8 @@ def test_occlusions_are_drawn_as_curves(tmp_path, small_corpus):
     )
     page = Page(write_report(run, small_corpus))
     (curves,) = [image["alt"] for image in page.images if "faces occluded" in image["alt"]]
-    assert "mask, trained on unoccluded faces: 83\xa0% 50\xa0% 0\xa0%" in curves
-    assert "erase, trained on occluded faces, too: 83\xa0% 50\xa0% 0\xa0%" in curves
+    assert "mask, trained without occlusion: 83\xa0% 50\xa0% 0\xa0%" in curves
+    assert "erase, trained with occlusion: 83\xa0% 50\xa0% 0\xa0%" in curves
     assert len([image for image in page.images if "Loss and accuracy" in image["alt"]]) == 2
 
 
