@@ -149,7 +149,7 @@ def find_oddities(
     if numbered:
         oddities.append(
             f"the images in {first_few(numbered)} look like the frames of videos, but each counts "
-            "as a video of its own; if they are frames, say how many a second: `input_fps`"
+            "as a video of its own; if they are frames, give their rate: `input_fps`"
         )
     videos = set(paths)
     passed_over: Counter[str] = Counter()

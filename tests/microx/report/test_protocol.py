@@ -47,7 +47,9 @@ def test_a_paper_is_repeated_by_its_name():
     run = _run_with({"paper": "microx", "quick": True, "preset": "compact"}, "reproduce microx")
     given = commands(run, "CORPUS")
     assert given["shell"] == ("microx reproduce microx CORPUS --out RUN --quick --seed 7 --seeds 1")
-    assert given["python"].startswith("reproduce('microx', load_corpus('CORPUS'), 'RUN', quick=True")
+    assert given["python"].startswith(
+        "reproduce('microx', load_corpus('CORPUS'), 'RUN', quick=True"
+    )
     names: dict[str, object] = {}
     exec(given["imports"], names)
     assert {"load_corpus", "reproduce"} <= set(names)
