@@ -70,7 +70,7 @@ def print_ledger(corpus: Corpus) -> None:
         _print_frames(summary, corpus.recipe.get("frame_rate"))
         _print_emotions(corpus)
         _print_occluders(tabulate_sources(corpus))
-        say("subjects", summary.n_subjects or "none named, so people are told apart by video")
+        say("subjects", summary.n_subjects or "none named, so splits are by video")
     for doubt in find_doubts(corpus):
         warn(doubt)
 
@@ -185,10 +185,10 @@ def print_results(results: pd.DataFrame) -> None:
 def print_gap(gap: float, low: float, high: float, n_subjects: int) -> None:
     """Print what a leaky split adds to the accuracy."""
     interval = f"95 % interval {low:+.3f} to {high:+.3f}" if low == low else "no interval"
-    verdict = ": more than luck" if low > 0 else ": no more than luck may do" if high >= 0 else ""
+    verdict = ": more than chance" if low > 0 else ": within chance" if high >= 0 else ""
     console.print(
         f"the leaky split scores {gap:+.3f} against the honest one ({interval} over {n_subjects} "
-        f"people){verdict}",
+        f"subjects){verdict}",
         soft_wrap=True,
     )
 

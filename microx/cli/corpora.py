@@ -186,8 +186,8 @@ def preprocess(
     faces: Annotated[
         Faces | None,
         typer.Option(
-            help="main: the person seen the most; all: every person; cropped: pictures cut "
-            "about a face already. Default: main, or the corpus's own.",
+            help="main: the face seen the most; all: every face; cropped: images that are "
+            "face crops already. Default: main, or the corpus's own.",
         ),
     ] = None,
     regions: Annotated[str, typer.Option(help=f"Of {', '.join(REGIONS)}.")] = ",".join(
@@ -280,7 +280,7 @@ def inspect(
         int, typer.Option(help="Videos to draw a sheet of, the worst first.", min=0)
     ] = 24,
 ) -> None:
-    """Look into a corpus: counts, the most doubtful videos, and pictures of their crops."""
+    """Look into a corpus: counts, the most doubtful videos, and contact sheets of their crops."""
     from microx.corpus.corpus import load_corpus
     from microx.corpus.quality import tabulate_videos
 

@@ -148,7 +148,7 @@ def inflation(
     workers: TrainersOption = 1,
     dask: DaskOption = None,
 ) -> None:
-    """Measure what a split by clips, which leaks, adds to the score of a split by people."""
+    """Measure how much a split by clips, which leaks, inflates the score of a split by subjects."""
     from microx.corpus.corpus import load_corpus
     from microx.evaluation.summary import measure_gap
     from microx.experiments.ablations import HONEST_ROW, LEAKY_ROW, run_experiment
@@ -175,7 +175,7 @@ def inflation(
 
 
 def reproduce(
-    paper: Annotated[Paper, typer.Argument(help="Whose experiments are repeated.")],
+    paper: Annotated[Paper, typer.Argument(help="The paper whose experiments are repeated.")],
     corpus: CorpusArgument,
     out: OutOption,
     quick: Annotated[

@@ -46,7 +46,7 @@ def train(
         str,
         typer.Option(
             help="Streams: mouth,face,… or joined: eyes,eyes+brows. Default: all; the face alone "
-            "for presets of single pictures."
+            "for presets of single images."
         ),
     ] = "",
     model: PresetOption = "compact",
@@ -67,7 +67,7 @@ def train(
     ] = None,
     tensorboard: TensorBoardOption = False,
 ) -> None:
-    """Train one model, leaving the test people untouched for `microx evaluate`."""
+    """Train one model, leaving the test subjects unseen for `microx evaluate`."""
     import pandas as pd
 
     from microx.corpus.corpus import load_corpus
@@ -100,7 +100,7 @@ def evaluate(
     occlude: OccludeOption = "",
     without: WithoutOption = "",
 ) -> None:
-    """Score a trained model on people it never saw."""
+    """Score a trained model on subjects it never saw."""
     from microx.corpus.corpus import load_corpus
     from microx.evaluation.stored_model import evaluate_model
     from microx.evaluation.summary import results_table
@@ -134,7 +134,7 @@ def predict(
     faces: Annotated[
         OneFace | None,
         typer.Option(
-            help="main: the person seen the most; cropped: pictures cut about a face already; "
+            help="main: the face seen the most; cropped: images that are face crops already; "
             "default: what the model learned from."
         ),
     ] = None,

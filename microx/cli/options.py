@@ -31,7 +31,7 @@ class Backend(StrEnum):
 
 
 class Faces(StrEnum):
-    """Whose face is cropped."""
+    """Which face is cropped."""
 
     main = "main"
     all = "all"
@@ -78,7 +78,7 @@ OpenFaceOption = Annotated[
     ),
 ]
 OccludeOption = Annotated[
-    str, typer.Option(help='Put drawn things on the faces: "mask", "mask:0.5,sunglasses:0.2".')
+    str, typer.Option(help='Draw objects on the faces: "mask", "mask:0.5,sunglasses:0.2".')
 ]
 PresetOption = Annotated[
     Preset, typer.Option("--model", help="The network, and its way of training.")
@@ -86,7 +86,7 @@ PresetOption = Annotated[
 ProtocolOption = Annotated[
     ProtocolKind,
     typer.Option(
-        help="Who is tested: one held-out group of people, k folds of them, each person (loso), "
+        help="Who is tested: one held-out group of subjects, k folds of them, each subject (loso), "
         "each corpus (loco), or as --split says (list). LEAKY, as published: clips, naive, "
         "clip-folds."
     ),
@@ -97,7 +97,7 @@ SplitOption = Annotated[
     typer.Option(help="For list: a CSV of clips or videos and their part or fold."),
 ]
 SeedsOption = Annotated[
-    int, typer.Option(help="Trainings of each row; all test the same people.", min=1)
+    int, typer.Option(help="Trainings of each row; all test the same subjects.", min=1)
 ]
 OracleOption = Annotated[
     bool,
