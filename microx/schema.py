@@ -9,9 +9,14 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 # The known choices, each list once: settings check against it, the command line offers it.
-Preset = Literal["compact", "paper", "fer_cnn", "apex_dcnn", "cnn6", "cnn1", "cnn2", "resnet18"]
-Inputs = Literal["rgb", "grey", "difference", "flow"]
-Frames = Literal["all", "apex", "onset-apex-offset", "onset|apex"]
+Network = Literal["compact", "paper", "fer_cnn", "apex_dcnn", "cnn6", "cnn1", "cnn2", "resnet18"]
+MotionNetwork = Literal["motion", "ststnet", "off_apexnet", "sssnet"]
+Machine = Literal["flow+svm", "pixels+svm", "hog+svm"]
+Preset = Literal[Network, MotionNetwork, Machine]
+Inputs = Literal["rgb", "grey", "difference", "flow", "motion"]
+Flow = Literal["dis-medium", "dis-fast", "dis-ultrafast", "farneback"]
+Frames = Literal["all", "apex", "around-apex", "onset-apex-offset", "onset|apex"]
+Apex = Literal["coded", "estimated", "middle"]
 Tail = Literal["drop", "pad"]
 Reference = Literal["first", "onset"]
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
@@ -80,6 +85,33 @@ CROP_SIZE = 32
 
 INPUTS: dict[str, int] = {kind: 1 if kind == "grey" else 3 for kind in get_args(Inputs)}
 """Kinds of pixels a model reads and their channels; see `microx.preprocessing.motion`."""
+
+MOTION_SIZE = 28
+"""Pixels along a side of a motion map: what the networks of micro-expressions read."""
+
+MOTION_WINDOWS: dict[str, tuple[int, int, int, int]] = {
+    "right_eye": (2, 13, 1, 14),
+    "left_eye": (2, 13, 14, 27),
+    "nose": (9, 20, 7, 21),
+    "mouth": (17, 28, 5, 23),
+    "face": (0, 28, 0, 28),
+}
+"""Where the regions lie on the motion of a face: first row and the one after the last, first column
+and the one after the last, of `MOTION_SIZE`. The eyes come with their brows. Our choice, made on
+one half of CASME II; see docs/micro.md."""
+
+
+def motion_window(region: str, size: int = MOTION_SIZE) -> tuple[slice, slice]:
+    """Rows and columns of a region on a motion map of `size` x `size` pixels.
+
+    Examples
+    --------
+    >>> motion_window("mouth", 56)
+    (slice(34, 56, None), slice(10, 46, None))
+    """
+    top, bottom, left, right = (round(end * size / MOTION_SIZE) for end in MOTION_WINDOWS[region])
+    return slice(top, bottom), slice(left, right)
+
 
 DRAWN = "drawn actors"
 """The value of the labels' column ``corpus`` for videos drawn by microx."""

@@ -13,6 +13,12 @@ from microx.models.baselines import (
     build_fer_cnn,
     build_resnet18,
 )
+from microx.models.motion import (
+    build_motion,
+    build_off_apexnet,
+    build_sssnet,
+    build_ststnet,
+)
 from microx.models.multistream import build_microx
 
 BUILDERS: dict[str, Callable[..., keras.Model]] = {
@@ -24,6 +30,10 @@ BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "cnn1": build_cnn1,
     "cnn2": build_cnn2,
     "resnet18": build_resnet18,
+    "motion": build_motion,
+    "ststnet": build_ststnet,
+    "off_apexnet": build_off_apexnet,
+    "sssnet": build_sssnet,
 }
 """Preset to its builder; all take ``(regions, *, n_frames, size, n_classes, inputs, seed)``."""
 
@@ -35,5 +45,9 @@ __all__ = [
     "build_cnn6",
     "build_fer_cnn",
     "build_microx",
+    "build_motion",
+    "build_off_apexnet",
     "build_resnet18",
+    "build_sssnet",
+    "build_ststnet",
 ]

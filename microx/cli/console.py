@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -148,11 +149,16 @@ def print_videos(table: pd.DataFrame) -> None:
 
 def print_training(history: pd.DataFrame) -> None:
     """Print how long a training took and which epoch was kept; see `fit_model`."""
-    best = history.iloc[int(history["val_loss"].argmin())]
+    from microx.training.facts import find_best
+
+    best = history.iloc[find_best(history)]
+    chosen = f"validation accuracy {best['val_accuracy']:.0%}"
+    if math.isnan(best["val_accuracy"]):
+        chosen = "the last, for none was chosen by a validation"
     say(
         "epochs",
-        f"{len(history)} in {_duration(history['seconds'].sum())}; kept number "
-        f"{best['epoch']:.0f}, right in {best['val_accuracy']:.0%} of the clips it was chosen by",
+        f"{len(history)} in {_duration(history['seconds'].sum())}; kept {best['epoch']:.0f}: "
+        f"{chosen}",
     )
 
 

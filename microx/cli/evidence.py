@@ -204,6 +204,7 @@ def reproduce(
             n_workers=workers,
             dask=dask,
             progress=advance,
+            warn=console.warn,
         )
     console.print_run(run, write_report([run.folder], opened))
     console.print_reproduction(run)

@@ -16,6 +16,7 @@ from microx.cli.console import (
     print_training,
     say,
     show_progress,
+    warn,
 )
 from microx.cli.options import (
     AugmentOption,
@@ -86,6 +87,7 @@ def train(
             start=start,
             tensorboard=tensorboard,
             progress=advance,
+            warn=warn,
             **join_options(settings, epochs, inputs, balance, augment, occlude),
         )
     print_training(pd.read_csv(path.with_name("history.csv")))

@@ -25,11 +25,12 @@ from microx.evaluation.result import (
     EvaluationResult,
     join_folds,
 )
+from microx.evaluation.svm import SVMS, fit_svm
 from microx.progress import Progress, ProgressOption, part_of, tell_progress
 from microx.training.backend import load_keras, threads_of
 from microx.training.facts import FitFacts
 from microx.training.protocol import Protocol
-from microx.training.settings import FitOptions, FitSettings
+from microx.training.settings import STREAMED, FitOptions, FitSettings
 from microx.training.splits import Split, clip_groups, make_splits, read_parts, split_warnings
 
 BATCH_CLIPS = 32
@@ -134,8 +135,8 @@ def plan_evaluation(
     from microx.training.fit import default_regions
 
     regions = tuple(default_regions(corpus, preset) if regions is None else regions)
-    check_regions(corpus, list_regions(regions))
     chosen = FitSettings.of(preset, settings, **changes)
+    check_regions(corpus, list_regions(regions), inputs=chosen.inputs)
     protocol = Protocol.of(protocol)
     corpus, clips = open_clips(corpus, chosen)
     parts: pd.DataFrame | None = None
@@ -146,6 +147,8 @@ def plan_evaluation(
     splits = make_splits(
         clips, protocol.kind, seed=split_seed, n_folds=protocol.n_folds, parts=parts
     )
+    if chosen.patience == 0:
+        splits = [split.without_validation() for split in splits]
     facts = SplitFacts(
         protocol=protocol.kind,
         leaky=protocol.is_leaky,
@@ -204,6 +207,8 @@ def evaluate_fold(
     if plan.facts.is_shuffled:
         clips = shuffle_fold(clips, split, plan.corpus.classes, plan.seed + fold)
     test = clips.iloc[split.test]
+    if plan.preset in SVMS:
+        return _evaluate_svm(plan, clips, fold, conditions)
     # What cannot be tested is refused before training.
     datasets = [_show(plan, test, condition) for _, condition in conditions]
     watcher = _Watcher(_show(plan, test, conditions[0][1])) if oracle else None
@@ -247,6 +252,39 @@ def evaluate_fold(
     return results
 
 
+def _evaluate_svm(
+    plan: Plan, clips: pd.DataFrame, fold: int, conditions: Sequence[tuple[str, Condition]]
+) -> list[EvaluationResult]:
+    """Do a fold by a support vector machine, which has no epochs and is not stored."""
+    from microx.training.fit import describe_fit
+
+    split, results = plan.splits[fold], []
+    train, test = clips.iloc[split.train], clips.iloc[split.test]
+    fit = describe_fit(
+        plan.corpus, clips, split, plan.settings, plan.preset, plan.regions, plan.seed
+    )
+    facts = ResultFacts.of(replace(fit, n_parameters=0), plan.facts, n_test=(len(test),))
+    history = pd.DataFrame(columns=list(HISTORY_COLUMNS), dtype=float)
+    learned = _show(plan, train, Condition())
+    for name, condition in conditions:
+        start = time.perf_counter()
+        y_prob = fit_svm(
+            plan.preset,
+            learned,
+            _show(plan, test, condition),
+            is_weighed=plan.settings.balance == "weights",
+        )
+        told = replace(
+            facts,
+            occlude_test=condition.occlude,
+            augment_test=condition.augment,
+            seconds=round(time.perf_counter() - start, 2),
+            warnings=(*fit.warnings, *plan.notes),
+        )
+        results.append(make_result(name, test, y_prob, fold, history, told))
+    return results
+
+
 class _Watcher:
     """Tests after each epoch and remembers the best: what honest evaluation must not do."""
 
@@ -274,7 +312,7 @@ def _show(plan: Plan, test: pd.DataFrame, condition: Condition) -> Any:
         list_regions(plan.regions),
         plan.settings,
         condition,
-        tell_present=plan.preset == "compact",
+        tell_present=plan.preset in STREAMED,
         seed=plan.seed,
     )
 
@@ -403,6 +441,7 @@ def open_test(
     seed: int,
 ) -> Any:
     """Open tested clips as a condition shows them, in order, as a `ClipDataset`."""
+    from microx.corpus.motion import MotionRecipe
     from microx.training.dataset import ClipDataset
 
     return ClipDataset(
@@ -411,6 +450,7 @@ def open_test(
         regions=regions,
         inputs=settings.inputs,
         reference=settings.reference,
+        motion=MotionRecipe(settings.motion_size, settings.flow),
         batch_size=BATCH_CLIPS,
         occlude=condition.occlude,
         augment=condition.augment,

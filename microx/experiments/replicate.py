@@ -15,7 +15,7 @@ Beside what the grid writes, a run folder then holds::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ def reproduce(
     n_workers: int = 1,
     dask: str | None = None,
     progress: ProgressOption = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Run:
     """Do a paper's experiments again, as published and honestly, and write its tables.
 
@@ -90,7 +91,7 @@ def reproduce(
         Run folder, made if missing; a run that was cut off goes on.
     quick : bool
         Train less than the paper did, so that a CPU is done in minutes; every table says so.
-    seed, n_seeds, n_workers, dask, progress
+    seed, n_seeds, n_workers, dask, progress, warn
         See `microx.experiments.run.run_grid`.
 
     Returns
@@ -125,6 +126,7 @@ def reproduce(
         n_workers=n_workers,
         dask=dask,
         progress=progress,
+        warn=warn,
         **shared,
     )
     write_reproduction(run)

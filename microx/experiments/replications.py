@@ -17,6 +17,7 @@ from microx.evaluation.result import EvaluationResult
 from microx.experiments.ablations import list_network_rows, list_region_rows, list_setting_rows
 from microx.experiments.run import Row
 from microx.schema import DEFAULT_REGIONS
+from microx.training.facts import find_best
 
 JOYS = ("happy", "happiness", "joy")
 """How corpora call what the meeting-recording paper calls joy."""
@@ -92,7 +93,7 @@ class Paper:
 def _of_history(column: str, results: Sequence[EvaluationResult]) -> float:
     """Mean over folds and seeds of a column of the history at the epoch that was kept."""
     kept = [
-        fold[column].to_numpy(float)[fold["val_loss"].to_numpy(float).argmin()]
+        fold[column].to_numpy(float)[find_best(fold)]
         for result in results
         for _, fold in result.history.groupby("fold")
     ]

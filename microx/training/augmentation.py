@@ -23,6 +23,7 @@ Clip = dict[str, np.ndarray]
 _STRENGTHS: dict[str, tuple[float, float, str]] = {
     "flip": (0.5, 1.0, "a probability"),
     "crop": (0.1, 0.5, "a share of the side"),
+    "shift": (0.07, 0.5, "a share of the side"),
     "rotate": (10.0, 180.0, "degrees"),
     "blur": (1.0, 10.0, "pixels"),
     "brightness": (0.2, 1.0, "a share"),
@@ -30,7 +31,10 @@ _STRENGTHS: dict[str, tuple[float, float, str]] = {
 }
 
 CHANGES: tuple[str, ...] = tuple(_STRENGTHS)
-"""Names of the changes: flip, crop, rotate, blur, brightness, erase."""
+"""Names of the changes: flip, crop, shift, rotate, blur, brightness, erase."""
+
+MOTION_CHANGES = ("flip", "shift")
+"""Those of `augment_motion`."""
 
 _MIRRORED = {"left_eye": "right_eye", "left_brow": "right_brow"}
 _MIRRORED |= {right: left for left, right in _MIRRORED.items()}
@@ -81,6 +85,8 @@ def parse_augmentation(text: str) -> tuple[Change, ...]:
         - ``flip:0.5``: the probability that the clip is mirrored, at most 1.
         - ``crop:0.1``: the most that is cut off, as a share of the side, at most 0.5. Each
           region has a window of its own, which is enlarged to the region's size.
+        - ``shift:0.07``: the most that everything is moved across and down, as a share of the
+          side, at most 0.5; edges are repeated.
         - ``rotate:10``: the most degrees a clip is turned about its middle, to either side, at
           most 180; edges are repeated.
         - ``blur:1``: the greatest sigma of a Gaussian blur in pixels of the crop, at most 10.
@@ -152,14 +158,44 @@ def augment_clip(
         return changed
     if "flip" in strengths and rng.random() < strengths["flip"]:
         changed = _mirror(changed)
-    if "crop" in strengths or "rotate" in strengths:
-        changed = _turn(changed, strengths.get("crop", 0.0), strengths.get("rotate", 0.0), rng)
+    if {"crop", "shift", "rotate"} & strengths.keys():
+        changed = _turn(changed, strengths, rng)
     if "blur" in strengths:
         changed = _blur(changed, strengths["blur"], rng)
     if "brightness" in strengths:
         changed = _light(changed, strengths["brightness"], rng)
     if "erase" in strengths:
         changed = _erase(changed, strengths["erase"], rng)
+    return changed
+
+
+def augment_motion(
+    maps: np.ndarray, changes: Sequence[Change], rng: np.random.Generator
+) -> np.ndarray:
+    """Change motion at random, all frames of a clip alike.
+
+    Parameters
+    ----------
+    maps : (B, T, S, S, 3) float32
+        u, v and strain of B clips; see `microx.preprocessing.motion.measure_motion`.
+    changes : sequence of Change
+        Of `MOTION_CHANGES`. Mirrored, u changes its sign. Shifts are whole pixels; where nothing
+        is known, nothing moves.
+    rng : Generator
+
+    Returns
+    -------
+    (B, T, S, S, 3) float32
+    """
+    strengths = {change.kind: change.strength for change in changes}
+    changed = maps.copy()
+    is_mirrored = rng.random(len(maps)) < strengths.get("flip", 0.0)
+    changed[is_mirrored] = changed[is_mirrored, :, :, ::-1] * np.array([-1, 1, 1], np.float32)
+    most, side = round(strengths.get("shift", 0.0) * maps.shape[2]), maps.shape[2]
+    for row, (down, across) in enumerate(rng.integers(-most, most + 1, (len(maps), 2)).tolist()):
+        still, changed[row] = changed[row].copy(), 0.0
+        into = changed[row, :, max(down, 0) : side + down, max(across, 0) : side + across]
+        into[:] = still[:, max(-down, 0) : side - down, max(-across, 0) : side - across]
     return changed
 
 
@@ -178,19 +214,26 @@ def _stack(crops: np.ndarray) -> np.ndarray:
     return crops.reshape(-1, *crops.shape[2:])
 
 
-def _turn(clip: Clip, cut: float, degrees: float, rng: np.random.Generator) -> Clip:
-    """Window and turn in one step, so that pixels are interpolated once."""
+def _turn(clip: Clip, strengths: Mapping[str, float], rng: np.random.Generator) -> Clip:
+    """Window, shift and turn in one step, so that pixels are interpolated once."""
+    degrees, cut = strengths.get("rotate", 0.0), strengths.get("crop", 0.0)
     angle = math.radians(rng.uniform(-degrees, degrees))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    return {region: _cut_window(crops, turn, cut, rng) for region, crops in clip.items()}
+    share = strengths.get("shift", 0.0)
+    shift = rng.uniform(-share, share, 2) if share else np.zeros(2)
+    return {region: _cut_window(crops, turn, cut, shift, rng) for region, crops in clip.items()}
 
 
 def _cut_window(
-    crops: np.ndarray, turn: np.ndarray, cut: float, rng: np.random.Generator
+    crops: np.ndarray,
+    turn: np.ndarray,
+    cut: float,
+    shift: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     size_wh = np.array(crops.shape[2:0:-1])
     scale = 1 - cut * rng.random()
-    corner = rng.random(2) * (1 - scale) * size_wh
+    corner = (rng.random(2) * (1 - scale) + shift) * size_wh
     # Pixel centres: output p shows the place corner + (p + .5) * scale, turned about the middle.
     inverse = np.empty((2, 3))
     inverse[:, :2] = turn * scale

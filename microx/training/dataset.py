@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from microx.corpus.corpus import PRESENCE, Corpus
+from microx.corpus.motion import USUAL_MOTION, MotionRecipe, estimate_apex, read_motion
 from microx.errors import CorpusError, InputError, ModelError
 from microx.preprocessing.motion import convert_crops
 from microx.preprocessing.occlusion.occluder import (
@@ -21,7 +22,8 @@ from microx.preprocessing.occlusion.occluder import (
     parse_occlusions,
 )
 from microx.preprocessing.regions import crop_transform
-from microx.training.augmentation import augment_clip, parse_augmentation
+from microx.schema import MOTION_WINDOWS, motion_window
+from microx.training.augmentation import augment_clip, augment_motion, parse_augmentation
 from microx.training.settings import COMPARED, FitSettings
 
 CACHE_BYTES = 2 * 2**30
@@ -48,10 +50,14 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         Rows of `Corpus.clips` or `Corpus.key_clips`, all of one length.
     regions : sequence of str
         Which of the corpus's regions to give.
-    inputs : {"rgb", "grey", "difference", "flow"}
-        Kind of pixels, see `microx.preprocessing.motion.convert_crops`.
+    inputs : {"rgb", "grey", "difference", "flow", "motion"}
+        Kind of pixels, see `microx.preprocessing.motion.convert_crops`; or windows of the motion of
+        the face, whatever else the corpus holds: see `microx.corpus.motion.read_motion` and
+        `microx.schema.MOTION_WINDOWS`.
     reference : {"first", "onset"}
-        What "difference" and "flow" compare with; see `microx.training.settings.FitSettings`.
+        What the last three compare with; see `microx.training.settings.FitSettings`.
+    motion : MotionRecipe
+        How motion is measured.
     batch_size : int
         Clips in a batch; the last may be smaller.
     shuffle : bool
@@ -104,6 +110,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         regions: Sequence[str],
         inputs: str = "rgb",
         reference: str = "first",
+        motion: MotionRecipe = USUAL_MOTION,
         batch_size: int = 8,
         shuffle: bool = False,
         balance: bool = False,
@@ -116,7 +123,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         super().__init__()
-        check_regions(corpus, regions, without=without, tell_present=tell_present)
+        check_regions(corpus, regions, without=without, tell_present=tell_present, inputs=inputs)
         if occlude and corpus.recipe.get("occlude"):
             raise InputError(
                 f"{corpus.folder}: its faces wear {corpus.recipe['occlude']} already; received "
@@ -134,7 +141,8 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         self.balance = balance
         self.augment = augment
         self.seed = seed
-        self._shown = [r for r in self.regions if r in corpus.regions and r not in without]
+        held = MOTION_WINDOWS if inputs == "motion" else corpus.regions
+        self._shown = [r for r in self.regions if r in held and r not in without]
         self._tell_present = tell_present
         self._changes = parse_augmentation(augment)
         self._occlusions = parse_occlusions(occlude or "")
@@ -145,6 +153,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         self._video_id = self.clips["video_id"].to_list()
         self._frames = _list_frames(self.clips)
         self._reference = self._find_references(reference)
+        self._motion = self._measure_motion(motion) if inputs == "motion" else None
         # Flow takes 40 ms a clip: what neither augmentation nor objects vary is kept.
         self._comes_again = not self._occlusions and {c.kind for c in self._changes} <= {"flip"}
         self._compared: dict[tuple[int, bool], dict[str, npt.NDArray[np.float32]]] = {}
@@ -186,12 +195,45 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         """
         first = index * self.batch_size
         rows = self._order[first : first + self.batch_size]
+        if self._motion is not None:
+            return self._show_motion(self._motion[rows], first), self._one_hot[rows]
         clips = [self._make(row, first + place) for place, row in enumerate(rows)]
         inputs = self._join(clips)
         if self._tell_present:
             present = [[region in clip for region in self.regions] for clip in clips]
             inputs["present"] = np.array(present, np.float32)
         return inputs, self._one_hot[rows]
+
+    def _measure_motion(self, recipe: MotionRecipe) -> npt.NDArray[np.float32]:
+        """Measure the motion of every clip's frames, (N, T, S, S, 3)."""
+        assert self._reference is not None  # motion is compared
+        references = np.broadcast_to(self._reference[:, None], self._frames.shape)
+        pairs = np.stack([references, self._frames], axis=-1)  # (N, T, 2)
+        rows = pd.Series(range(len(pairs))).groupby(np.array(self._video_id)).indices
+        maps = np.empty((*self._frames.shape, recipe.size, recipe.size, 3), np.float32)
+        wanted = {
+            str(video_id): pairs[of_video].reshape(-1, 2) for video_id, of_video in rows.items()
+        }
+        for video_id, motion in read_motion(self.corpus, wanted, recipe).items():
+            maps[rows[video_id]] = motion.reshape(-1, *maps.shape[1:])
+        return maps
+
+    def _show_motion(
+        self, maps: npt.NDArray[np.float32], first: int
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Cut the regions out of the motion of a batch's faces; missing regions are zeros."""
+        if self._changes:
+            epoch = self._epoch if self.shuffle else 0  # what tests show stays the same
+            rng = np.random.default_rng([self.seed, epoch, first])
+            maps = augment_motion(maps, self._changes, rng)
+        shown = {}
+        for region in self.regions:
+            rows, columns = motion_window(region, maps.shape[2])
+            shown[region] = maps[:, :, rows, columns] * np.float32(region in self._shown)
+        if self._tell_present:
+            present = [region in self._shown for region in self.regions]
+            shown["present"] = np.tile(np.array(present, np.float32), (len(maps), 1))
+        return shown
 
     def _make(self, row: int, place: int) -> dict[str, npt.NDArray[Any]]:
         """Give one clip, as bytes where nothing is compared; without the missing regions."""
@@ -322,7 +364,13 @@ def open_clips(corpus: Corpus, settings: FitSettings) -> tuple[Corpus, pd.DataFr
         if settings.tail == "drop":
             corpus.check_clips(settings.n_frames)
         return corpus, corpus.clips(settings.n_frames, stride=settings.stride, tail=settings.tail)
-    clips = corpus.key_clips(settings.frames)
+    apexes: dict[str, int | None] | None = None
+    if settings.apex != "coded":
+        recipe = MotionRecipe(settings.motion_size, settings.flow)
+        done = corpus.manifest.loc[corpus.manifest["status"] == "done", "video_id"].astype(str)
+        is_middle = settings.apex == "middle"
+        apexes = {name: None if is_middle else estimate_apex(corpus, name, recipe) for name in done}
+    clips = corpus.key_clips(settings.frames, apexes)
     if clips.empty:
         raise CorpusError(
             f"{corpus.folder}: expected videos with an apex for clips of {settings.frames}; none "
@@ -339,6 +387,7 @@ def check_regions(
     *,
     without: Sequence[str] = (),
     tell_present: bool = False,
+    inputs: str = "rgb",
 ) -> None:
     """Refuse regions that a corpus cannot give, for arguments see `ClipDataset`.
 
@@ -348,11 +397,15 @@ def check_regions(
         If there is none, the corpus lacks one that cannot be told to be missing, or all of
         them would be missing.
     """
-    lacking = [region for region in regions if region not in corpus.regions]
+    held = corpus.regions
+    if inputs == "motion":
+        held = tuple(MOTION_WINDOWS) if "face" in corpus.regions else ()
+    lacking = [region for region in regions if region not in held]
     if not regions or (lacking and not tell_present):
         raise ModelError(
             f"{corpus.folder}: regions {', '.join(lacking) or '(none)'} asked for; the corpus "
-            f"holds {', '.join(corpus.regions)}; preprocess again with `regions`"
+            f"holds {', '.join(held) or 'no face, whose motion is read'}; preprocess again with "
+            "`regions`"
         )
     unknown = [region for region in without if region not in regions]
     if unknown or (without and not tell_present):

@@ -9,6 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Self
 
+import numpy as np
+import pandas as pd
+
 from microx.errors import InputError
 from microx.schema import CLIP_FRAMES, CROP_SIZE, INPUTS, REGIONS
 from microx.training.settings import FIT_SETTINGS, FitSettings
@@ -208,6 +211,12 @@ class FitFacts(ModelFacts):
     @classmethod
     def _read(cls, name: str, value: Any) -> Any:
         return TrainedOn.from_json(value) if name == "trained_on" else super()._read(name, value)
+
+
+def find_best(history: pd.DataFrame) -> int:
+    """Row of the epoch that was kept: the one of the lowest validation loss, or the last."""
+    losses = history["val_loss"].to_numpy(float)
+    return len(losses) - 1 if np.isnan(losses).all() else int(np.nanargmin(losses))
 
 
 def check(name: str, is_right: bool, words: str, found: Any) -> None:

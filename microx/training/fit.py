@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,17 +17,19 @@ import pandas as pd
 from sklearn.utils.class_weight import compute_class_weight
 
 from microx.corpus.corpus import N_NAMED, Corpus
+from microx.corpus.motion import MotionRecipe
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
 from microx.models import BUILDERS
 from microx.models.fusion import STREAMS, needs_present, show_streams
+from microx.models.motion import MOTION_STREAMS
 from microx.models.streams import list_regions
 from microx.parallel import peak_memory_mib
 from microx.progress import Progress, ProgressOption, tell_progress
 from microx.text import first_few
 from microx.training.callbacks import WATCHED, Clock, list_callbacks
 from microx.training.dataset import ClipDataset, check_regions, open_clips
-from microx.training.facts import FitFacts, TrainedOn
+from microx.training.facts import FitFacts, TrainedOn, find_best
 from microx.training.losses import AnswerLoss, StreamLoss, answer_accuracy
 from microx.training.model_file import (
     find_differences,
@@ -36,7 +39,7 @@ from microx.training.model_file import (
     read_versions,
     save_model,
 )
-from microx.training.settings import COMPARED, FitOptions, FitSettings
+from microx.training.settings import COMPARED, STREAMED, FitOptions, FitSettings
 from microx.training.splits import Split, make_splits, split_warnings
 
 _OPTIMIZERS: dict[str, Callable[..., Any]] = {
@@ -53,7 +56,7 @@ _PLATEAU_FACTOR = 0.2
 def fit_model(
     model: keras.Model,
     train: ClipDataset,
-    validation: ClipDataset,
+    validation: ClipDataset | None,
     settings: FitSettings,
     *,
     seed: int = 0,
@@ -62,12 +65,15 @@ def fit_model(
 ) -> pd.DataFrame:
     """Train a model; the weights of the epoch with the lowest validation loss stay.
 
+    Without a validation, those of the last epoch do.
+
     Parameters
     ----------
     model : keras.Model
         Changed in place.
     train, validation : ClipDataset
-        Of different subjects; see `microx.training.splits`.
+        Of different subjects; see `microx.training.splits`. None as the validation: no epoch is
+        chosen.
     settings : FitSettings
         Its epochs, optimizer, learning_rate, schedule, label_smoothing, auxiliary, balance
         ("weights") and patience count here; the rest made the model and the datasets.
@@ -81,7 +87,8 @@ def fit_model(
     Returns
     -------
     DataFrame
-        One row per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds. The
+        One row per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds; without
+        a validation its columns are nan. The
         losses are those of the model's answer, without its streams'.
 
     Raises
@@ -98,13 +105,13 @@ def fit_model(
     keras.utils.set_random_seed(seed)
     trained = compile_for_training(model, settings, n_steps=len(train))
     clock = Clock(settings.epochs, progress)
-    own = [
-        clock,
-        keras.callbacks.EarlyStopping(
-            monitor=WATCHED, mode="min", patience=settings.patience, restore_best_weights=True
-        ),
-        keras.callbacks.TerminateOnNaN(),
-    ]
+    own = [clock, keras.callbacks.TerminateOnNaN()]
+    if validation is not None:
+        own.append(
+            keras.callbacks.EarlyStopping(
+                monitor=WATCHED, mode="min", patience=settings.patience, restore_best_weights=True
+            )
+        )
     if settings.schedule == "plateau":
         own.append(
             keras.callbacks.ReduceLROnPlateau(
@@ -132,8 +139,13 @@ def fit_model(
         "val_loss": "val_answer_loss",
         "val_accuracy": "val_answer_accuracy",
     }
-    history = pd.DataFrame({name: fitted.history.get(key, []) for name, key in columns.items()})
-    if history.empty or not np.isfinite(history[["loss", "val_loss"]]).all(axis=None):
+    n_epochs = len(fitted.history.get("answer_loss", []))
+    unknown = [math.nan] * n_epochs
+    history = pd.DataFrame(
+        {name: fitted.history.get(key, unknown) for name, key in columns.items()}
+    )
+    watched = ["loss"] if validation is None else ["loss", "val_loss"]
+    if history.empty or not np.isfinite(history[watched]).all(axis=None):
         raise ModelError(
             f"{model.name}: the loss is no longer a number; use a lower learning rate "
             f"than {settings.learning_rate}"
@@ -162,8 +174,9 @@ def compile_for_training(model: keras.Model, settings: FitSettings, n_steps: int
     """
     has_streams = any(layer.name == STREAMS for layer in model.layers)
     trained = show_streams(model) if has_streams else keras.Model(model.inputs, model.output)
+    decay = {"weight_decay": settings.weight_decay} if settings.optimizer == "adamw" else {}
     trained.compile(
-        optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, n_steps)),
+        optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, n_steps), **decay),
         loss=StreamLoss(settings.label_smoothing, settings.auxiliary),
         metrics=[
             AnswerLoss(settings.label_smoothing),
@@ -193,6 +206,7 @@ def fit_split(
     after_epoch: Callable[[keras.Model], None] | None = None,
     log_dir: str | Path | None = None,
     progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> tuple[keras.Model, pd.DataFrame, FitFacts]:
     """Build a model and train it on one split; the test part is not looked at.
 
@@ -222,6 +236,9 @@ def fit_split(
         Folder for what TensorBoard shows.
     progress : callable, optional
         As for `fit_model`.
+    warn : callable, optional
+        Called before training with each sentence about the split or the settings, such as a class
+        without training clips. The facts have them, too.
 
     Returns
     -------
@@ -237,18 +254,23 @@ def fit_split(
         If the preset is unknown, the corpus lacks a region, or the model to start from does not
         fit or has seen people of the test part.
     """
-    check_regions(corpus, list_regions(regions))  # what is never there cannot be learned
+    # What is never there cannot be learned.
+    check_regions(corpus, list_regions(regions), inputs=settings.inputs)
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
-    facts = _describe(corpus, clips, split, settings, preset, regions, seed)
+    facts = describe_fit(corpus, clips, split, settings, preset, regions, seed)
     with _precision(settings.precision):
         model = _build(preset, regions, settings, facts)
         facts = replace(facts, n_parameters=int(model.count_params()))
         if start is not None:
             facts = _continue_from(model, Path(start), facts, clips, split)
+        if warn is not None:
+            for caution in facts.warnings:
+                warn(caution)
         shared: dict[str, Any] = {
             "regions": facts.regions,
             "inputs": settings.inputs,
             "reference": settings.reference,
+            "motion": MotionRecipe(settings.motion_size, settings.flow),
             "batch_size": settings.batch_size,
             "occlude": settings.occlude,
             "tell_present": needs_present(model),
@@ -264,7 +286,9 @@ def fit_split(
             part="train",
             seed=seed,
         )
-        chosen_on = ClipDataset(corpus, validation, **shared, part="validation", seed=seed)
+        chosen_on = None
+        if len(validation):
+            chosen_on = ClipDataset(corpus, validation, **shared, part="validation", seed=seed)
         history = fit_model(
             model,
             fitted_on,
@@ -275,8 +299,9 @@ def fit_split(
             progress=progress,
         )
         for dataset in (fitted_on, chosen_on):
-            dataset.forget()
-    best, memory = int(history["val_loss"].argmin()), peak_memory_mib()
+            if dataset is not None:
+                dataset.forget()
+    best, memory = find_best(history), peak_memory_mib()
     facts = replace(
         facts,
         best_epoch=int(history["epoch"][best]),
@@ -298,6 +323,7 @@ def train(
     start: str | Path | None = None,
     tensorboard: bool = False,
     progress: ProgressOption = None,
+    warn: Callable[[str], None] | None = None,
     **changes: Unpack[FitOptions],
 ) -> Path:
     """Train one model on a holdout's training people and leave its test people untouched.
@@ -315,6 +341,8 @@ def train(
         Whether to write what TensorBoard shows, into the folder ``tensorboard``.
     progress : callable or bool, optional
         As for `fit_model`; None shows a bar in a terminal and a notebook, False shows nothing.
+    warn : callable, optional
+        As for `fit_split`.
     settings : FitSettings, optional
         How it is trained; None means as the preset is.
     **changes
@@ -340,6 +368,8 @@ def train(
     chosen = FitSettings.of(preset, settings, **changes)
     corpus, clips = open_clips(corpus, chosen)
     (split,) = make_splits(clips, "holdout", seed=seed)
+    if chosen.patience == 0:
+        split = split.without_validation()
     with tell_progress(progress, "training", "epochs") as told:
         _, history, _ = fit_split(
             corpus,
@@ -353,6 +383,7 @@ def train(
             path=path,
             log_dir=path.with_name("tensorboard") if tensorboard else None,
             progress=told,
+            warn=warn,
         )
     with whole_file(path.with_name("history.csv")) as partial:
         history.to_csv(partial, index=False)
@@ -365,9 +396,11 @@ def train(
 
 
 def default_regions(corpus: Corpus, preset: str) -> tuple[str, ...]:
-    """Streams of a model where nothing is said: all that a corpus holds, or the face for those
-    presets that read one picture.
+    """Streams of a model where nothing is said: all that a corpus holds, those of the motion of the
+    face, or the face for those presets that read one picture.
     """
+    if preset == "motion":
+        return MOTION_STREAMS
     is_picture = preset not in ("compact", "paper")
     return ("face",) if is_picture and "face" in corpus.regions else corpus.regions
 
@@ -379,12 +412,12 @@ def _build(
         raise ModelError(f"`preset` must be one of {', '.join(BUILDERS)}; found '{preset}'")
     given: dict[str, Any] = {
         "n_frames": facts.n_frames,
-        "size": facts.size,
+        "size": settings.motion_size if settings.inputs == "motion" else facts.size,
         "n_classes": len(facts.classes),
         "inputs": settings.inputs,
         "seed": facts.seed,
     }
-    if preset == "compact":
+    if preset in STREAMED:
         given["region_dropout"] = settings.region_dropout
     takes = inspect.signature(BUILDERS[preset]).parameters
     known = takes.keys() - {"regions", "preset", "block", "region_dropout", *given}
@@ -412,7 +445,7 @@ def _precision(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _describe(
+def describe_fit(
     corpus: Corpus,
     clips: pd.DataFrame,
     split: Split,
@@ -421,14 +454,14 @@ def _describe(
     regions: Sequence[str],
     seed: int,
 ) -> FitFacts:
-    """Facts that are known before training."""
+    """Tell what is known before training; for arguments see `fit_split`."""
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
     seen, fitted = pd.concat([train, validation]), _list_people(train)
     counts = np.bincount(train["label"].to_numpy(int), minlength=len(corpus.classes))
     cautions = split_warnings(clips, split, corpus.classes)
     if settings.reference == "onset" and settings.inputs in COMPARED:
         cautions.append("it compares with the onset that people marked, which a new video lacks")
-    if settings.frames != "all":
+    if settings.frames != "all" and settings.apex == "coded":
         cautions.append(
             f"its clips are the frames that people marked ({settings.frames}), which nobody knows "
             "of a new video"

@@ -11,7 +11,10 @@ from microx.errors import InputError, ModelError
 from microx.preprocessing.occlusion.occluder import parse_occlusions
 from microx.schema import (
     CLIP_FRAMES,
+    MOTION_SIZE,
+    Apex,
     Balance,
+    Flow,
     Frames,
     Inputs,
     Optimizer,
@@ -20,13 +23,15 @@ from microx.schema import (
     Schedule,
     Tail,
 )
-from microx.training.augmentation import parse_augmentation
+from microx.training.augmentation import MOTION_CHANGES, parse_augmentation
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "frames": get_args(Frames),
+    "apex": get_args(Apex),
     "tail": get_args(Tail),
     "reference": get_args(Reference),
     "inputs": get_args(Inputs),
+    "flow": get_args(Flow),
     "optimizer": get_args(Optimizer),
     "schedule": get_args(Schedule),
     "balance": get_args(Balance),
@@ -34,25 +39,35 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 """What settings of few values may be."""
 
-COMPARED = ("difference", "flow")
-"""Kinds of pixels that tell what changed since another frame."""
+COMPARED = ("difference", "flow", "motion")
+"""Kinds of input that tell what changed since another frame."""
+
+OF_MOTION = ("motion", "ststnet", "off_apexnet", "sssnet", "flow+svm")
+"""Presets that read motion and nothing else."""
+
+STREAMED = ("compact", "motion")
+"""Presets whose streams can do without each other."""
 
 
 class FitOptions(TypedDict, total=False):
     """Settings by name: the fields of `FitSettings`, where None leaves the preset's as it is."""
 
     frames: str | None
+    apex: str | None
     n_frames: int | None
     stride: int | None
     tail: str | None
     inputs: str | None
     reference: str | None
+    motion_size: int | None
+    flow: str | None
     build: Mapping[str, Any] | None
     region_dropout: float | None
     epochs: int | None
     batch_size: int | None
     optimizer: str | None
     learning_rate: float | None
+    weight_decay: float | None
     schedule: str | None
     label_smoothing: float | None
     auxiliary: float | None
@@ -69,26 +84,36 @@ class FitSettings:
 
     Attributes
     ----------
-    frames : {"all", "apex", "onset-apex-offset", "onset|apex"}
+    frames : {"all", "apex", "around-apex", "onset-apex-offset", "onset|apex"}
         Which frames of a video make its clips: windows over all of them, or those that its
         labels name; see `microx.corpus.corpus.Corpus.key_clips`. ``"onset|apex"`` asks another
         question: whether there is an expression at all.
+    apex : {"coded", "estimated", "middle"}
+        Which frame is the apex: that of the labels, the one of the greatest motion since the onset
+        (see `microx.corpus.motion.estimate_apex`), or the middle of the frames with a face.
     n_frames, stride, tail
         Of windows; see `microx.corpus.corpus.Corpus.clips`.
-    inputs : {"rgb", "grey", "difference", "flow"}
-        Kind of pixels; see `microx.preprocessing.motion.convert_crops`.
+    inputs : {"rgb", "grey", "difference", "flow", "motion"}
+        Kind of pixels; see `microx.preprocessing.motion.convert_crops`; or the motion of the face,
+        see `microx.preprocessing.motion.measure_motion`.
     reference : {"first", "onset"}
-        What "difference" and "flow" compare with: the first frame of the clip, or the frame
-        that the labels call the onset, of a video without one the first with a face.
+        What "difference", "flow" and "motion" compare with: the first frame of the clip, or the
+        frame that the labels call the onset, of a video without one the first with a face.
+    motion_size : int
+        Pixels along a side of motion maps.
+    flow : {"dis-medium", "dis-fast", "dis-ultrafast", "farneback"}
+        How motion is measured.
     build : mapping
         More arguments for the builder, such as ``{"dropout": 0.5}`` for cnn6.
     region_dropout : float
-        For compact: how often training hides each region, in [0, 0.9].
+        For compact and motion: how often training hides each region, in [0, 0.9].
     epochs : int
         At most so many.
     batch_size : int
     optimizer : {"adam", "adamw", "rmsprop", "sgd"}
     learning_rate : float
+    weight_decay : float
+        For adamw.
     schedule : {"constant", "cosine", "plateau"}
         Of the rate: along a cosine to zero at the last epoch; or a fifth of it whenever
         the validation loss has not fallen for half the patience.
@@ -101,7 +126,8 @@ class FitSettings:
         n / (K n_class), or drawn as often as any other. The loss that chooses the best epoch
         is not weighed.
     patience : int
-        Epochs without a lower validation loss before training stops.
+        Epochs without a lower validation loss before training stops. 0: no validation; its clips
+        are trained on, too, and the last epoch is kept.
     augment : str
         Random changes of training clips; see `microx.training.augmentation.parse_augmentation`.
     occlude : str
@@ -116,17 +142,21 @@ class FitSettings:
     """
 
     frames: str = "all"
+    apex: str = "coded"
     n_frames: int = CLIP_FRAMES
     stride: int | None = None
     tail: str = "drop"
     inputs: str = "rgb"
     reference: str = "first"
+    motion_size: int = MOTION_SIZE
+    flow: str = "dis-medium"
     build: Mapping[str, Any] = field(default_factory=dict)
     region_dropout: float = 0.0
     epochs: int = 50
     batch_size: int = 32
     optimizer: str = "adam"
     learning_rate: float = 1e-3
+    weight_decay: float = 0.004
     schedule: str = "constant"
     label_smoothing: float = 0.0
     auxiliary: float = 0.0
@@ -155,14 +185,36 @@ class FitSettings:
             if not isinstance(getattr(self, name), form):
                 raise InputError(f"{name} must be {words}; received {getattr(self, name)!r}")
         self._check_comparison()
-        parse_augmentation(self.augment)
+        changes = parse_augmentation(self.augment)
         parse_occlusions(self.occlude)
+        if self.inputs == "motion":
+            self._check_motion({change.kind for change in changes})
+        if self.patience == 0 and self.schedule == "plateau":
+            raise InputError(
+                "schedule plateau watches the validation, which patience 0 leaves out; use "
+                "schedule cosine"
+            )
+
+    def _check_motion(self, changes: set[str]) -> None:
+        """Refuse what cannot be done with motion that is measured once."""
+        if unknown := changes - set(MOTION_CHANGES):
+            raise InputError(
+                f"augment of inputs motion must be of {', '.join(MOTION_CHANGES)}; received "
+                f"{', '.join(sorted(unknown))}"
+            )
+        if self.occlude:
+            raise InputError(
+                f"occlude cannot be combined with inputs motion; received {self.occlude}; use a "
+                "corpus made with `occlude`, or `without`"
+            )
 
     def _check_comparison(self) -> None:
         """Refuse clips that would be compared with themselves."""
         if self.inputs not in COMPARED:
             return
-        is_single = self.frames == "apex" or (self.frames == "all" and self.n_frames == 1)
+        is_single = self.frames in ("apex", "around-apex") or (
+            self.frames == "all" and self.n_frames == 1
+        )
         if self.frames == "onset|apex" or (is_single and self.reference == "first"):
             raise InputError(
                 f"inputs {self.inputs} compares frames; with frames {self.frames}, n_frames "
@@ -193,12 +245,17 @@ class FitSettings:
         _check_names(changes)
         given: dict[str, Any] = {n: value for n, value in changes.items() if value is not None}
         chosen = replace(FIT_SETTINGS[preset] if settings is None else settings, **given)
-        for name in ("region_dropout", "auxiliary"):
-            if preset != "compact" and (value := getattr(chosen, name)):
+        for name, presets in (("region_dropout", STREAMED), ("auxiliary", ("compact",))):
+            if preset not in presets and (value := getattr(chosen, name)):
                 raise InputError(
-                    f"{name} is for compact, whose streams can do without each other; received "
-                    f"{value!r} for {preset}"
+                    f"{name} is for {' and '.join(presets)}, whose streams can do without each "
+                    f"other; received {value!r} for {preset}"
                 )
+        if (chosen.inputs == "motion") != (preset in OF_MOTION):
+            raise InputError(
+                f"inputs motion are for {', '.join(OF_MOTION)}, which read nothing else; received "
+                f"inputs {chosen.inputs} for {preset}"
+            )
         return chosen
 
     def changes_from(self, preset: str) -> FitOptions:
@@ -284,13 +341,27 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("learning_rate", 0.0, 100.0),
     ("label_smoothing", 0.0, 0.9),
     ("auxiliary", 0.0, 100.0),
-    ("patience", 1, 100_000),
+    ("weight_decay", 0.0, 100.0),
+    ("motion_size", 8, 256),
+    ("patience", 0, 100_000),
 )
 
 _KINDS: tuple[tuple[str, type, str], ...] = (
     ("build", Mapping, "arguments by name, such as build.dropout=0.5"),
     ("augment", str, "text"),
     ("occlude", str, "text"),
+)
+
+_MOTION = FitSettings(
+    frames="around-apex",
+    inputs="motion",
+    reference="onset",
+    epochs=60,
+    optimizer="adamw",
+    schedule="cosine",
+    balance="weights",
+    patience=0,
+    augment="flip,shift",
 )
 
 _PICTURES = FitSettings(n_frames=1, stride=CLIP_FRAMES, inputs="grey", augment="flip")
@@ -323,5 +394,25 @@ FIT_SETTINGS: dict[str, FitSettings] = {
             _PICTURES, inputs="rgb", epochs=50, learning_rate=3e-4, augment="flip,crop,blur,rotate"
         ),
     ),
-}
+    # Our choice, on half of the subjects of CASME II; see docs/micro.md.
+    "motion": _MOTION,
+    # Networks of one motion, onset to apex: rates, decay and epochs of their papers. Batches of
+    # 256 and no augmentation (our choice, where they name none).
+    "ststnet": replace(
+        _MOTION, frames="apex", epochs=500, batch_size=256, learning_rate=5e-5, weight_decay=1e-3,
+        schedule="constant", balance="none", augment="",
+    ),
+    "off_apexnet": replace(
+        _MOTION, frames="apex", epochs=3000, batch_size=256, learning_rate=1e-4, optimizer="adam",
+        schedule="constant", balance="none", augment="",
+    ),
+    "sssnet": replace(
+        _MOTION, frames="apex", epochs=200, learning_rate=1e-4, weight_decay=1e-3, motion_size=64,
+        schedule="constant", balance="none", augment="",
+    ),
+    # Support vector machines: nothing but the clips and what is read of them counts.
+    "flow+svm": replace(_MOTION, frames="apex", augment=""),
+    "pixels+svm": replace(_PICTURES, augment="", balance="weights", patience=0),
+    "hog+svm": replace(_PICTURES, augment="", balance="weights", patience=0),
+}  # fmt: skip
 """How each preset is trained unless told otherwise."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +56,8 @@ class Split:
     Raises
     ------
     SplitError
-        If a part is empty or two parts share a row. Whether they share a *subject* needs the
-        clips: `check_disjoint`.
+        If the train or test part is empty, or two parts share a row. Whether they share a
+        *subject* needs the clips: `check_disjoint`.
     """
 
     name: str
@@ -68,10 +68,15 @@ class Split:
     def __post_init__(self) -> None:
         rows = np.concatenate([part for _, part in self.parts()])
         for name, part in self.parts():
-            if not len(part):
+            if not len(part) and name != "validation":
                 raise SplitError(f"split '{self.name}': the {name} part is empty")
         if len(np.unique(rows)) < len(rows):
             raise SplitError(f"split '{self.name}': the same clip stands in two parts")
+
+    def without_validation(self) -> Split:
+        """The same with the validation's rows trained on, for models that choose no epoch."""
+        rows = np.sort(np.concatenate([self.train, self.validation]))
+        return replace(self, train=rows, validation=rows[:0])
 
     def parts(self) -> Iterable[tuple[str, Rows]]:
         """Name and rows of train, validation and test, in this order."""
@@ -351,12 +356,18 @@ def split_warnings(clips: pd.DataFrame, split: Split, classes: Sequence[str]) ->
     Returns
     -------
     list of str
-        One sentence per part, training or validation, that lacks a class; empty where all is well.
+        One sentence per part that lacks a class, training, validation or the only test; empty
+        where all is well.
     """
     labels = clips["label"].to_numpy(np.int64)
     sentences = []
-    # A test part may well lack a class, as one person's does; the pooled test is what counts.
-    for part, rows in (("train", split.train), ("validation", split.validation)):
+    # A fold's test part may well lack a class, as one subject's does: the pooled test counts.
+    parts = [("train", split.train), ("validation", split.validation)]
+    if split.name in _TEST_FRACTIONS:
+        parts.append(("test", split.test))
+    for part, rows in parts:
+        if part == "validation" and not len(rows):
+            continue  # no epoch is chosen
         absent = [name for k, name in enumerate(classes) if k not in labels[rows]]
         if absent:
             sentences.append(f"{split.name}: no {part} clips of {', '.join(absent)}")

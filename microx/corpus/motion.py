@@ -1,0 +1,227 @@
+"""The motion of a corpus's faces, measured once and kept beside the crops.
+
+Layout: ``motion/<hash of the recipe>/<video_id>.npz`` holds, for n pairs of frames, ``pairs (n,
+2)`` (reference and frame) and ``maps (n, size, size, 3)``. A file whose video has changed is made
+again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import joblib
+import numpy as np
+import numpy.typing as npt
+
+from microx.corpus.corpus import Corpus
+from microx.errors import CorpusError
+from microx.files import whole_file
+from microx.preprocessing.mean_face import mean_face
+from microx.preprocessing.motion import MOTION_SIDE, measure_motion
+from microx.preprocessing.regions import crop_transform
+from microx.schema import MOTION_SIZE, MOTION_WINDOWS, motion_window
+
+_VERSION = 1
+"""Of how motion is measured: raised when the same recipe gives other numbers."""
+
+MEAN_FACE_UNIT, MEAN_FACE_ORIGIN = np.array([99.0, 76.0]), np.array([63.0, 35.0])
+"""Where the mean face lies on `MOTION_SIDE` pixels: its unit across and down, and its origin. So it
+does in CASME II's own crops, which the windows of `microx.schema.MOTION_WINDOWS` were chosen on."""
+
+_FITTED = slice(17, 68)
+
+Pairs = npt.NDArray[np.int64]
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MotionRecipe:
+    """How motion is measured; see `microx.preprocessing.motion.measure_motion`."""
+
+    size: int = MOTION_SIZE
+    flow: str = "dis-medium"
+
+    def hash(self, corpus: Corpus) -> str:
+        """Name the folder of what is kept: it depends on the crops, too."""
+        told = json.dumps([_VERSION, asdict(self), corpus.recipe_hash, cv2.__version__])
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+USUAL_MOTION = MotionRecipe()
+
+
+def read_motion(
+    corpus: Corpus,
+    pairs: Mapping[str, Pairs],
+    recipe: MotionRecipe = USUAL_MOTION,
+    *,
+    n_workers: int = -1,
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Measure the motion between frames of a corpus's faces, or read what was measured before.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        With the region face.
+    pairs : mapping of str to (n, 2) int64
+        Video to its pairs of frames: a reference, such as the onset, and a frame.
+    recipe : MotionRecipe
+    n_workers : int
+        Threads; -1 for one per core.
+
+    Returns
+    -------
+    dict of str to (n, size, size, 3) float32
+        In the order of the pairs; see `microx.preprocessing.motion.measure_motion`.
+
+    Raises
+    ------
+    CorpusError
+        If the corpus lacks the face, or a video's file is gone.
+
+    Notes
+    -----
+    A crop follows the landmarks of its own frame, whose jitter would be seen as motion. So each
+    frame is first brought into the alignment of its reference, by the landmarks that both were cut
+    by: what is compared is the face, not the crop.
+    """
+    if "face" not in corpus.regions:
+        raise CorpusError(
+            f"{corpus.folder}: motion is that of whole faces; expected the region face, found "
+            f"{', '.join(corpus.regions)}; preprocess again with `regions`"
+        )
+    folder = corpus.folder / "motion" / recipe.hash(corpus)
+    work = (
+        joblib.delayed(_read_video)(corpus, v, wanted, recipe, folder)
+        for v, wanted in pairs.items()
+    )
+    maps = joblib.Parallel(n_workers, prefer="threads")(work)
+    return dict(zip(pairs, maps, strict=True))
+
+
+def _read_video(
+    corpus: Corpus, video_id: str, wanted: Pairs, recipe: MotionRecipe, folder: Path
+) -> npt.NDArray[np.float32]:
+    path, crops = folder / f"{video_id}.npz", corpus.crops_path(video_id)
+    made_of = str(crops.stat().st_mtime_ns) if crops.exists() else ""
+    pairs, maps = _read_kept(path, made_of, recipe)
+    known = {pair: place for place, pair in enumerate(map(tuple, pairs.tolist()))}
+    lacking = [pair for pair in dict.fromkeys(map(tuple, wanted.tolist())) if pair not in known]
+    if lacking:
+        maps = np.concatenate([maps, _measure(corpus, video_id, lacking, recipe)])
+        pairs = np.concatenate([pairs, np.array(lacking, np.int64)])
+        known |= {pair: len(known) + place for place, pair in enumerate(lacking)}
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial, partial.open("wb") as file:
+            np.savez(file, pairs=pairs, maps=maps, made_of=np.array(made_of))
+    return maps[[known[tuple(pair)] for pair in wanted.tolist()]]
+
+
+def _read_kept(
+    path: Path, made_of: str, recipe: MotionRecipe
+) -> tuple[Pairs, npt.NDArray[np.float32]]:
+    try:
+        with np.load(path) as file:
+            if str(file["made_of"]) == made_of:
+                return file["pairs"], file["maps"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        pass  # not there, or broken: it is made again
+    return np.empty((0, 2), np.int64), np.empty((0, recipe.size, recipe.size, 3), np.float32)
+
+
+def _measure(
+    corpus: Corpus, video_id: str, pairs: Sequence[tuple[int, int]], recipe: MotionRecipe
+) -> npt.NDArray[np.float32]:
+    frames = np.unique(np.array(pairs))
+    faces = dict(zip(frames.tolist(), corpus.read_crops(video_id, "face", frames), strict=True))
+    landmarks, size_hw = corpus.read_landmarks(video_id), corpus.read_size_hw(video_id)
+    cuts = {
+        frame: crop_transform(
+            landmarks[frame],
+            "face",
+            size=corpus.size,
+            policy=corpus.recipe["policy"],
+            margin=corpus.recipe["margin"],
+            size_hw=size_hw,
+        )
+        for frame in faces
+    }
+    motion = np.empty((len(pairs), recipe.size, recipe.size, 3), np.float32)
+    references = np.array([reference for reference, _ in pairs])
+    for reference in np.unique(references).tolist():
+        box = _box_face(landmarks[reference], cuts[reference])
+        rows = np.flatnonzero(references == reference).tolist()
+        shown = [reference, *(pairs[row][1] for row in rows)]
+        still, *moved = (_cut(faces[frame], cuts[frame], box) for frame in shown)
+        motion[rows] = measure_motion(np.stack(moved), still, size=recipe.size, flow=recipe.flow)
+    return motion
+
+
+def _box_face(xy: npt.NDArray[np.float32], cut: npt.NDArray[np.float64]) -> Matrix:
+    """Map a frame's pixels to a square of `MOTION_SIDE` that the face fills, upright as its crop.
+
+    Each axis by itself takes the mean face, fitted to brows, eyes, nose and mouth, to `_MEAN_FACE`.
+    """
+    crop = _three(cut)
+    points = (xy @ crop[:2, :2].T + crop[:2, 2])[_FITTED]
+    mean = mean_face()[_FITTED]
+    spread = mean - mean.mean(axis=0)
+    scale = (spread * points).sum(axis=0) / (spread**2).sum(axis=0)
+    origin = points.mean(axis=0) - scale * mean.mean(axis=0)
+    grow = MEAN_FACE_UNIT / scale
+    offset = MEAN_FACE_ORIGIN - grow * origin
+    return _three(np.column_stack([np.diag(grow), offset])) @ crop
+
+
+def _cut(face: npt.NDArray[np.uint8], cut: npt.NDArray[np.float64], box: Matrix) -> Any:
+    """Cut a crop's face by a box of its frame: out of the crop, and into the box."""
+    into = (box @ np.linalg.inv(_three(cut)))[:2]
+    side = (MOTION_SIDE, MOTION_SIDE)
+    return cv2.warpAffine(face, into, side, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _three(matrix: npt.NDArray[np.float64]) -> Matrix:
+    return np.vstack([matrix, [0.0, 0.0, 1.0]])
+
+
+def estimate_apex(corpus: Corpus, video_id: str, recipe: MotionRecipe = USUAL_MOTION) -> int | None:
+    """Estimate the frame of the greatest motion since the onset.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    video_id : str
+    recipe : MotionRecipe
+
+    Returns
+    -------
+    int or None
+        A frame of the corpus; None of a video without a face. The onset is that of the labels, or
+        the first frame with a face where they give none.
+
+    Notes
+    -----
+    The strain, summed over eyes with brows, nose and mouth, of each frame against the onset,
+    smoothed over five frames (our choice); the frame where it is greatest.
+    """
+    seen = np.flatnonzero(corpus.read_frames_found(video_id))
+    if not len(seen):
+        return None
+    coded = corpus.find_frame(video_id, "onset")
+    onset = int(seen[0]) if coded is None else coded
+    after = seen[seen >= onset]
+    pairs = np.column_stack([np.full(len(after), onset), after])
+    maps = read_motion(corpus, {video_id: pairs}, recipe, n_workers=1)[video_id]
+    windows = [motion_window(name, recipe.size) for name in MOTION_WINDOWS if name != "face"]
+    strain = np.sum(
+        [maps[:, rows, columns, 2].sum(axis=(1, 2)) for rows, columns in windows], axis=0
+    )
+    smooth = cv2.blur(strain[:, None].astype(np.float64), (1, 5), borderType=cv2.BORDER_REPLICATE)
+    return int(after[int(smooth[:, 0].argmax())])

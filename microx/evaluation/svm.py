@@ -1,0 +1,78 @@
+"""Support vector machines on motion, pixels or HOG: the simple baselines a network has to beat.
+
+They are rows like any other: the same splits, the same clips, the same metrics.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from microx.errors import ModelError
+from microx.schema import Machine
+
+SVMS: tuple[str, ...] = get_args(Machine)
+"""Presets of this module; the rest are networks, of `microx.models.BUILDERS`."""
+
+
+def fit_svm(preset: str, train: Any, test: Any, *, is_weighed: bool) -> npt.NDArray[np.float32]:
+    """Fit a support vector machine to training clips and name the class of each tested one.
+
+    Parameters
+    ----------
+    preset : str
+        Of `SVMS`: what is read of a clip. ``"flow+svm"``: its motion, the mean over its frames,
+        undone of `microx.preprocessing.motion.MOTION_SCALE`; ``"pixels+svm"``: its pixels;
+        ``"hog+svm"``: their histograms of gradients, see `microx.models.hog.HOG`.
+    train, test : ClipDataset
+        Not shuffled.
+    is_weighed : bool
+        Whether each class weighs n / (K n_class).
+
+    Returns
+    -------
+    array (N, K) float32
+        1 for the class that is named, 0 for the others: scikit-learn's machine gives no
+        probabilities that could be trusted.
+
+    Raises
+    ------
+    ModelError
+        If the training clips are all of one class.
+
+    Notes
+    -----
+    `sklearn.svm.SVC` with its defaults: C = 1, a Gaussian kernel of width by the values' variance.
+    Values are not scaled one by one, which scored less on CASME II; see docs/micro.md.
+    """
+    from sklearn.svm import SVC
+
+    labels = train.clips["label"].to_numpy(np.int64)
+    if len(np.unique(labels)) < 2:
+        raise ModelError(
+            f"{preset}: expected training clips of two classes or more; found "
+            f"{train.clips['emotion'].iloc[0]} alone"
+        )
+    machine = SVC(class_weight="balanced" if is_weighed else None)
+    machine.fit(_describe(preset, train), labels)
+    named = machine.predict(_describe(preset, test))
+    answers: npt.NDArray[np.float32] = np.eye(test[0][1].shape[1], dtype=np.float32)[named]
+    return answers
+
+
+def _describe(preset: str, dataset: Any) -> npt.NDArray[np.float32]:
+    """What a machine reads of each clip, (N, n)."""
+    batches = [dataset[index][0] for index in range(len(dataset))]
+    clips = [np.concatenate([batch[region] for batch in batches]) for region in dataset.regions]
+    if preset == "flow+svm":
+        from microx.preprocessing.motion import MOTION_SCALE
+
+        clips = [clip.mean(axis=1) * MOTION_SCALE for clip in clips]
+    elif preset == "hog+svm":
+        from microx.models.hog import HOG
+
+        clips = [np.asarray(HOG()(clip.reshape(-1, *clip.shape[2:]))) for clip in clips]
+    n_clips = len(dataset.clips)
+    return np.concatenate([clip.reshape(n_clips, -1) for clip in clips], axis=1)
