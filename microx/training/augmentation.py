@@ -1,8 +1,8 @@
-"""Random changes of training clips: mirrored, cropped, turned, blurred, lit otherwise, erased.
+"""Random changes of training clips: flip, crop, rotation, blur, brightness, erasing.
 
-`parse_augmentation` reads which changes and how strong, `augment_clip` draws them for one clip.
-Whatever is drawn holds for all frames of a clip, so that nothing moves that did not move before.
-Changes come in the order of `CHANGES`, however they are listed. Strengths are our choice.
+`parse_augmentation` reads which changes and how strong, `augment_clip` samples them for one clip.
+Whatever is sampled is the same for all frames of a clip, so that no motion is added.
+Changes are applied in the order of `CHANGES`, however they are listed. Strengths are our choice.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class Change:
     kind : str
         One of `CHANGES`.
     strength : float
-        Above 0; what it means and how far it goes hangs on the kind, see `parse_augmentation`.
+        Above 0; its meaning and upper limit depend on the kind, see `parse_augmentation`.
 
     Raises
     ------
     InputError
-        If the kind is unknown or the strength out of its range.
+        If the kind is unknown or the strength out of range.
     """
 
     kind: str
@@ -75,7 +75,7 @@ class Change:
 
 
 def parse_augmentation(text: str) -> tuple[Change, ...]:
-    """Read what a command line says: names of changes, each with a strength or its usual one.
+    """Read a list of changes, each with a strength or its usual one.
 
     Parameters
     ----------
@@ -83,18 +83,17 @@ def parse_augmentation(text: str) -> tuple[Change, ...]:
         Such as ``"flip"`` or ``"flip,crop:0.1,rotate:10"``. Empty gives no change. In order:
 
         - ``flip:0.5``: the probability that the clip is mirrored, at most 1.
-        - ``crop:0.1``: the most that is cut off, as a share of the side, at most 0.5. Each
-          region has a window of its own, which is enlarged to the region's size.
-        - ``shift:0.07``: the most that everything is moved across and down, as a share of the
-          side, at most 0.5; edges are repeated.
-        - ``rotate:10``: the most degrees a clip is turned about its middle, to either side, at
-          most 180; edges are repeated.
-        - ``blur:1``: the greatest sigma of a Gaussian blur in pixels of the crop, at most 10.
-        - ``brightness:0.2``: the most by which contrast is multiplied up or down, as a share,
-          and half of it the most by which light is added or taken, as a share of the range, at
-          most 1.
-        - ``erase:0.5``: the probability that a region loses a rectangle of 2 to 33 % of its
-          area, at most 1; it gets the region's mean colour.
+        - ``crop:0.1``: the largest share of the side that is cut off, at most 0.5. Each region
+          has a window of its own, which is enlarged to the region's size.
+        - ``shift:0.07``: the largest shift across and down as a share of the side, at most 0.5;
+          edges are repeated.
+        - ``rotate:10``: the largest rotation about the centre in degrees, either way, at most
+          180; edges are repeated.
+        - ``blur:1``: the largest sigma of a Gaussian blur in pixels of the crop, at most 10.
+        - ``brightness:0.2``: the largest relative change of contrast, and half of it the largest
+          change of brightness, as a share of the range, at most 1.
+        - ``erase:0.5``: the probability that a rectangle of 2 to 33 % of a region's area is
+          erased, at most 1; it gets the region's mean colour.
 
     Returns
     -------
@@ -103,7 +102,7 @@ def parse_augmentation(text: str) -> tuple[Change, ...]:
     Raises
     ------
     InputError
-        If a name is unknown or comes twice, or a strength is no number or out of its range.
+        If a name is unknown or given twice, or a strength is no number or out of range.
 
     Examples
     --------
@@ -118,13 +117,13 @@ def parse_augmentation(text: str) -> tuple[Change, ...]:
 def augment_clip(
     clip: Mapping[str, np.ndarray], changes: Sequence[Change], rng: np.random.Generator
 ) -> Clip:
-    """Change one clip at random, all its frames alike.
+    """Change one clip at random, all its frames in the same way.
 
     Parameters
     ----------
     clip : mapping of (T, H, W, 3) uint8
-        Crops by region. A picture the clip is compared with, such as the onset frame, goes in
-        as one more frame. No regions, or no frames, come back as they are.
+        Crops by region. A frame the clip is compared with, such as the onset frame, is passed
+        as one more frame. No regions, or no frames, are returned as they are.
     changes : sequence of Change
         From `parse_augmentation`.
     rng : Generator
@@ -134,15 +133,15 @@ def augment_clip(
     -------
     dict of (T, H, W, 3) uint8
         The same regions. New arrays where something changed, the given ones where nothing did.
-        Mirrored, the left eye is the right one's picture; where the clip holds only one of a
-        pair nothing is mirrored, so that a model of the left eye never sees the right one.
-        Mirror, turn, blur and light are those of the whole clip, window and rectangle each
-        region's own.
+        A flip swaps the left and the right eye; where the clip holds only one of a pair it is
+        not flipped, so that a model of the left eye never sees the right one. Flip, rotation,
+        blur and brightness are the same for the whole clip; window and rectangle differ by
+        region.
 
     Raises
     ------
     InputError
-        If a change comes twice.
+        If a change is given twice.
 
     Examples
     --------
@@ -215,7 +214,7 @@ def _stack(crops: np.ndarray) -> np.ndarray:
 
 
 def _turn(clip: Clip, strengths: Mapping[str, float], rng: np.random.Generator) -> Clip:
-    """Window, shift and turn in one step, so that pixels are interpolated once."""
+    """Crop, shift and rotate in one step, so that pixels are interpolated once."""
     degrees, cut = strengths.get("rotate", 0.0), strengths.get("crop", 0.0)
     angle = math.radians(rng.uniform(-degrees, degrees))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -234,7 +233,7 @@ def _cut_window(
     size_wh = np.array(crops.shape[2:0:-1])
     scale = 1 - cut * rng.random()
     corner = (rng.random(2) * (1 - scale) + shift) * size_wh
-    # Pixel centres: output p shows the place corner + (p + .5) * scale, turned about the middle.
+    # Pixel centres: output p shows the place corner + (p + .5) * scale, rotated about the centre.
     inverse = np.empty((2, 3))
     inverse[:, :2] = turn * scale
     inverse[:, 2] = turn @ (corner + scale / 2 - size_wh / 2) + size_wh / 2 - 0.5

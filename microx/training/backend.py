@@ -15,17 +15,17 @@ _SMALL = ("compact",)
 
 
 def threads_of(preset: str) -> int | None:
-    """Threads that one operation of a training may use, however many processes train.
+    """Threads that one operation may use in training, whatever the number of processes.
 
-    How many share an operation decides in which order its sums are rounded, and so the last digits
-    of every weight: a run gives the same numbers with any number of workers because this does not
-    depend on them. For compact this costs a single worker 7 to 16 % on two cores (five streams,
-    the three steadier of four pairs of runs); with a worker for each core it costs nothing.
+    The number of threads decides in which order sums are rounded, and so the last digits of every
+    weight: a run gives the same numbers with any number of workers because this does not depend
+    on them. For compact this costs a single worker 7 to 16 % on two cores (five streams, the
+    three steadier of four pairs of runs); with a worker for each core it costs nothing.
 
     Returns
     -------
     int or None
-        1 for presets of many small operations; None, which is one for each core, for the others.
+        1 for presets of many small operations; None, which means one for each core, for others.
     """
     return 1 if preset in _SMALL else None
 
@@ -33,18 +33,18 @@ def threads_of(preset: str) -> int | None:
 def load_keras(n_threads: int | None = None) -> None:
     """Import Keras without the greeting its TensorFlow backend writes, past every setting.
 
-    TensorFlow also warns of tracing a function again, which a model a row is bound to do.
+    TensorFlow also warns of tracing a function again, which cannot be avoided with a model a row.
 
     Parameters
     ----------
     n_threads : int, optional
-        Threads an operation may use; see `threads_of`. It counts where Keras is not imported
-        yet; None leaves it to the backend.
+        Threads an operation may use; see `threads_of`. Without effect once Keras is imported;
+        None leaves it to the backend.
     """
     if n_threads is not None:
         for name in _THREADS:
             os.environ[name] = str(n_threads)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # or it tells of its memory later on
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # or it logs its memory later on
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     stderr = os.dup(2)

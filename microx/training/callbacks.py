@@ -1,4 +1,4 @@
-"""What watches a training: a clock, the keeper of the best weights, TensorBoard."""
+"""Callbacks of a training: a clock, a checkpoint of the best weights, TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import keras
 from microx.errors import ModelError
 from microx.progress import Progress
 
-WATCHED = "val_answer_loss"
-"""What the best epoch is chosen by: the loss of the answer, without its streams'."""
+WATCHED = "val_output_loss"
+"""What the best epoch is chosen by: the loss of the fused output, without its streams'."""
 
 
 def list_callbacks(
@@ -22,7 +22,7 @@ def list_callbacks(
     after_epoch: Callable[[keras.Model], None] | None,
     log_dir: str | Path | None,
 ) -> list[keras.callbacks.Callback]:
-    """List what watches a training beside its clock and its end.
+    """List the callbacks of a training besides its clock and early stopping.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def list_callbacks(
 
 
 class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
-    """Calls back whenever the model is the best so far, to store it should it be cut off.
+    """Calls back whenever the model is the best so far, to store it in case training is cut off.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     """
 
     def __init__(self, keep: Callable[[], None]) -> None:
-        """Begin with no loss at all."""
+        """Begin without any loss."""
         super().__init__()
         self._keep, self._lowest = keep, float("inf")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keep what is better; Keras calls this."""
+        """Store the model if it is better; Keras calls this."""
         loss = (logs or {}).get(WATCHED, float("nan"))
         if loss < self._lowest:
             self._lowest = loss
@@ -68,23 +68,23 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
-    """Seconds of each epoch, validation included; tells the caller of each."""
+    """Measures the seconds of each epoch, validation included, and reports each to the caller."""
 
     def __init__(self, epochs: int, progress: Progress | None) -> None:
-        """Take how many epochs there will be at most, and whom to tell."""
+        """Take the maximum number of epochs and the callable that is told of each."""
         super().__init__()
         self.seconds: list[float] = []
         self._epochs = epochs
         self._progress = progress
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Look at the clock."""
+        """Start the clock."""
         self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Look again, and tell."""
+        """Stop the clock and report the epoch."""
         self.seconds.append(time.perf_counter() - self._start)
         if self._progress:
-            accuracy = (logs or {}).get("val_answer_accuracy", float("nan"))
+            accuracy = (logs or {}).get("val_output_accuracy", float("nan"))
             words = f"epoch {epoch + 1}, validation accuracy {accuracy:.2f}"
             self._progress(epoch + 1, self._epochs, words)

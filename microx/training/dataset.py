@@ -28,13 +28,13 @@ from microx.training.settings import COMPARED, FitSettings
 
 CACHE_BYTES = 2 * 2**30
 """Crops one `ClipDataset` keeps in memory (our choice): 2 GiB hold about 14,000 five-region
-clips of 10 frames of 32 x 32 pixels. What does not fit is read from the disk each time."""
+clips of 10 frames of 32 x 32 pixels. What does not fit is read from disk each time."""
 
 HIDDEN_SHARE = 0.5
 """A region counts as hidden where an object covers this share of its pixels (our choice)."""
 
 _SEEDS_OF_PART = {"test": 0, "validation": 2**40, "train": 2**41}
-"""Added to the seed of what clips wear, so that tests show objects never seen before."""
+"""Added to the seed of occluders, so that test clips show objects never seen before."""
 
 Clip = dict[str, npt.NDArray[np.uint8]]
 Batch = tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -61,38 +61,38 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
     batch_size : int
         Clips in a batch; the last may be smaller.
     shuffle : bool
-        Whether each epoch has an order of its own, drawn from `seed`.
+        Whether each epoch has an order of its own, sampled by `seed`.
     balance : bool
-        With `shuffle`: whether each epoch draws every class of `clips` equally often, with
+        With `shuffle`: whether each epoch samples every class of `clips` equally often, with
         repetitions.
     augment : str
         Random changes, see `microx.training.augmentation.parse_augmentation`. The default is none.
     occlude : str, optional
         Objects put on the faces, such as ``"mask:0.5"``; see
-        `microx.preprocessing.occlusion.occluder.parse_occlusions`. A video wears the same in all
-        its frames and regions. A shuffled dataset, as for training, deals them out anew in each
-        epoch; any other shows the same each time.
+        `microx.preprocessing.occlusion.occluder.parse_occlusions`. A video has the same object
+        in all its frames and regions. A shuffled dataset, as for training, samples objects
+        again in each epoch; any other shows the same each time.
     part : {"test", "validation", "train"}
-        Of the split: no part shows an object that another one does.
+        Of the split: no object is in two parts.
     tell_present : bool
-        Whether batches tell which regions are there, under the name ``"present"``: (B, R), 1 or
+        Whether batches say which regions are present, under the name ``"present"``: (B, R), 1 or
         0 in the order of `regions`. A region is missing where the corpus does not hold it,
         where `without` names it, where its crops are black, and where `occlude` covers half of
-        it or more; a clip of which everything would be covered keeps what is covered least.
+        it or more; if all regions of a clip would be missing, the least covered one is kept.
     without : sequence of str
-        Regions to be taken as missing; needs `tell_present`.
+        Regions to treat as missing; needs `tell_present`.
     seed : int
         Order, augmentation and occlusion depend on it, on the epoch, and on the clip or its place.
     cache_bytes : int
-        Crops kept in memory, see `CACHE_BYTES`; as many again of "difference" and "flow".
+        Crops kept in memory, see `CACHE_BYTES`; as much again for "difference" and "flow".
 
     Raises
     ------
     ModelError
-        If the corpus lacks a region and batches do not tell, or a clip would have no region.
+        If the corpus lacks a region without `tell_present`, or a clip would have no region.
     InputError
-        If there is no clip, lengths differ, or `occlude` cannot be read or comes on top of
-        what the corpus was made with.
+        If there is no clip, lengths differ, `occlude` cannot be read, or the corpus was already
+        made with occluders.
 
     Examples
     --------
@@ -126,8 +126,8 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         check_regions(corpus, regions, without=without, tell_present=tell_present, inputs=inputs)
         if occlude and corpus.recipe.get("occlude"):
             raise InputError(
-                f"{corpus.folder}: its faces wear {corpus.recipe['occlude']} already; received "
-                f"occlude {occlude}; use a corpus made without `occlude`"
+                f"{corpus.folder}: its faces are already occluded by {corpus.recipe['occlude']}; "
+                f"received occlude {occlude}; use a corpus made without `occlude`"
             )
         if clips.empty or clips["length"].nunique() != 1:
             lengths = ", ".join(map(str, sorted(clips["length"].unique()))) or "no clips"
@@ -154,7 +154,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         self._frames = _list_frames(self.clips)
         self._reference = self._find_references(reference)
         self._motion = self._measure_motion(motion) if inputs == "motion" else None
-        # Flow takes 40 ms a clip: what neither augmentation nor objects vary is kept.
+        # Flow takes 40 ms a clip: it is kept where neither augmentation nor objects change it.
         self._comes_again = not self._occlusions and {c.kind for c in self._changes} <= {"flip"}
         self._compared: dict[tuple[int, bool], dict[str, npt.NDArray[np.float32]]] = {}
         self._room = cache_bytes
@@ -166,7 +166,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         return -(-len(self._order) // self.batch_size)
 
     def on_epoch_end(self) -> None:
-        """Draw the next epoch's order; Keras calls this."""
+        """Sample the next epoch's order; Keras calls this."""
         self._epoch += 1
         rng = np.random.default_rng([self.seed, self._epoch])
         self._order = np.arange(len(self.clips))
@@ -176,9 +176,9 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
             self._order = rng.permutation(len(self.clips))
 
     def forget(self) -> None:
-        """Let go of the crops kept in memory; they are read again when asked for.
+        """Free the crops kept in memory; they are read again when needed.
 
-        TensorFlow holds on to every dataset that a model was given.
+        TensorFlow keeps every dataset that a model was given.
         """
         self._crops.forget()
         self._room += sum(x.nbytes for clip in self._compared.values() for x in clip.values())
@@ -190,7 +190,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         Returns
         -------
         inputs : dict of (B, T, H, W, C) float32
-            By region; and ``"present"``, where it is told.
+            By region; and ``"present"`` with `tell_present`.
         one_hot : (B, K) float32
         """
         first = index * self.batch_size
@@ -236,13 +236,13 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         return shown
 
     def _make(self, row: int, place: int) -> dict[str, npt.NDArray[Any]]:
-        """Give one clip, as bytes where nothing is compared; without the missing regions."""
+        """Give one clip, as uint8 where nothing is compared; without the missing regions."""
         clip, covered = self._clip(row)
         if self._tell_present:
             clip = self._leave_out_missing(row, clip, covered)
         bare = clip
         if self._changes:
-            epoch = self._epoch if self.shuffle else 0  # what tests show stays the same
+            epoch = self._epoch if self.shuffle else 0  # test clips stay the same
             rng = np.random.default_rng([self.seed, epoch, place])
             clip = augment_clip(clip, self._changes, rng)
         if self._reference is None:
@@ -264,7 +264,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
     def _join(
         self, clips: Sequence[dict[str, npt.NDArray[Any]]]
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Put clips together as the model reads them; missing regions are zeros."""
+        """Stack clips as the model reads them; missing regions are zeros."""
         joined = {}
         nothing = np.zeros_like(next(iter(clips[0].values())))
         for region in self._shown:
@@ -277,7 +277,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         return {region: joined.get(region, zeros) for region in self.regions}
 
     def _compare(self, clip: Clip, row: int, is_mirrored: bool) -> dict[str, Any]:
-        """Compare a clip with its reference, its last frame; once, where that comes again."""
+        """Compare a clip with its reference, its last frame; the result is kept if reused."""
         key = (row, is_mirrored)
         if key in self._compared:
             return self._compared[key]
@@ -292,7 +292,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         return compared
 
     def _clip(self, row: int) -> tuple[Clip, dict[str, float]]:
-        """Read a clip, put on it what its video wears, and tell how much that covers."""
+        """Read a clip, add its video's occluder, and measure how much that covers."""
         video_id, frames = self._video_id[row], self._frames[row]
         if self._reference is not None:
             frames = np.append(frames, self._reference[row])
@@ -333,7 +333,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
     def _find_onset(self, video_id: str) -> int:
         """Find the onset, or the first frame with a face of a video that has none.
 
-        Not each clip's own first frame: that the difference is nothing would tell the label.
+        Not each clip's own first frame: a difference of zero would reveal the label.
         """
         marked = self.corpus.find_frame(video_id, "onset")
         return int(self.corpus.read_frames_found(video_id).argmax()) if marked is None else marked
@@ -351,7 +351,7 @@ def open_clips(corpus: Corpus, settings: FitSettings) -> tuple[Corpus, pd.DataFr
     Returns
     -------
     corpus : Corpus
-        The same; with the classes `microx.corpus.corpus.PRESENCE` where the clips are labelled so.
+        The same; with the classes `microx.corpus.corpus.PRESENCE` if clips are labelled by them.
     clips : DataFrame
         See `Corpus.clips` and `Corpus.key_clips`.
 
@@ -389,13 +389,13 @@ def check_regions(
     tell_present: bool = False,
     inputs: str = "rgb",
 ) -> None:
-    """Refuse regions that a corpus cannot give, for arguments see `ClipDataset`.
+    """Refuse regions that a corpus cannot give; for arguments see `ClipDataset`.
 
     Raises
     ------
     ModelError
-        If there is none, the corpus lacks one that cannot be told to be missing, or all of
-        them would be missing.
+        If there is none, the corpus lacks one that cannot be marked as missing, or all would be
+        missing.
     """
     held = corpus.regions
     if inputs == "motion":
@@ -415,8 +415,8 @@ def check_regions(
         )
     if set(lacking) | set(without) >= set(regions):
         raise ModelError(
-            f"{corpus.folder}: all regions are missing: {', '.join(regions)}; a model needs one "
-            "of them to answer"
+            f"{corpus.folder}: all regions are missing: {', '.join(regions)}; a model needs at "
+            "least one of them"
         )
 
 
@@ -431,13 +431,13 @@ def _list_frames(clips: pd.DataFrame) -> npt.NDArray[np.int64]:
 def _draw_balanced(
     labels: npt.NDArray[np.int64], rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Draw rows so that every class comes equally often, in an epoch of about the usual length."""
+    """Sample rows so that classes are equally frequent, in an epoch of about the usual length."""
     classes = np.unique(labels)
     n_each = -(-len(labels) // len(classes))
     drawn = []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(labels == label))
-        drawn.append(np.resize(rows, n_each))  # all of them before any comes again
+        drawn.append(np.resize(rows, n_each))  # all of them before any is repeated
     return rng.permutation(np.concatenate(drawn))
 
 
@@ -475,7 +475,7 @@ class _FaceReader:
 
 
 class _CropCache:
-    """A corpus's crops as uint8; kept in memory until it is full, the rest read when asked."""
+    """A corpus's crops as uint8; kept in memory until it is full, the rest read when needed."""
 
     def __init__(self, corpus: Corpus, max_bytes: int) -> None:
         self._corpus = corpus

@@ -1,4 +1,4 @@
-"""What is known of a model: how it was made, and on whom it was trained.
+"""What is known of a model: how it was made, and which subjects it was trained on.
 
 Facts are values: they check themselves when made, and read and write their JSON.
 """
@@ -19,7 +19,7 @@ from microx.training.settings import FIT_SETTINGS, FitSettings
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """Whom a training saw, the subjects and videos that only chose the epoch among them.
+    """Subjects and videos used in training, including those that only chose the epoch.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class TrainedOn:
     Raises
     ------
     InputError
-        If these are not names.
+        If one is not a name.
     """
 
     subjects: tuple[str, ...] = ()
@@ -41,11 +41,11 @@ class TrainedOn:
         chose = self.only_chose_epoch
         is_right = are_words(self.subjects) and are_words(self.videos)
         is_right &= isinstance(chose, Mapping) and all(map(are_words, chose.values()))
-        check("trained_on", is_right, _WHOM, asdict(self))
+        check("trained_on", is_right, _SUBJECTS, asdict(self))
 
     @classmethod
     def from_json(cls, value: Any) -> TrainedOn:
-        """Read whom a file names.
+        """Read the subjects and videos that a file names.
 
         Raises
         ------
@@ -53,7 +53,7 @@ class TrainedOn:
             If it names neither subjects nor videos.
         """
         check("trained_on", isinstance(value, dict) and {"subjects", "videos"} <= set(value),
-              _WHOM, value)  # fmt: skip
+              _SUBJECTS, value)  # fmt: skip
         chose = value.get("only_chose_epoch", {})
         if isinstance(chose, dict):
             chose = {kind: as_tuple(names) for kind, names in chose.items()}
@@ -66,14 +66,14 @@ class TrainedOn:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What a model reads, what it answers and how it was made.
+    """What a model reads, what it predicts and how it was made.
 
     Attributes
     ----------
     classes : tuple of str
-        In the order of the answers.
+        In the order of the outputs.
     regions, streams : tuple of str
-        Crops that are read, and what the network makes of them: a stream may join regions.
+        Crops that are read, and the streams of the network: a stream may join regions.
     inputs : str
         Of `microx.schema.INPUTS`.
     size, n_frames : int
@@ -86,16 +86,16 @@ class ModelFacts:
         How it was trained.
     n_parameters : int, optional
     continued_from : str, optional
-        File whose weights the training went on from.
+        File whose weights the training continued from.
     warnings : tuple of str
-        What a reader of its scores has to know.
+        What a reader of its scores should know.
     versions : mapping of str to str
         See `microx.training.model_file.read_versions`.
 
     Raises
     ------
     InputError
-        Naming the first fact that cannot be.
+        Naming the first invalid fact.
     """
 
     classes: tuple[str, ...]
@@ -131,12 +131,12 @@ class ModelFacts:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:
-        """Read what `as_dict` gives. Entries of other names are passed over.
+        """Read what `as_dict` gives. Entries of other names are ignored.
 
         Raises
         ------
         InputError
-            Naming the fact that is missing or cannot be.
+            Naming the fact that is missing or invalid.
         """
         given: dict[str, Any] = {}
         for one in fields(cls):
@@ -148,7 +148,7 @@ class ModelFacts:
 
     @classmethod
     def _read(cls, name: str, value: Any) -> Any:
-        """Give a fact of JSON as the class holds it; what cannot be one, as it is."""
+        """Convert a fact of JSON to the class's type; an invalid one is returned as it is."""
         if name == "arguments" and isinstance(value, dict):
             known = {one.name for one in fields(FitSettings)}
             if unknown := sorted(value.keys() - known):
@@ -157,7 +157,7 @@ class ModelFacts:
         return as_tuple(value)
 
     def as_dict(self) -> dict[str, Any]:
-        """The facts as JSON has them; a fact of the model that is not known is left out."""
+        """The facts as JSON; a fact of the model that is not known is left out."""
         held = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             name: as_json(value)
@@ -168,18 +168,18 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class FitFacts(ModelFacts):
-    """What a model's file tells beside the network: `ModelFacts`, and how its training went.
+    """What a model's file holds beside the network: `ModelFacts`, and how its training went.
 
     Attributes
     ----------
     trained_on : TrainedOn
-        Whom it must not be tested on.
+        Subjects and videos it must not be tested on.
     n_train, n_validation : int, optional
         Clips.
     train_class_counts : tuple of int
         Training clips of each class.
     best_epoch : int, optional
-        The one that was kept, from 1; None while training goes on.
+        The one that was kept, from 1; None during training.
     seconds_to_best : float, optional
     peak_memory_mib : int, optional
         Of the process, so far; a GPU's own is not counted.
@@ -187,7 +187,7 @@ class FitFacts(ModelFacts):
     Raises
     ------
     InputError
-        Naming the first fact that cannot be.
+        Naming the first invalid fact.
     """
 
     trained_on: TrainedOn = field(default_factory=TrainedOn)
@@ -203,7 +203,7 @@ class FitFacts(ModelFacts):
 
         super().__post_init__()
         check("preset", self.preset in FIT_SETTINGS, _WORDS["preset"], self.preset)
-        check("trained_on", isinstance(self.trained_on, TrainedOn), _WHOM, self.trained_on)
+        check("trained_on", isinstance(self.trained_on, TrainedOn), _SUBJECTS, self.trained_on)
         if list_regions(self.streams) != self.regions:
             streams, regions = ", ".join(self.streams), ", ".join(self.regions)
             raise InputError(f"streams {streams} do not read the regions {regions}")
@@ -226,7 +226,7 @@ def check(name: str, is_right: bool, words: str, found: Any) -> None:
 
 
 def as_tuple(value: Any) -> Any:
-    """A list of JSON as a tuple, lists within it likewise; anything else as it is."""
+    """A JSON list as a tuple, recursively; anything else as it is."""
     return tuple(map(as_tuple, value)) if isinstance(value, list) else value
 
 
@@ -242,18 +242,18 @@ def as_json(value: Any) -> Any:
 
 
 def are_words(value: Any) -> bool:
-    """Whether a fact is texts."""
+    """Whether a fact is a tuple of str."""
     return isinstance(value, tuple) and all(isinstance(word, str) for word in value)
 
 
 def is_set_of(value: Any, least: int, choices: Collection[str] | None = None) -> bool:
-    """Whether a fact is so many names or more, each once, and of the choices."""
+    """Whether a fact is at least so many names, each once, and all of them choices."""
     is_set = are_words(value) and len(set(value)) == len(value) >= least
     return is_set and (choices is None or set(value) <= set(choices))
 
 
 def is_count(value: Any) -> bool:
-    """Whether a fact is a whole number from 1."""
+    """Whether a fact is a whole number of at least 1."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
@@ -262,7 +262,7 @@ def is_one_of(value: Any, choices: Collection[str]) -> bool:
     return isinstance(value, str) and value in choices
 
 
-_WHOM = "lists of subjects and of videos, by these names"
+_SUBJECTS = "lists of subjects and of videos, by these names"
 
 _WORDS = {
     "classes": "a list of two names or more, each once",
@@ -279,8 +279,8 @@ _WORDS = {
     "versions": "versions by name",
 }
 
-NEEDED = {**_WORDS, "trained_on": _WHOM}
-"""What every use of a model's file needs, and what each must be, in words."""
+NEEDED = {**_WORDS, "trained_on": _SUBJECTS}
+"""Facts that every use of a model's file needs, and what each must be, in words."""
 
 _MAY_BE_UNKNOWN = frozenset(
     (

@@ -30,7 +30,7 @@ from microx.text import first_few
 from microx.training.callbacks import WATCHED, Clock, list_callbacks
 from microx.training.dataset import ClipDataset, check_regions, open_clips
 from microx.training.facts import FitFacts, TrainedOn, find_best
-from microx.training.losses import AnswerLoss, StreamLoss, answer_accuracy
+from microx.training.losses import OutputLoss, StreamLoss, output_accuracy
 from microx.training.model_file import (
     find_differences,
     find_model,
@@ -50,7 +50,7 @@ _OPTIMIZERS: dict[str, Callable[..., Any]] = {
 }
 
 _PLATEAU_FACTOR = 0.2
-"""What the rate is multiplied with on a plateau (our choice)."""
+"""What the learning rate is multiplied by on a plateau (our choice)."""
 
 
 def fit_model(
@@ -63,7 +63,7 @@ def fit_model(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Train a model; the weights of the epoch with the lowest validation loss stay.
+    """Train a model; the weights of the epoch with the lowest validation loss are kept.
 
     Without a validation, those of the last epoch do.
 
@@ -76,11 +76,11 @@ def fit_model(
         chosen.
     settings : FitSettings
         Its epochs, optimizer, learning_rate, schedule, label_smoothing, auxiliary, balance
-        ("weights") and patience count here; the rest made the model and the datasets.
+        ("weights") and patience are used here; the rest made the model and the datasets.
     seed : int
         For Keras's global generators.
     callbacks : sequence of keras.callbacks.Callback
-        Called beside those that stop the training.
+        Called in addition to those that stop the training.
     progress : callable, optional
         Called with epochs done, epochs in all, and a few words.
 
@@ -88,13 +88,13 @@ def fit_model(
     -------
     DataFrame
         One row per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds; without
-        a validation its columns are nan. The
-        losses are those of the model's answer, without its streams'.
+        a validation its columns are nan. The losses are those of the model's output, without its
+        streams'.
 
     Raises
     ------
     ModelError
-        If the loss is no longer a number.
+        If the loss is not finite.
 
     Examples
     --------
@@ -122,24 +122,24 @@ def fit_model(
             )
         )
     with warnings.catch_warnings():
-        # Of clips of one frame, a ConvLSTM's recurrent kernel has nothing to learn from.
+        # With clips of one frame, a ConvLSTM's recurrent kernel has nothing to learn from.
         warnings.filterwarnings("ignore", message="Gradients do not exist")
         fitted = trained.fit(
             train,
             validation_data=validation,
             epochs=settings.epochs,
             class_weight=_balanced(train) if settings.balance == "weights" else None,
-            shuffle=False,  # the dataset has: Keras would do so again, by no seed of ours
+            shuffle=False,  # the dataset does: Keras would do so again, without our seed
             callbacks=[*own, *callbacks],
             verbose=0,
         )
     columns = {
-        "loss": "answer_loss",
-        "accuracy": "answer_accuracy",
-        "val_loss": "val_answer_loss",
-        "val_accuracy": "val_answer_accuracy",
+        "loss": "output_loss",
+        "accuracy": "output_accuracy",
+        "val_loss": "val_output_loss",
+        "val_accuracy": "val_output_accuracy",
     }
-    n_epochs = len(fitted.history.get("answer_loss", []))
+    n_epochs = len(fitted.history.get("output_loss", []))
     unknown = [math.nan] * n_epochs
     history = pd.DataFrame(
         {name: fitted.history.get(key, unknown) for name, key in columns.items()}
@@ -147,8 +147,8 @@ def fit_model(
     watched = ["loss"] if validation is None else ["loss", "val_loss"]
     if history.empty or not np.isfinite(history[watched]).all(axis=None):
         raise ModelError(
-            f"{model.name}: the loss is no longer a number; use a lower learning rate "
-            f"than {settings.learning_rate}"
+            f"{model.name}: expected a finite loss; found NaN or infinity; use a learning rate "
+            f"lower than {settings.learning_rate}"
         )
     history.insert(0, "epoch", np.arange(1, len(history) + 1))
     history["seconds"] = clock.seconds
@@ -156,21 +156,21 @@ def fit_model(
 
 
 def compile_for_training(model: keras.Model, settings: FitSettings, n_steps: int) -> keras.Model:
-    """Make what is trained in a model's place: the same weights, with losses and an optimizer.
+    """Make the compiled model that is trained: the same weights, with losses and an optimizer.
 
     Parameters
     ----------
     model : keras.Model
         Stays as it is, so that its file holds no optimizer.
     settings : FitSettings
-        Its optimizer, learning_rate, schedule, epochs, label_smoothing and auxiliary count here.
+        Its optimizer, learning_rate, schedule, epochs, label_smoothing and auxiliary are used.
     n_steps : int
         Batches in an epoch.
 
     Returns
     -------
     keras.Model
-        Gives what `model` gives; of a model of streams `show_streams`.
+        Gives what `model` gives; for a model of streams, `show_streams`.
     """
     has_streams = any(layer.name == STREAMS for layer in model.layers)
     trained = show_streams(model) if has_streams else keras.Model(model.inputs, model.output)
@@ -179,15 +179,15 @@ def compile_for_training(model: keras.Model, settings: FitSettings, n_steps: int
         optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, n_steps), **decay),
         loss=StreamLoss(settings.label_smoothing, settings.auxiliary),
         metrics=[
-            AnswerLoss(settings.label_smoothing),
-            keras.metrics.MeanMetricWrapper(answer_accuracy, name="answer_accuracy"),
+            OutputLoss(settings.label_smoothing),
+            keras.metrics.MeanMetricWrapper(output_accuracy, name="output_accuracy"),
         ],
         # TensorFlow's XLA makes a ConvLSTM's training step 18 times slower on a CPU; the
         # other backends need their own compilers.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    # Here, as the metrics' variables, and not in the first step: TensorFlow would trace that step
-    # twice, once to see them made.
+    # Like the metrics' variables here and not in the first step, which TensorFlow would trace
+    # twice, the first time to create them.
     trained.optimizer.build(trained.trainable_variables)
     return trained
 
@@ -208,7 +208,7 @@ def fit_split(
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> tuple[keras.Model, pd.DataFrame, FitFacts]:
-    """Build a model and train it on one split; the test part is not looked at.
+    """Build a model and train it on one split; the test part is not used.
 
     Parameters
     ----------
@@ -225,15 +225,15 @@ def fit_split(
     seed : int
         For weights, dropout, order and augmentation.
     start : path, optional
-        A ``.keras`` file of microx, or ``.weights.h5``, whose weights training goes on from; the
-        optimizer starts anew.
+        A ``.keras`` file of microx, or ``.weights.h5``, whose weights training continues from;
+        the optimizer starts afresh.
     path : path, optional
-        ``.keras`` file for the model and its facts. While training goes on, the best model so
-        far lies beside it as ``.<name>.best.keras``.
+        ``.keras`` file for the model and its facts. During training, the best model so far is
+        stored beside it as ``.<name>.best.keras``.
     after_epoch : callable, optional
         Called with the model after each epoch.
     log_dir : path, optional
-        Folder for what TensorBoard shows.
+        Folder for TensorBoard's logs.
     progress : callable, optional
         As for `fit_model`.
     warn : callable, optional
@@ -252,9 +252,9 @@ def fit_split(
     ------
     ModelError
         If the preset is unknown, the corpus lacks a region, or the model to start from does not
-        fit or has seen people of the test part.
+        fit or was trained on subjects of the test part.
     """
-    # What is never there cannot be learned.
+    # A region that is never present cannot be learned.
     check_regions(corpus, list_regions(regions), inputs=settings.inputs)
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
     facts = describe_fit(corpus, clips, split, settings, preset, regions, seed)
@@ -326,7 +326,7 @@ def train(
     warn: Callable[[str], None] | None = None,
     **changes: Unpack[FitOptions],
 ) -> Path:
-    """Train one model on a holdout's training people and leave its test people untouched.
+    """Train one model on a holdout's training subjects; its test subjects are not used.
 
     Parameters
     ----------
@@ -338,15 +338,15 @@ def train(
     preset, seed, start
         See `fit_split`.
     tensorboard : bool
-        Whether to write what TensorBoard shows, into the folder ``tensorboard``.
+        Whether to write TensorBoard's logs into the folder ``tensorboard``.
     progress : callable or bool, optional
         As for `fit_model`; None shows a bar in a terminal and a notebook, False shows nothing.
     warn : callable, optional
         As for `fit_split`.
     settings : FitSettings, optional
-        How it is trained; None means as the preset is.
+        How it is trained; None means the preset's own.
     **changes
-        Single settings that are otherwise, such as ``epochs=5``.
+        Single settings to change, such as ``epochs=5``.
 
     Returns
     -------
@@ -356,7 +356,7 @@ def train(
     Raises
     ------
     InputError
-        If `out` already holds a model, or a setting cannot be.
+        If `out` already holds a model, or a setting is invalid.
     CorpusError
         If no video is long enough for a clip.
     SplitError
@@ -396,13 +396,13 @@ def train(
 
 
 def default_regions(corpus: Corpus, preset: str) -> tuple[str, ...]:
-    """Streams of a model where nothing is said: all that a corpus holds, those of the motion of the
-    face, or the face for those presets that read one picture.
+    """Streams of a model by default: all regions that a corpus holds, those of the motion of the
+    face, or the face for presets that read single images.
     """
     if preset == "motion":
         return MOTION_STREAMS
-    is_picture = preset not in ("compact", "paper")
-    return ("face",) if is_picture and "face" in corpus.regions else corpus.regions
+    reads_image = preset not in ("compact", "paper")
+    return ("face",) if reads_image and "face" in corpus.regions else corpus.regions
 
 
 def _build(
@@ -456,24 +456,24 @@ def describe_fit(
 ) -> FitFacts:
     """Tell what is known before training; for arguments see `fit_split`."""
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
-    seen, fitted = pd.concat([train, validation]), _list_people(train)
+    seen, fitted = pd.concat([train, validation]), _list_subjects(train)
     counts = np.bincount(train["label"].to_numpy(int), minlength=len(corpus.classes))
     cautions = split_warnings(clips, split, corpus.classes)
     if settings.reference == "onset" and settings.inputs in COMPARED:
-        cautions.append("it compares with the onset that people marked, which a new video lacks")
+        cautions.append("it compares with the annotated onset, which a new video lacks")
     if settings.frames != "all" and settings.apex == "coded":
         cautions.append(
-            f"its clips are the frames that people marked ({settings.frames}), which nobody knows "
-            "of a new video"
+            f"its clips are the annotated frames ({settings.frames}), which are not known for a "
+            "new video"
         )
         if n_guessed := int((clips["n_guessed"] > 0).sum()):
             cautions.append(
-                f"{n_guessed} of {len(clips)} clips are of videos without such marks: their first, "
-                "middle or last frames stand in for them"
+                f"{n_guessed} of {len(clips)} clips are of videos without annotated frames: their "
+                "first, middle or last frames are used instead"
             )
-    chose = {  # leaky splits share people
+    chose = {  # leaky splits share subjects
         kind: tuple(sorted(set(names) - set(fitted[kind])))
-        for kind, names in _list_people(validation).items()
+        for kind, names in _list_subjects(validation).items()
     }
     return FitFacts(
         classes=corpus.classes,
@@ -486,7 +486,7 @@ def describe_fit(
         n_frames=int(clips["length"].iloc[0]),
         preset=preset,
         seed=seed,
-        trained_on=TrainedOn(**_list_people(seen), only_chose_epoch=chose),
+        trained_on=TrainedOn(**_list_subjects(seen), only_chose_epoch=chose),
         n_train=len(train),
         n_validation=len(validation),
         train_class_counts=tuple(counts.tolist()),
@@ -496,7 +496,7 @@ def describe_fit(
     )
 
 
-def _list_people(clips: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+def _list_subjects(clips: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     return {
         "subjects": tuple(sorted(set(clips["subject"]) - {""})),
         "videos": tuple(sorted(set(clips["video_id"]))),
@@ -506,60 +506,61 @@ def _list_people(clips: pd.DataFrame) -> dict[str, tuple[str, ...]]:
 def _continue_from(
     model: keras.Model, start: Path, facts: FitFacts, clips: pd.DataFrame, split: Split
 ) -> FitFacts:
-    """Give a model the weights of another, and its facts what that one has seen."""
+    """Give a model the weights of another, and its facts the subjects that one was trained on."""
     facts = replace(facts, continued_from=start.name)
     if start.suffix != ".h5":
         start, _ = find_model(start)
     if start.suffix == ".h5":
         load_weights(model, start)
         caution = (
-            f"training went on from {start.name}, which does not say whom it was trained on: that "
-            "may be the people of the test"
+            f"training continued from {start.name}, which does not say which subjects it was "
+            "trained on: these may be subjects of the test"
         )
         return replace(facts, warnings=(*facts.warnings, caution))
     _, before = load_model(start)
     if before.preset != facts.preset:
         raise ModelError(
-            f"{start}: cannot go on from it: it is a {before.preset}, the new model a "
+            f"{start}: cannot continue from it: it is a {before.preset}, the new model a "
             f"{facts.preset}; name the same `preset`"
         )
     facts = replace(facts, warnings=tuple(dict.fromkeys((*facts.warnings, *before.warnings))))
     for key, (theirs, ours) in find_differences(before.as_dict(), facts.as_dict()).items():
         raise ModelError(
-            f"{start}: cannot go on from it: of its {key} it says {_listed(theirs)}, the new model "
-            f"{_listed(ours)}; give the same options as for that model"
+            f"{start}: cannot continue from it: expected {key} {_listed(ours)}, as in the new "
+            f"model; found {_listed(theirs)}; give the same options as for that model"
         )
-    for kind, test in _list_people(clips.iloc[split.test]).items():
+    for kind, test in _list_subjects(clips.iloc[split.test]).items():
         if known := sorted(set(before.trained_on.of_kind(kind)) & set(test)):
             raise ModelError(
-                f"{start}: cannot go on from it: it was trained on {kind} of the test part "
+                f"{start}: cannot continue from it: it was trained on {kind} of the test part "
                 f"({first_few(known, N_NAMED)}); use the same `seed` and corpus as for that model"
             )
-    facts = _add_people(facts, before.trained_on, _list_people(clips.iloc[split.train]), start.name)
+    train = _list_subjects(clips.iloc[split.train])
+    facts = _add_subjects(facts, before.trained_on, train, start.name)
     load_weights(model, start)
     return facts
 
 
-def _add_people(
+def _add_subjects(
     facts: FitFacts, seen: TrainedOn, train: dict[str, tuple[str, ...]], name: str
 ) -> FitFacts:
-    """Add to a model's people those that another has seen; warn of whom it has learned by heart."""
-    whom, choosing, cautions = dict[str, Any](), dict[str, tuple[str, ...]](), list[str]()
+    """Add the subjects of another model's training; warn of those that now choose the epoch."""
+    joined, choosing, cautions = dict[str, Any](), dict[str, tuple[str, ...]](), list[str]()
     for kind, names in train.items():
         before, now = seen.of_kind(kind), facts.trained_on
         fitted = set(before) - set(seen.only_chose_epoch.get(kind, ()))
         if known := sorted(fitted & set(now.only_chose_epoch[kind])):
             cautions.append(
-                f"training went on from {name}, which has learned from {len(known)} of the {kind} "
-                f"that choose the best epoch now ({first_few(known, N_NAMED)}): it is chosen too "
-                "hopefully"
+                f"training continued from {name}, which was trained on {len(known)} of the {kind} "
+                f"that choose the best epoch now ({first_few(known, N_NAMED)}): the validation "
+                "accuracy is too optimistic"
             )
-        whom[kind] = tuple(sorted({*now.of_kind(kind), *before}))
-        choosing[kind] = tuple(sorted(set(whom[kind]) - fitted - set(names)))
+        joined[kind] = tuple(sorted({*now.of_kind(kind), *before}))
+        choosing[kind] = tuple(sorted(set(joined[kind]) - fitted - set(names)))
     return replace(
         facts,
-        trained_on=TrainedOn(**whom, only_chose_epoch=choosing),
-        warnings=(*facts.warnings, *cautions[:1]),  # who knows the subjects knows their videos
+        trained_on=TrainedOn(**joined, only_chose_epoch=choosing),
+        warnings=(*facts.warnings, *cautions[:1]),  # subjects imply their videos
     )
 
 
@@ -579,7 +580,7 @@ class _Checkpoint:
 
     def write(self) -> None:
         if self._hidden:
-            cut_off = "its training was cut off: these are the best weights until then"
+            cut_off = "its training was cut off: these are the best weights up to then"
             told = replace(self._facts, warnings=(*self._facts.warnings, cut_off))
             save_model(self._model, self._hidden, told)
 

@@ -1,8 +1,8 @@
 """A model's file: the network, its weights, and the facts needed to use it again.
 
 A stored model is a ``.keras`` file with one more member in its zip, ``microx.json``: its
-classes, regions and crop recipe, and the people it must not be tested on. Weights alone are
-HDF5, as the authors of MicroX kept theirs. Nothing in a file is executed.
+classes, regions and crop recipe, and the subjects it must not be tested on. Weights alone are
+HDF5, as the authors of MicroX stored theirs. Nothing in a file is executed.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _WEIGHTS_ENDING = ".weights.h5"  # Keras insists on it
 
 _DECIDING = ("classes", "regions", "streams", "inputs", "size", "n_frames")
 
-# Keras packs without compressing; a file that grows beyond this is a trap (our choice).
+# Keras packs without compression; a file that grows beyond this is refused (our choice).
 _MOST_UNPACKED, _MOST_GROWTH = 2**28, 20
 
 
 def find_model(path: str | Path) -> tuple[Path, str]:
-    """Find the model file a user means.
+    """Find the model file that a path means.
 
-    A file is itself. Of a run folder it is the first fold of the row with the most regions
-    whose labels were not shuffled; of any other folder, the only model or the first fold.
+    A file is itself. In a run folder it is the first fold of the row with the most regions
+    whose labels were not shuffled; in any other folder, the only model or the first fold.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ def find_model(path: str | Path) -> tuple[Path, str]:
     -------
     model : Path
     note : str
-        Which one was taken, where there were several; else empty.
+        Which one was chosen, if there were several; else empty.
 
     Raises
     ------
     ModelError
-        If there is none, or several that nothing tells apart; the choices are named.
+        If there is none, or several without a rule to choose one; the choices are named.
 
     Examples
     --------
@@ -97,14 +97,14 @@ def find_model(path: str | Path) -> tuple[Path, str]:
 
 
 def _main_model(run: Path) -> Path:
-    """Find the model a run is about: of most regions, by its inputs and not by its score."""
+    """Find the main model of a run: the one of most regions, whatever its score."""
     best, most = None, 0
     for model in sorted(run.glob("rows/*/seed_*/fold_0/model.keras")):
         try:
             row: dict[str, Any] = json.loads((model.parent / "result.json").read_text("utf-8"))
             shuffled, n_regions = row["facts"].get("shuffled_labels"), len(row["regions"])
         except (OSError, ValueError, KeyError, AttributeError):
-            continue  # a row that was never finished
+            continue  # an unfinished row
         if not shuffled and n_regions > most:
             best, most = model, n_regions
     if best is None:
@@ -119,7 +119,7 @@ def save_model(model: Any, path: str | Path, facts: FitFacts) -> None:
     ----------
     model : keras.Model
     path : path
-        Ending in ``.keras``; replaced whole, never half.
+        Ending in ``.keras``; written whole or not at all.
     facts : FitFacts
         Stored as the zip member ``microx.json``.
 
@@ -150,18 +150,18 @@ def load_model(path: str | Path) -> tuple[Any, FitFacts]:
     model : keras.Model
         Not compiled: ready to predict.
     facts : FitFacts
-        As given to `save_model`; settings that the file is too old to name have their defaults.
+        As given to `save_model`; settings that an older file lacks have their defaults.
 
     Raises
     ------
     ModelError
-        If there is no model, it is damaged, microx did not write it, or facts are missing or
-        wrong that are needed to use it.
+        If there is no model, it is damaged, microx did not write it, or facts that are needed
+        to use it are missing or invalid.
 
     Notes
     -----
     Keras's ``safe_mode`` is on: a file with arbitrary code in a Lambda layer is refused, and
-    of layers, only Keras's own and those in `microx.models` are made.
+    only layers of Keras and of `microx.models` are built.
     """
     load_keras()
     import keras
@@ -181,17 +181,17 @@ def load_model(path: str | Path) -> tuple[Any, FitFacts]:
 
 
 def note_version(theirs: Any) -> str:
-    """Tell whether a newer microx or Keras than this one wrote a model.
+    """Say whether a newer microx or Keras than this one wrote a model.
 
     Parameters
     ----------
     theirs : mapping of str to str
-        The versions that the model's facts name; anything else tells nothing.
+        The versions that the model's facts name; anything else gives no note.
 
     Returns
     -------
     str
-        One line, empty if the model is of these versions or older ones, or does not say.
+        One line, empty if the model's versions are not newer or not known.
 
     Examples
     --------
@@ -211,17 +211,17 @@ def note_version(theirs: Any) -> str:
 
 
 def find_differences(facts: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Compare what two models read and answer, and how the crops they read were made.
+    """Compare what two models read and predict, and how their crops were made.
 
     Parameters
     ----------
     facts, other : dict
-        Facts of models, or of a corpus with what of it decides.
+        Facts of models, or the corresponding entries of a corpus.
 
     Returns
     -------
     dict of str to (value, value)
-        What differs, the most important first: classes, regions, streams, inputs, size and
+        The differences, the most important first: classes, regions, streams, inputs, size and
         n_frames where both name them, and every entry of the first one's recipe.
 
     Examples
@@ -245,7 +245,7 @@ def save_weights(model: Any, path: str | Path) -> None:
     ----------
     model : keras.Model
     path : path
-        Ending in ``.weights.h5``; replaced whole, never half.
+        Ending in ``.weights.h5``; written whole or not at all.
 
     Raises
     ------
@@ -260,13 +260,13 @@ def save_weights(model: Any, path: str | Path) -> None:
 
 
 def load_weights(model: Any, path: str | Path) -> None:
-    """Give a model the weights of a file: all of them, or none where they do not fit.
+    """Load the weights of a file into a model: all of them, or none if they do not fit.
 
     Parameters
     ----------
     model : keras.Model
-        Changed in place. Its layers must have the names of the file's, which name their
-        streams, and their order.
+        Changed in place. Its layers must have the names of the file's, which include the
+        streams' names, in the same order.
     path : path
         A ``.weights.h5`` file or a ``.keras`` file.
 
@@ -290,7 +290,7 @@ def load_weights(model: Any, path: str | Path) -> None:
 
 
 def read_versions() -> dict[str, str]:
-    """Versions of what decides a number: python, microx, keras, its backend, numpy.
+    """Versions of what results depend on: python, microx, keras, its backend, numpy.
 
     Examples
     --------
@@ -324,17 +324,17 @@ def _read_facts(path: Path) -> dict[str, Any]:
 
 
 def _check_facts(found: dict[str, Any], path: Path) -> FitFacts:
-    """Refuse a model whose facts do not say what every use of it needs."""
+    """Refuse a model whose facts lack what every use of it needs."""
     for name, words in NEEDED.items():
         if name not in found:
             raise ModelError(
                 f"{path}: expected {name} in {_FACTS_MEMBER}, {words}; found none, as in models "
-                f"of an earlier microx; train it anew"
+                f"of an earlier microx; train it again"
             )
     try:
         return FitFacts.from_json(found)
     except (InputError, ModelError) as error:
-        raise ModelError(f"{path}: {_FACTS_MEMBER}: {error}; train it anew") from None
+        raise ModelError(f"{path}: {_FACTS_MEMBER}: {error}; train it again") from None
 
 
 def _open_archive(path: Path) -> zipfile.ZipFile:
@@ -360,7 +360,7 @@ def _register_layers() -> None:
 
 @contextmanager
 def _one_line(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever Keras meets in a file that is not its own into one line."""
+    """Turn whatever Keras raises for a file that is not its own into one line."""
     try:
         yield
     except ModelError:
@@ -372,7 +372,7 @@ def _one_line(path: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def _weights_of(model: Any) -> Iterator[Path]:
-    """Write the weights of a model to a file that goes again."""
+    """Write the weights of a model to a temporary file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{_WEIGHTS_ENDING}"
         model.save_weights(path)
@@ -396,11 +396,11 @@ def _check_weights(model: Any, path: Path) -> None:
             f"shape {ours.get(first, 'none')}; found {theirs.get(first, 'none')}; build the "
             f"model as the file's was"
         )
-    # Keras puts weights where they stood, whatever the layer there is called.
+    # Keras assigns weights by place, whatever the layer's name.
     for place, name in our_places.items():
         if their_places.get(place) != name:
             raise ModelError(
-                f"{path}: its layers come in another order: it holds {their_places.get(place)} "
+                f"{path}: its layers are in another order: it holds {their_places.get(place)} "
                 f"where {model.name} has {name}; build the model with the file's order of regions"
             )
 
@@ -427,5 +427,5 @@ def _read_shapes(file: IO[bytes]) -> tuple[dict[str, tuple[int, ...]], dict[str,
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """Major and minor; a patch changes no file."""
+    """Major and minor; a patch release changes no file."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2])

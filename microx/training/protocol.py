@@ -10,15 +10,15 @@ from microx.errors import InputError, SplitError
 from microx.schema import HonestProtocol, LeakyProtocol
 
 PROTOCOLS: tuple[str, ...] = get_args(HonestProtocol)
-"""Ways to divide clips whose parts share no subject."""
+"""Protocols whose parts share no subject."""
 
 LEAKY: tuple[str, ...] = get_args(LeakyProtocol)
-"""Ways that put clips of one video and one person on both sides, as published: the MicroX paper's
-released code, a fifth of the shuffled clips tested; the apex paper's naive 70/30; and its folds
-over images."""
+"""Published protocols that put clips of one video and one subject into both training and test: the
+MicroX paper's released code, a fifth of the shuffled clips tested; the apex paper's naive 70/30;
+and its folds over images."""
 
 N_FOLDS = 5
-"""Of kfold, where nothing is said."""
+"""Of kfold, by default."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Protocol:
     n_folds : int
         For ``"kfold"``, at least 2.
     split_seed : int, optional
-        Who is tested; None means the seed of the training. Trainings that differ in their seed
-        alone then test the same people.
+        Seed of the split; None means the seed of the training. With it, trainings of different
+        seeds test the same subjects.
     split_file : path, optional
-        For ``"list"``: who trains and tests; see `microx.training.splits.read_parts`.
+        For ``"list"``: the parts; see `microx.training.splits.read_parts`.
 
     Raises
     ------
     SplitError
         If there is no such kind.
     InputError
-        If another value cannot be.
+        If another value is invalid.
 
     Examples
     --------
@@ -73,11 +73,11 @@ class Protocol:
 
     @property
     def is_leaky(self) -> bool:
-        """Whether it puts clips of one person on both sides."""
+        """Whether training and test share subjects."""
         return self.kind in LEAKY
 
     def as_dict(self) -> dict[str, Any]:
-        """The protocol as run.json has it: ``protocol``, ``n_folds``, and a split file if any."""
+        """The protocol as in run.json: ``protocol``, ``n_folds``, and a split file if any."""
         told: dict[str, Any] = {"protocol": self.kind, "n_folds": self.n_folds}
         if self.split_file is not None:
             told["split_file"] = str(self.split_file)

@@ -1,4 +1,4 @@
-"""How a model is made and trained: every choice by name, and what each preset chooses."""
+"""How a model is made and trained: every setting by name, and each preset's values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "balance": get_args(Balance),
     "precision": get_args(Precision),
 }
-"""What settings of few values may be."""
+"""Allowed values of settings that have few."""
 
 COMPARED = ("difference", "flow", "motion")
 """Kinds of input that tell what changed since another frame."""
@@ -86,8 +86,8 @@ class FitSettings:
     ----------
     frames : {"all", "apex", "around-apex", "onset-apex-offset", "onset|apex"}
         Which frames of a video make its clips: windows over all of them, or those that its
-        labels name; see `microx.corpus.corpus.Corpus.key_clips`. ``"onset|apex"`` asks another
-        question: whether there is an expression at all.
+        labels name; see `microx.corpus.corpus.Corpus.key_clips`. ``"onset|apex"`` is another
+        task: whether there is an expression at all.
     apex : {"coded", "estimated", "middle"}
         Which frame is the apex: that of the labels, the one of the greatest motion since the onset
         (see `microx.corpus.motion.estimate_apex`), or the middle of the frames with a face.
@@ -98,7 +98,7 @@ class FitSettings:
         see `microx.preprocessing.motion.measure_motion`.
     reference : {"first", "onset"}
         What "difference", "flow" and "motion" compare with: the first frame of the clip, or the
-        frame that the labels call the onset, of a video without one the first with a face.
+        onset of the labels; in a video without one, the first frame with a face.
     motion_size : int
         Pixels along a side of motion maps.
     flow : {"dis-medium", "dis-fast", "dis-ultrafast", "farneback"}
@@ -106,9 +106,9 @@ class FitSettings:
     build : mapping
         More arguments for the builder, such as ``{"dropout": 0.5}`` for cnn6.
     region_dropout : float
-        For compact and motion: how often training hides each region, in [0, 0.9].
+        For compact and motion: probability that training drops each region, in [0, 0.9].
     epochs : int
-        At most so many.
+        The maximum.
     batch_size : int
     optimizer : {"adam", "adamw", "rmsprop", "sgd"}
     learning_rate : float
@@ -120,11 +120,11 @@ class FitSettings:
     label_smoothing : float
         In [0, 0.9]: how much of each target is spread over all classes.
     auxiliary : float
-        For compact: weight of the mean loss of the streams beside that of their fusion.
+        For compact: weight of the streams' mean loss, added to the loss of their fusion.
     balance : {"none", "weights", "sampling"}
-        What is done for rare emotions, counted on training clips only: each class weighed by
-        n / (K n_class), or drawn as often as any other. The loss that chooses the best epoch
-        is not weighed.
+        What is done for rare emotions, counted on training clips only: each class weighted by
+        n / (K n_class), or sampled as often as any other. The loss that chooses the best epoch
+        is not weighted.
     patience : int
         Epochs without a lower validation loss before training stops. 0: no validation; its clips
         are trained on, too, and the last epoch is kept.
@@ -133,7 +133,7 @@ class FitSettings:
     occlude : str
         Objects on training and validation faces; see `microx.training.dataset.ClipDataset`.
     precision : {"float32", "mixed_float16", "mixed_bfloat16"}
-        Of the computation; weights are float32 always. Half precision helps GPUs only.
+        Of the computation; weights are always float32. Half precision helps on GPUs only.
 
     Raises
     ------
@@ -209,7 +209,7 @@ class FitSettings:
             )
 
     def _check_comparison(self) -> None:
-        """Refuse clips that would be compared with themselves."""
+        """Refuse settings that compare a frame with itself."""
         if self.inputs not in COMPARED:
             return
         is_single = self.frames in ("apex", "around-apex") or (
@@ -226,14 +226,14 @@ class FitSettings:
     def of(
         cls, preset: str, settings: FitSettings | None = None, **changes: Unpack[FitOptions]
     ) -> FitSettings:
-        """Take a preset's settings, or others, changed where one is given that is not None.
+        """Take a preset's settings, or those given, with the changes that are not None.
 
         Raises
         ------
         ModelError
             If there is no such preset.
         InputError
-            If there is no such setting, its value cannot be, or it is one that only compact has.
+            If there is no such setting, its value is invalid, or it is for compact only.
 
         Examples
         --------
@@ -265,19 +265,19 @@ class FitSettings:
         return cast(FitOptions, changed)
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings as JSON has them."""
+        """The settings as JSON."""
         return asdict(self) | {"build": dict(self.build)}
 
 
 def read_setting(text: str) -> tuple[str, Any]:
-    """Read a setting as a command line says it.
+    """Read a setting written as ``NAME=VALUE``.
 
     Parameters
     ----------
     text : str
-        ``NAME=VALUE``; ``build.NAME=VALUE`` is an argument for the builder. A value that reads
-        as a number, true, false or null is that, also as Python writes them (True, False,
-        None); any other is text.
+        ``NAME=VALUE``; ``build.NAME=VALUE`` is an argument for the builder. Numbers, true, false
+        and null are read as such, also as Python writes them (True, False, None); any other
+        value is text.
 
     Returns
     -------
@@ -307,7 +307,7 @@ def read_setting(text: str) -> tuple[str, Any]:
 
 
 def join_settings(texts: Sequence[str]) -> FitOptions:
-    """Read several settings, see `read_setting`; those of one builder come together.
+    """Read several settings, see `read_setting`; those of the builder are joined.
 
     Raises
     ------
@@ -331,7 +331,7 @@ def _check_names(names: Iterable[str]) -> None:
 
 _JSON_OF_PYTHON = {"True": "true", "False": "false", "None": "null"}
 
-# An int where the value must be whole, too.
+# Limits are int where the value must be whole.
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("n_frames", 1, 10_000),
     ("stride", 1, 10_000),
@@ -364,10 +364,10 @@ _MOTION = FitSettings(
     augment="flip,shift",
 )
 
-_PICTURES = FitSettings(n_frames=1, stride=CLIP_FRAMES, inputs="grey", augment="flip")
+_IMAGES = FitSettings(n_frames=1, stride=CLIP_FRAMES, inputs="grey", augment="flip")
 
 FIT_SETTINGS: dict[str, FitSettings] = {
-    # Our choice, by trial on drawn actors; see docs/models.md.
+    # Our choice, tried out on drawn actors; see docs/models.md.
     "compact": FitSettings(
         epochs=10,
         batch_size=8,
@@ -382,16 +382,16 @@ FIT_SETTINGS: dict[str, FitSettings] = {
     # MicroX paper (optimiser, rate, batch) and its released code (epochs, patience).
     "paper": FitSettings(epochs=120, batch_size=8, optimizer="sgd", patience=7),
     # Meeting-recording CNN: batch and epochs. Where a paper names no optimiser: Adam, our choice.
-    "fer_cnn": replace(_PICTURES, epochs=50, batch_size=32),
+    "fer_cnn": replace(_IMAGES, epochs=50, batch_size=32),
     # Apex-frame deep CNN: its frames, its epochs.
-    "apex_dcnn": replace(_PICTURES, frames="apex", epochs=50, batch_size=8),
+    "apex_dcnn": replace(_IMAGES, frames="apex", epochs=50, batch_size=8),
     # Six-convolution CNN: Adam did better than RMSprop.
-    "cnn6": replace(_PICTURES, epochs=50),
+    "cnn6": replace(_IMAGES, epochs=50),
     # CNN1, CNN2, ResNet18: random crop, flip, blur, rotation; strengths are our choice.
     **dict.fromkeys(
         ("cnn1", "cnn2", "resnet18"),
         replace(
-            _PICTURES, inputs="rgb", epochs=50, learning_rate=3e-4, augment="flip,crop,blur,rotate"
+            _IMAGES, inputs="rgb", epochs=50, learning_rate=3e-4, augment="flip,crop,blur,rotate"
         ),
     ),
     # Our choice, on half of the subjects of CASME II; see docs/micro.md.
@@ -412,7 +412,7 @@ FIT_SETTINGS: dict[str, FitSettings] = {
     ),
     # Support vector machines: nothing but the clips and what is read of them counts.
     "flow+svm": replace(_MOTION, frames="apex", augment=""),
-    "pixels+svm": replace(_PICTURES, augment="", balance="weights", patience=0),
-    "hog+svm": replace(_PICTURES, augment="", balance="weights", patience=0),
+    "pixels+svm": replace(_IMAGES, augment="", balance="weights", patience=0),
+    "hog+svm": replace(_IMAGES, augment="", balance="weights", patience=0),
 }  # fmt: skip
-"""How each preset is trained unless told otherwise."""
+"""Each preset's settings by default."""

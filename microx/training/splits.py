@@ -1,8 +1,8 @@
-"""Which clips train, which choose the epoch, which test: splits that share no subject.
+"""Splits of clips into training, validation and test that share no subject.
 
-A split is three arrays of row numbers into the clips frame. Where no subject is known, the
-video takes the subject's place; the result then says nothing about new people, and says so.
-The two protocols of `LEAKY` do share subjects; they are there to show what that is worth.
+A split is three arrays of row numbers into the clips frame. Where no subject is known, clips are
+split by video; the result then says nothing about new subjects, and is marked so.
+The protocols of `LEAKY` do share subjects; they are there to measure how much that adds.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _PARTS = {
     "test": ("test", "testing", "privatetest"),
 }
 
-_N_DRAWS_OF_RARE = 1000  # where each of these takes all clips of a class (our choice)
-_N_DRAWS = 25  # shuffles tried for one whose classes are balanced as in the whole (our choice)
+_N_DRAWS = 25  # shuffles tried, to find one whose classes are balanced as in the whole (our choice)
+_N_DRAWS_OF_RARE = 1000  # if each of these takes all clips of a class (our choice)
 
 Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Rows of the clips frame that train, validate and test one fold.
+    """Rows of the clips frame for training, validation and test of one fold.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Split:
             if not len(part) and name != "validation":
                 raise SplitError(f"split '{self.name}': the {name} part is empty")
         if len(np.unique(rows)) < len(rows):
-            raise SplitError(f"split '{self.name}': the same clip stands in two parts")
+            raise SplitError(f"split '{self.name}': the same clip is in two parts")
 
     def without_validation(self) -> Split:
         """The same with the validation's rows trained on, for models that choose no epoch."""
@@ -96,8 +96,8 @@ def clip_groups(clips: pd.DataFrame) -> tuple[npt.NDArray[np.str_], str]:
     groups : (n,) str
         The subject of each clip; its video where the subject is ``""``.
     kind : {"subject", "video"}
-        ``"video"`` as soon as one clip has no subject: nothing can then be claimed about
-        people never seen.
+        ``"video"`` as soon as one clip has no subject: the scores then say nothing about
+        unseen subjects.
 
     Examples
     --------
@@ -122,33 +122,33 @@ def make_splits(
     validation_fraction: float = 0.2,
     parts: pd.DataFrame | None = None,
 ) -> list[Split]:
-    """Divide clips so that no subject stands in two of train, validation and test.
+    """Divide clips so that no subject is in two of train, validation and test.
 
     Parameters
     ----------
     clips : DataFrame
-        `Corpus.clips`: columns subject, video_id, label; corpus for ``"loco"``. Two people of
-        one name are taken for one, in whatever corpora they stand.
+        `Corpus.clips`: columns subject, video_id, label; corpus for ``"loco"``. Subjects of one
+        name count as one, also across corpora.
     protocol : str
-        ``"holdout"``: one division. ``"kfold"``: `n_folds` divisions that test each clip once,
-        their classes balanced (scikit-learn's StratifiedGroupKFold). ``"loso"``: as many as
-        there are subjects, ``"loco"``: as there are corpora. ``"list"``: those of `parts`.
+        ``"holdout"``: one split. ``"kfold"``: `n_folds` splits that test each clip once, with
+        balanced classes (scikit-learn's StratifiedGroupKFold). ``"loso"``: one split for each
+        subject, ``"loco"``: for each corpus. ``"list"``: those of `parts`.
 
         Of `LEAKY`: ``"clip-folds"`` tests each clip once, in `n_folds` parts of shuffled clips;
-        ``"clips"`` tests a fifth of the shuffled clips and ``"naive"`` three tenths,
-        whomever they show; the rest is divided for validation in the same way.
+        ``"clips"`` tests a fifth of the shuffled clips and ``"naive"`` three tenths, of any
+        subject; the rest is divided for validation in the same way.
     seed : int
     n_folds : int
         For ``"kfold"``, at least 2.
     test_fraction : float, optional
-        Share of the *subjects* that test a holdout, in (0, 1), without it 0.25; with a protocol
-        of `LEAKY` share of the clips, without it the protocol's own.
+        Share of the *subjects* tested in a holdout, in (0, 1), by default 0.25; for a protocol
+        of `LEAKY` the share of the clips, by default the protocol's own.
     validation_fraction : float
-        Share of the remaining subjects that choose the epoch, in (0, 1); of `LEAKY` of the
+        Share of the remaining subjects that choose the epoch, in (0, 1); for `LEAKY`, of the
         remaining clips.
     parts : DataFrame, optional
         For ``"list"``: see `read_parts`. A fold without a validation part takes it from the
-        subjects that train.
+        training subjects.
 
     Returns
     -------
@@ -157,17 +157,17 @@ def make_splits(
     Raises
     ------
     SplitError
-        If the subjects are too few, naming how many are needed and found, or if a list puts one
-        subject or video into two parts.
+        If there are too few subjects, naming how many are needed and found, or if a list puts
+        one subject or video into two parts.
 
     Notes
     -----
-    Of 25 shuffles the one is taken whose parts have class shares closest to the whole's, of those
-    that leave training no class without clips; where all 25 do, of 1,000. Both
-    this and kfold count videos, not clips, so that clips of another length or stride are divided
-    between the same people, as long as each video keeps one; the leaky protocols count clips. The
+    Of 25 shuffles, the one whose parts have class shares closest to the whole's is used, among
+    those that leave training clips of every class; if none of the 25 does, of 1,000. Both this
+    and kfold count videos, not clips, so that clips of another length or stride give the same
+    split of subjects, as long as each video keeps a clip; the leaky protocols count clips. The
     released code of the MicroX paper calls ``train_test_split(test_size=.2, shuffle=True,
-    random_state=0)`` over the clips, and .2 of the training rows validate.
+    random_state=0)`` over the clips, and uses .2 of the training rows for validation.
 
     Examples
     --------
@@ -178,11 +178,11 @@ def make_splits(
     >>> len(split.train), len(split.validation), len(split.test)
     (4, 2, 2)
     """
-    Protocol(protocol, n_folds)  # refuses what cannot be
+    Protocol(protocol, n_folds)  # refuses invalid values
     if (protocol == "list") != (parts is not None):
         found = "no list" if parts is None else f"a list and protocol {protocol}"
         raise SplitError(
-            f"`protocol=list` and a list of parts (`split_file`) belong together; found {found}"
+            f"`protocol=list` and a list of parts (`split_file`) go together; found {found}"
         )
     if test_fraction is None:
         test_fraction = _TEST_FRACTIONS.get(protocol, 0.0)
@@ -196,8 +196,8 @@ def make_splits(
     else:
         _check_enough(clips, groups, kind, protocol, n_folds)
         tests = _list_tests(clips, protocol, n_folds, test_fraction, seed)
-        everything, nobody = np.arange(len(clips)), np.empty(0, np.int64)
-        divisions = [(name, np.setdiff1d(everything, test), nobody, test) for name, test in tests]
+        everything, empty = np.arange(len(clips)), np.empty(0, np.int64)
+        divisions = [(name, np.setdiff1d(everything, test), empty, test) for name, test in tests]
     splits = []
     for name, train, validation, test in divisions:
         if not len(validation):
@@ -212,24 +212,24 @@ def make_splits(
 def read_parts(
     path: str | Path, manifest: pd.DataFrame, clips: pd.DataFrame | None = None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Read a list of who trains and who tests, of ours or of others, for ``protocol="list"``.
+    """Read a list of parts, our own or a published one, for ``protocol="list"``.
 
     Parameters
     ----------
     path : path
-        A CSV that names clips or videos in its column clip_id, video_id or path, and says in
-        ``part`` (or FER2013's ``Usage``) train, validation or test, in any case; FER2013's
+        A CSV that names clips or videos in its column clip_id, video_id or path, and has train,
+        validation or test in ``part`` (or FER2013's ``Usage``), in upper or lower case; FER2013's
         Training, PublicTest and PrivateTest are these three. With a column ``fold`` instead,
-        each fold is tested once on the others; a single fold is tested on all else in the
-        corpus. With both, each fold has parts of its own. split.csv of ``microx train`` and
-        predictions.csv of a run are such files; of a run's columns row and seed, each two are a
-        list of their own, named in its folds, and lists that agree are one.
+        each fold is tested once and the others train; for a single fold the rest of the corpus
+        trains. With both, each fold has parts of its own. split.csv of ``microx train`` and
+        predictions.csv of a run are such files; each pair of a run's row and seed is a list of
+        its own, named in its folds, and equal lists are joined.
     manifest : DataFrame
         `microx.corpus.corpus.Corpus.manifest`. A name that several faces of a video share means all
         of them.
     clips : DataFrame, optional
-        Where given, and where the file names only clips of these, the parts are of clips; else
-        they are of whole videos.
+        If given, and if the file names only clips of these, the parts are of clips; else they
+        are of whole videos.
 
     Returns
     -------
@@ -237,8 +237,8 @@ def read_parts(
         Columns clip_id (for parts of clips), video_id, fold and part, all str; a clip or video
         once for each fold and part.
     notes : list of str
-        One sentence each for videos of the file that the corpus lacks, the other way round, and
-        clips that are not among `clips`; empty where the two agree.
+        One sentence each for videos of the file that the corpus lacks, videos that the file
+        lacks, and clips that are not among `clips`; empty where the two agree.
 
     Raises
     ------
@@ -272,9 +272,9 @@ def read_parts(
     notes = []
     if strange:
         notes.append(
-            f"{path.name}: {len(strange)} clips are none of the clips at hand "
+            f"{path.name}: {len(strange)} clips are not among the corpus's "
             f"({first_few(strange)}), so it was read as a list of whole videos; whether clips of "
-            "one video stand in two parts is not known"
+            "one video are in two parts is not known"
         )
     if lost:
         notes.append(f"{path.name}: {len(lost)} names are not in the corpus: {first_few(lost)}")
@@ -284,17 +284,17 @@ def read_parts(
 
 
 def join_runs(parts: pd.DataFrame) -> pd.DataFrame:
-    """Name each fold after the run it is of, and let runs that divide alike stand once.
+    """Name each fold after its run, and keep runs with the same split once.
 
     Parameters
     ----------
     parts : DataFrame
-        Columns run (``""`` where there is but one), fold, and whatever says who is in which part.
+        Columns run (``""`` if there is only one), fold, and those that define the parts.
 
     Returns
     -------
     DataFrame
-        The rows of the first of each runs alike, fold such as ``"mouth and 6 more, fold 1"``.
+        The rows of the first of equal runs, fold such as ``"mouth and 6 more, fold 1"``.
 
     Examples
     --------
@@ -312,24 +312,24 @@ def join_runs(parts: pd.DataFrame) -> pd.DataFrame:
 
 
 def name_run(row: str, seed: object, n_seeds: int) -> str:
-    """Name what a row of a run did with one seed; the seed is said where it is one of several."""
+    """Name a row of a run with one seed; the seed is part of the name if there are several."""
     return f"{row}, seed {seed}" if n_seeds > 1 else row
 
 
 def check_disjoint(clips: pd.DataFrame, split: Split) -> None:
-    """Prove that a split's parts share neither subject nor video.
+    """Check that a split's parts share neither subject nor video.
 
     Parameters
     ----------
     clips : DataFrame
         The frame the split's rows point into.
     split : Split
-        Of whatever origin.
+        Of any origin.
 
     Raises
     ------
     SplitError
-        Naming the subjects or videos that stand in two parts.
+        Naming the subjects or videos that are in two parts.
     """
     for kind in ("subject", "video_id"):
         names = clips[kind].to_numpy(str)
@@ -338,14 +338,14 @@ def check_disjoint(clips: pd.DataFrame, split: Split) -> None:
             shared = sorted(held[one] & held[other])
             if shared:
                 raise SplitError(
-                    f"split '{split.name}': {kind} {first_few(shared)} stands in both {one} and "
-                    f"{other}; the scores would not be honest; give each to one part, and two "
-                    "people of one name different names"
+                    f"split '{split.name}': {kind} {first_few(shared)} is in both {one} and "
+                    f"{other}; the scores would be too high; put each into one part, and rename "
+                    "different subjects of one name"
                 )
 
 
 def split_warnings(clips: pd.DataFrame, split: Split, classes: Sequence[str]) -> list[str]:
-    """What a reader of the scores has to know about a split: classes without clips.
+    """What a reader of the scores should know about a split: classes without clips.
 
     Parameters
     ----------
@@ -357,7 +357,7 @@ def split_warnings(clips: pd.DataFrame, split: Split, classes: Sequence[str]) ->
     -------
     list of str
         One sentence per part that lacks a class, training, validation or the only test; empty
-        where all is well.
+        if none does.
     """
     labels = clips["label"].to_numpy(np.int64)
     sentences = []
@@ -396,8 +396,8 @@ def _check_enough(
     n_groups = len(np.unique(groups))
     if n_groups < needed:
         advice = (
-            "add people, or leave the subject column empty to split by video, which says "
-            "nothing about new people"
+            "add subjects, or leave the subject column empty to split by video, which says "
+            "nothing about new subjects"
             if kind == "subject"
             else "add videos"
         )
@@ -420,7 +420,7 @@ def _check_rest(
 def _list_tests(
     clips: pd.DataFrame, protocol: str, n_folds: int, test_fraction: float, seed: int
 ) -> list[tuple[str, Rows]]:
-    """Name each fold and give the rows it tests."""
+    """Name each fold and give its test rows."""
     groups, kind = clip_groups(clips)
     labels = clips["label"].to_numpy(np.int64)
     everything = np.arange(len(clips))
@@ -428,10 +428,10 @@ def _list_tests(
         return [("holdout", _take(clips, everything, test_fraction, seed))]
     if protocol == "kfold":
         folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-        # scikit-learn refuses classes of fewer rows than folds; by powers of two nothing is
-        # rounded, which would break its ties another way.
+        # scikit-learn refuses classes of fewer rows than folds; repeats by a power of two keep
+        # its sums exact, so that ties are broken as without repeats.
         first = np.repeat(_first_clips(clips), 2 ** n_folds.bit_length())
-        with warnings.catch_warnings():  # of rare classes `split_warnings` tells, by name
+        with warnings.catch_warnings():  # `split_warnings` names rare classes
             warnings.simplefilter("ignore", UserWarning)
             chosen = [test for _, test in folds.split(first, labels[first], groups[first])]
         tests = [np.flatnonzero(np.isin(groups, groups[first[test]])) for test in chosen]
@@ -482,7 +482,7 @@ def _list_rows(clips: pd.DataFrame, parts: pd.DataFrame) -> list[tuple[str, Rows
 
 
 def _read_list(path: Path) -> pd.DataFrame:
-    """Read a list of parts: its columns of names, run, fold and part, "" where it has no such."""
+    """Read a list of parts: its columns of names, run, fold and part, "" where there is none."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
@@ -519,8 +519,8 @@ def _name_clips(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Give each row the name of its clip, and the corpus's clips by such names.
 
-    Where no clips are named or at hand, or some are strange, it is videos instead; the strange
-    ones are the third.
+    If no clips are named or given, or some are unknown, videos take their place; the unknown
+    clips are the third value.
     """
     strange = list[str]()
     if clips is not None and "clip_id" in table:
@@ -549,7 +549,7 @@ def _name_videos(
 
 
 def _add_training(tests: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
-    """Let each fold train on the others, or a single one on all that it does not name."""
+    """Let each fold train on the others, or a single one on all videos it does not name."""
     unit = units.columns[0]
     several = tests["fold"].nunique() > 1
     folds = []
@@ -562,9 +562,9 @@ def _add_training(tests: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
 
 
 def _take(clips: pd.DataFrame, rows: Rows, fraction: float, seed: int) -> Rows:
-    """Those rows of about a fraction of the groups, their classes balanced like the whole.
+    """Rows of about a fraction of the groups, their classes balanced like the whole.
 
-    A choice that leaves no class without a clip among the other rows goes first.
+    A choice that leaves the other rows clips of every class is preferred.
     """
     groups = clip_groups(clips)[0]
     labels = clips["label"].to_numpy(np.int64)
@@ -590,6 +590,6 @@ def _take(clips: pd.DataFrame, rows: Rows, fraction: float, seed: int) -> Rows:
 def _first_clips(clips: pd.DataFrame) -> Rows:
     """Row of the first clip of each video, or of each of its labels.
 
-    How many clips a video gives depends on their length; who is tested must not.
+    The number of clips of a video depends on their length; the tested subjects must not.
     """
     return np.flatnonzero(~clips.duplicated(["video_id", "label"]))

@@ -1,4 +1,4 @@
-"""Random changes of clips: alike in all frames, drawn from the generator alone."""
+"""Random changes of clips: the same in all frames, sampled from the generator alone."""
 
 import cv2
 import numpy as np
@@ -12,13 +12,13 @@ EVERYTHING = parse_augmentation("flip,crop,rotate,blur,brightness,erase:1")
 
 
 def smooth_clip(n_frames=4, size=32, regions=REGIONS):
-    """Another smooth picture for each region, the same in all frames."""
+    """Another smooth image for each region, the same in all frames."""
     rng = np.random.default_rng(7)
     clip = {}
     for region in regions:
         coarse = rng.integers(40, 216, (5, 5, 3), np.uint8)
-        picture = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-        clip[region] = np.repeat(picture[None], n_frames, axis=0)
+        image = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+        clip[region] = np.repeat(image[None], n_frames, axis=0)
     return clip
 
 
@@ -94,7 +94,7 @@ def test_the_strength_of_a_mirror_is_its_probability(clip):
     assert np.mean(turned) == pytest.approx(0.2, abs=0.04)
 
 
-def test_a_crop_is_a_window_of_the_picture():
+def test_a_crop_is_a_window_of_the_image():
     """In a ramp, a window shows where it begins and how much it spans."""
     ramp = np.zeros((2, 64, 64, 3), np.uint8)
     ramp[:] = 4 * np.arange(64)[:, None]
@@ -123,7 +123,7 @@ def test_a_turn_is_one_for_all_regions_and_about_the_middle(clip):
         cv2.warpAffine(clip["face"][0], m, (32, 32), borderMode=cv2.BORDER_REPLICATE)
         for m in (matrix, cv2.getRotationMatrix2D((15.5, 15.5), -angle, 1))
     ]
-    errors = [np.abs(turned["face"][0].astype(int) - picture).mean() for picture in expected]
+    errors = [np.abs(turned["face"][0].astype(int) - image).mean() for image in expected]
     assert min(errors) < 1.5
     assert max(errors) > 3
 

@@ -287,7 +287,9 @@ def test_a_clip_of_which_nothing_is_seen_is_named(write_corpus):
     assert dataset[0]
     with pytest.raises(ModelError, match=r"clip s0_happy:0 has none of the regions mouth, face"):
         dataset[1]
-    with pytest.raises(ModelError, match=r"all regions are missing: mouth; a model needs one"):
+    with pytest.raises(
+        ModelError, match=r"all regions are missing: mouth; a model needs at least one"
+    ):
         _dataset(corpus, regions=("mouth",), tell_present=True, without=("mouth",))
     with pytest.raises(ModelError, match="all regions are missing: nose, mouth"):
         _dataset(corpus, regions=("nose", "mouth"), tell_present=True, without=("mouth",))
@@ -326,7 +328,7 @@ def _cut(corpus, frame, xy, region):
     )
 
 
-def test_a_clip_wears_in_all_regions_what_its_frames_would(faces):
+def test_a_clip_has_in_all_regions_the_object_of_its_frames(faces):
     corpus, take = faces
     dataset = _dataset(corpus, regions=REGIONS, batch_size=2, occlude="mask")
     worn = choose_occluder(parse_occlusions("mask"), 0, corpus.clips()["video_id"][0])
@@ -371,7 +373,7 @@ def test_what_is_hidden_is_hidden_in_the_mirrored_clip_too(write_corpus):
     np.testing.assert_array_equal(varied["right_eye"][4], plain["left_eye"][4][:, :, ::-1])
 
 
-def test_training_deals_objects_out_anew_and_tests_do_not(faces):
+def test_training_changes_objects_each_epoch_and_tests_do_not(faces):
     corpus, _ = faces
     arguments = {"regions": ("mouth",), "batch_size": 12, "occlude": "mask:0.5"}
     shown = {}
@@ -399,7 +401,9 @@ def test_stored_crops_stay_bare(faces):
 
 def test_unusable_occlusion_is_refused(small_corpus):
     covered = replace(small_corpus, recipe=small_corpus.recipe | {"occlude": "mask"})
-    with pytest.raises(InputError, match="its faces wear mask already; received occlude hand"):
+    with pytest.raises(
+        InputError, match="its faces are already occluded by mask; received occlude hand"
+    ):
         _dataset(covered, occlude="hand")
     with pytest.raises(InputError, match="'beard' is unknown"):
         _dataset(small_corpus, occlude="beard")
@@ -408,19 +412,19 @@ def test_unusable_occlusion_is_refused(small_corpus):
 @pytest.mark.parametrize("augment", ["", "flip"])
 def test_what_was_compared_once_is_kept_and_is_the_same(small_corpus, augment):
     arguments = {"inputs": "difference", "shuffle": True, "augment": augment, "batch_size": 30}
-    kept, anew = (
+    kept, fresh = (
         _dataset(small_corpus, **arguments, cache_bytes=n_bytes) for n_bytes in (2**30, 1)
     )
     for _ in range(4):
         for region, pixels in kept[0][0].items():
-            np.testing.assert_array_equal(pixels, anew[0][0][region])
+            np.testing.assert_array_equal(pixels, fresh[0][0][region])
         kept.on_epoch_end()
-        anew.on_epoch_end()
+        fresh.on_epoch_end()
     assert len(kept._compared) == 30 if augment == "" else len(kept._compared) > 30
-    assert not anew._compared
+    assert not fresh._compared
 
 
-def test_no_part_of_a_split_wears_what_another_one_does(small_corpus):
+def test_no_object_is_in_two_parts_of_a_split(small_corpus):
     worn = [
         {dataset._occluder(f"video {number}").seed for number in range(60)}
         for dataset in (

@@ -133,7 +133,7 @@ def test_best_weights_by_validation_are_kept(small_corpus):
     assert steps[0][2].startswith("epoch 1, validation accuracy 0.")
 
 
-def test_batches_come_in_the_order_that_the_dataset_drew(small_corpus):
+def test_batches_keep_the_order_of_the_dataset(small_corpus):
     """Keras would shuffle them again, each backend in its own way."""
     training, validation = _datasets(small_corpus)
 
@@ -164,8 +164,8 @@ def test_same_seed_same_history(fitted, small_corpus):
     pd.testing.assert_frame_equal(*(h.drop(columns="seconds") for h in (history, fitted[1])))
 
 
-def test_losses_are_those_of_the_answer_alone(small_corpus):
-    """Whatever the streams' losses weigh, the epoch is chosen by what the model answers."""
+def test_losses_are_those_of_the_output_alone(small_corpus):
+    """Whatever the streams' losses weigh, the epoch is chosen by the fused output."""
     datasets = _datasets(small_corpus, regions=("mouth", "face"), tell_present=True)
     model = _streams()
     history = fit_model(model, *datasets, FitSettings(epochs=1, learning_rate=0.0, auxiliary=5.0))
@@ -241,7 +241,7 @@ def test_every_optimizer_learns(small_corpus, optimizer):
 
 
 def test_label_smoothing_is_part_of_every_loss(small_corpus):
-    """No answer can cost less than the targets' own entropy."""
+    """No output can cost less than the targets' own entropy."""
     floor = -(2 / 3 * np.log(2 / 3) + 2 * np.log(1 / 6) / 6)
     plain, smooth = (
         _fit(small_corpus, learning_rate=3e-4, label_smoothing=s, epochs=6) for s in (0.0, 0.5)
@@ -249,7 +249,7 @@ def test_label_smoothing_is_part_of_every_loss(small_corpus):
     assert plain["val_loss"].min() < floor < smooth[["loss", "val_loss"]].min().min()
 
 
-def test_rare_emotions_are_weighed_up(small_corpus):
+def test_rare_emotions_are_weighted_up(small_corpus):
     """With weights, a bias that is all a model has ends with the classes alike."""
     clips = small_corpus.clips()
     rare = clips.drop(clips.index[clips["label"] == 2][3:])  # 10, 10 and 3
@@ -274,7 +274,7 @@ def test_rare_emotions_are_weighed_up(small_corpus):
 
 
 @pytest.mark.parametrize("balance", ["weights", "sampling"])
-def test_a_class_nobody_acts_in_training_is_no_hindrance(small_corpus, balance):
+def test_a_class_without_training_clips_is_accepted(small_corpus, balance):
     clips = small_corpus.clips()
     (split,) = make_splits(clips)
     kept = clips.iloc[split.train]
@@ -323,15 +323,17 @@ def test_checkpoint_holds_the_best_model_of_a_training_cut_off(small_corpus, tmp
         )  # fmt: skip
     assert [file.name for file in tmp_path.iterdir()] == [".fold_0.best.keras"]
     model, facts = load_model(tmp_path / ".fold_0.best.keras")
-    assert facts.warnings == ("its training was cut off: these are the best weights until then",)
+    assert facts.warnings == ("its training was cut off: these are the best weights up to then",)
     assert facts.n_parameters == model.count_params()
     assert len(facts.trained_on.subjects) == 4
     with pytest.raises(ModelError, match="found none"):
         load_model(tmp_path)
 
 
-def test_loss_that_is_no_number_is_reported(small_corpus):
-    with pytest.raises(ModelError, match="no longer a number; use a lower learning rate than 100"):
+def test_loss_that_is_not_finite_is_reported(small_corpus):
+    with pytest.raises(
+        ModelError, match=r"expected a finite loss; .* use a learning rate lower than 100"
+    ):
         _fit(small_corpus, optimizer="sgd", learning_rate=100.0, model=_explosive())
 
 
@@ -344,17 +346,17 @@ def _explosive():
 
 @pytest.fixture(scope="module")
 def trained(small_corpus, tmp_path_factory):
-    """A model that `train` made, as people start from."""
+    """A model that `train` made, to continue from."""
     out = tmp_path_factory.mktemp("trained")
     return train(small_corpus, out, regions=("mouth",), epochs=2, **SHORT)
 
 
-def test_train_leaves_the_test_people_out(small_corpus, trained):
+def test_train_leaves_the_test_subjects_out(small_corpus, trained):
     _, facts = load_model(trained)
     split = pd.read_csv(trained.with_name("split.csv"))
-    test_people = set(split.loc[split["part"] == "test", "subject"])
-    assert test_people
-    assert not test_people & set(facts.trained_on.subjects)
+    test_subjects = set(split.loc[split["part"] == "test", "subject"])
+    assert test_subjects
+    assert not test_subjects & set(facts.trained_on.subjects)
     assert sorted(split["part"].unique()) == ["test", "train", "validation"]
     history = pd.read_csv(trained.with_name("history.csv"))
     assert list(history) == COLUMNS
@@ -363,15 +365,15 @@ def test_train_leaves_the_test_people_out(small_corpus, trained):
         train(small_corpus, trained.parent, epochs=1)
 
 
-def _go_on(corpus, out, start, **settings):
-    """Train on from a model without changing it: the rate is 0."""
+def _continue(corpus, out, start, **settings):
+    """Continue from a model without changing it: the rate is 0."""
     settings = SHORT | {"epochs": 1, "learning_rate": 0.0, "regions": ("mouth",)} | settings
     path = train(corpus, out, start=start, **settings)
     return load_model(path), pd.read_csv(out / "history.csv")
 
 
-def test_training_goes_on_where_a_model_stopped(small_corpus, trained, tmp_path):
-    (model, facts), history = _go_on(small_corpus, tmp_path / "keras", trained)
+def test_training_continues_where_a_model_stopped(small_corpus, trained, tmp_path):
+    (model, facts), history = _continue(small_corpus, tmp_path / "keras", trained)
     before, facts_before = load_model(trained)
     for ours, theirs in zip(model.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -387,8 +389,8 @@ def test_training_goes_on_where_a_model_stopped(small_corpus, trained, tmp_path)
     assert facts.warnings == ()
 
 
-def test_people_learned_from_that_choose_the_epoch_later_are_named(small_corpus, trained, tmp_path):
-    """The corpus has lost the person who chose the epoch, so that another one does."""
+def test_training_subjects_that_choose_the_epoch_later_are_named(small_corpus, trained, tmp_path):
+    """Without the subject who chose the epoch, another one chooses it."""
     before = load_model(trained)[1].trained_on
     (chooser,) = before.only_chose_epoch["subjects"]
     kept = small_corpus.manifest["subject"].isin(set(before.subjects) - {chooser})
@@ -397,76 +399,76 @@ def test_people_learned_from_that_choose_the_epoch_later_are_named(small_corpus,
     seed = next(
         seed
         for seed in range(100)
-        if set(_people_of(corpus, seed, "test")).isdisjoint(before.subjects)
+        if set(_subjects_of(corpus, seed, "test")).isdisjoint(before.subjects)
     )
-    (_, facts), _ = _go_on(corpus, tmp_path / "next", trained, seed=seed)
-    (known,) = _people_of(corpus, seed, "validation")
+    (_, facts), _ = _continue(corpus, tmp_path / "next", trained, seed=seed)
+    (known,) = _subjects_of(corpus, seed, "validation")
     assert list(facts.warnings) == [
-        "training went on from model.keras, which has learned from 1 of the subjects that choose "
-        f"the best epoch now ({known}): it is chosen too hopefully"
+        "training continued from model.keras, which was trained on 1 of the subjects that choose "
+        f"the best epoch now ({known}): the validation accuracy is too optimistic"
     ]
     assert facts.trained_on.subjects == before.subjects
     assert facts.trained_on.only_chose_epoch["subjects"] == (chooser,)
 
 
-def _people_of(corpus, seed, part):
+def _subjects_of(corpus, seed, part):
     clips = corpus.clips(SHORT["n_frames"], stride=SHORT["stride"])
     (split,) = make_splits(clips, seed=seed)
     return sorted(set(clips["subject"].iloc[getattr(split, part)]))
 
 
-def test_training_goes_on_from_weights_alone_with_a_warning(small_corpus, trained, tmp_path):
+def test_training_continues_from_weights_alone_with_a_warning(small_corpus, trained, tmp_path):
     weights = tmp_path / "theirs.weights.h5"
     before, _ = load_model(trained)
     save_weights(before, weights)
-    (model, facts), _ = _go_on(small_corpus, tmp_path / "h5", weights)
+    (model, facts), _ = _continue(small_corpus, tmp_path / "h5", weights)
     for ours, theirs in zip(model.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert facts.continued_from == "theirs.weights.h5"
     assert len(facts.warnings) == 1
-    assert "theirs.weights.h5, which does not say whom it was trained on" in facts.warnings[0]
+    assert "theirs.weights.h5, which does not say which subjects" in facts.warnings[0]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"seed": 3}, r"was trained on subjects of the test part \(s\d.*use the same `seed`"),
-        ({"regions": ("face",)}, "of its regions it says mouth, the new model face"),
-        ({"inputs": "grey"}, "of its inputs it says rgb, the new model grey"),
-        ({"n_frames": 8}, "of its n_frames it says 2, the new model 8"),
+        ({"regions": ("face",)}, "expected regions face, as in the new model; found mouth"),
+        ({"inputs": "grey"}, "expected inputs grey, as in the new model; found rgb"),
+        ({"n_frames": 8}, "expected n_frames 8, as in the new model; found 2"),
         ({"preset": "paper"}, "it is a compact, the new model a paper; name the same `preset`"),
     ],
 )
-def test_a_model_that_does_not_fit_is_not_gone_on_from(
+def test_training_does_not_continue_from_a_model_that_does_not_fit(
     small_corpus, trained, tmp_path, settings, message
 ):
     with pytest.raises(ModelError, match=message) as error:
-        _go_on(small_corpus, tmp_path / "new", trained, **settings)
+        _continue(small_corpus, tmp_path / "new", trained, **settings)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "new" / "model.keras").exists()
 
 
-def test_there_must_be_something_to_go_on_from(small_corpus, tmp_path):
+def test_there_must_be_something_to_continue_from(small_corpus, tmp_path):
     for name in ("none.keras", "none.weights.h5"):
         with pytest.raises(ModelError, match=f"{re.escape(name)}: expected .*; found none"):
-            _go_on(small_corpus, tmp_path / "new", tmp_path / name)
+            _continue(small_corpus, tmp_path / "new", tmp_path / name)
 
 
-def test_single_images_train_a_network_of_pictures(write_corpus, tmp_path):
+def test_single_images_train_a_network_of_images(write_corpus, tmp_path):
     build = {"dropout": 0.5}
     path = train(write_corpus(n_frames=1), tmp_path, preset="cnn6", epochs=1, build=build)
     model, facts = load_model(path)
     assert facts.regions == ("face",)
     assert (facts.n_frames, facts.inputs, facts.preset) == (1, "grey", "cnn6")
     with h5py.File(BytesIO(ZipFile(path).read("model.weights.h5"))) as weights:
-        assert "optimizer" not in weights  # nobody goes on with it
+        assert "optimizer" not in weights  # never used again
     assert facts.n_train + facts.n_validation == 12
     assert [tuple(t.shape) for t in model.inputs] == [(None, 1, 24, 24, 1)]
     assert facts.arguments.build == build
     assert "Dropout" in {type(layer).__name__ for layer in model.layers}
 
 
-def test_marked_frames_are_said_to_be_marked(write_corpus):
+def test_annotated_frames_give_a_warning(write_corpus):
     corpus = write_corpus()
     settings = FitSettings.of("cnn6", frames="apex", epochs=1)
     opened, clips = open_clips(corpus, settings)
@@ -474,9 +476,9 @@ def test_marked_frames_are_said_to_be_marked(write_corpus):
         opened, clips, make_splits(clips)[0], settings, preset="cnn6", regions=("face",)
     )
     assert list(facts.warnings) == [
-        "its clips are the frames that people marked (apex), which nobody knows of a new video",
-        "15 of 15 clips are of videos without such marks: their first, middle or last frames "
-        "stand in for them",
+        "its clips are the annotated frames (apex), which are not known for a new video",
+        "15 of 15 clips are of videos without annotated frames: their first, middle or "
+        "last frames are used instead",
     ]
 
 

@@ -229,7 +229,7 @@ def test_weights_elsewhere_are_not_followed(tmp_path):
         load_weights(_model(), path)
 
 
-def test_layer_of_nobody_is_not_made(tmp_path):
+def test_unknown_layer_is_not_built(tmp_path):
     """A file may name what layer it likes; only Keras's and ours are made."""
     path = tmp_path / "model.keras"
     save_model(_model(), path, FitFacts.from_json(FACTS))
@@ -279,7 +279,7 @@ def test_facts_that_are_missing_are_named(tmp_path, name):
     path = _stored(tmp_path, {key: value for key, value in FACTS.items() if key != name})
     with pytest.raises(
         ModelError,
-        match=rf"model\.keras: expected {name} in microx.json, .*; found none.*; train it anew$",
+        match=rf"model\.keras: expected {name} in microx.json, .*; found none.*; train it again$",
     ) as error:
         load_model(path)
     assert "\n" not in str(error.value)
@@ -291,7 +291,7 @@ def test_model_of_an_earlier_version_is_named(tmp_path):
     facts["arguments"] = {"epochs": 30, "batch_size": 8, "class_weight": None, "occlude": None}
     path = _stored(tmp_path, facts)
     with pytest.raises(
-        ModelError, match=r"expected streams .*, as in models of an earlier microx; train it anew"
+        ModelError, match=r"expected streams .*, as in models of an earlier microx; train it again"
     ):
         load_model(path)
 
@@ -332,7 +332,7 @@ def test_model_of_an_earlier_version_is_named(tmp_path):
 )
 def test_facts_that_cannot_be_are_refused(tmp_path, name, value, message):
     path = _stored(tmp_path, FACTS | {name: value})
-    with pytest.raises(ModelError, match=rf"model\.keras: .*{message}.*; train it anew$") as error:
+    with pytest.raises(ModelError, match=rf"model\.keras: .*{message}.*; train it again$") as error:
         load_model(path)
     assert "\n" not in str(error.value)
 

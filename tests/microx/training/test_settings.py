@@ -64,7 +64,7 @@ def test_settings_come_back_from_json(preset):
     assert again == settings
 
 
-def test_presets_of_pictures_read_one_frame():
+def test_presets_of_images_read_one_frame():
     for preset in set(FIT_SETTINGS) - {"compact", "paper"}:
         assert FitSettings.of(preset).n_frames == 1, preset
 

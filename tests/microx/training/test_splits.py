@@ -32,7 +32,7 @@ def _clips(n_subjects=8, n_classes=3, n_clips=2, named=True):
 
 @pytest.mark.parametrize(("protocol", "n_splits"), [("holdout", 1), ("kfold", 4), ("loso", 8)])
 @pytest.mark.parametrize("seed", range(3))
-def test_no_subject_stands_in_two_parts(protocol, n_splits, seed):
+def test_no_subject_is_in_two_parts(protocol, n_splits, seed):
     clips = _clips()
     splits = make_splits(clips, protocol, seed=seed, n_folds=4)
     assert len(splits) == n_splits
@@ -65,7 +65,7 @@ def test_holdout_keeps_the_balance_of_classes():
 
 
 def _clips_of_length(length, stride):
-    """Of 14 people who act three of four classes for 16 to 60 frames, some longer than others."""
+    """14 subjects, each with three of four classes, in videos of 16 to 60 frames."""
     rng = np.random.default_rng(1)
     rows = [
         (f"v{subject}_{label}", f"s{subject}", label)
@@ -78,22 +78,22 @@ def _clips_of_length(length, stride):
 
 @pytest.mark.parametrize("protocol", ["holdout", "kfold"])
 @pytest.mark.parametrize("seed", range(5))
-def test_clips_of_every_length_divide_the_same_people(protocol, seed):
+def test_clips_of_every_length_split_the_same_subjects(protocol, seed):
     divisions, n_clips = set(), set()
     for length, stride in ((5, 5), (10, 10), (16, 16), (10, 3)):
         clips = _clips_of_length(length, stride)
         n_clips.add(len(clips))
-        people = clips["subject"].to_numpy()
+        subjects = clips["subject"].to_numpy()
         splits = make_splits(clips, protocol, seed=seed)
         parts = [rows for split in splits for _, rows in split.parts()]
-        divisions.add(tuple(tuple(np.unique(people[rows])) for rows in parts))
+        divisions.add(tuple(tuple(np.unique(subjects[rows])) for rows in parts))
     assert len(n_clips) == 4
     assert len(divisions) == 1
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_holdout_leaves_no_class_without_training_clips(seed):
-    """Four classes of nine were acted by two subjects of twelve only; either may be tested."""
+    """Four classes of nine are of two subjects of twelve only; either may be tested."""
     rows = [(f"s{s}", k) for s in range(12) for k in range(9) if k < 5 or s in (2, 7)]
     clips = pd.DataFrame(rows, columns=["subject", "label"])
     clips["video_id"] = clips.index.astype(str)
@@ -131,12 +131,12 @@ def test_videos_take_the_place_of_unknown_subjects():
 @pytest.mark.parametrize(
     ("n_subjects", "arguments", "message"),
     [
-        (1, {}, "holdout needs at least 3 subjects.*found 1 with usable clips; add people"),
+        (1, {}, "holdout needs at least 3 subjects.*found 1 with usable clips; add subjects"),
         (2, {"protocol": "loso"}, "loso needs at least 3 subjects.*found 2"),
         (4, {"protocol": "kfold"}, "kfold needs at least 5 subjects.*found 4"),
         (8, {"protocol": "kfold", "n_folds": 1}, "at least 2 folds; found 1"),
         (8, {"protocol": "random"}, "holdout, kfold, .* clips, naive, clip-folds; found 'random'"),
-        (8, {"protocol": "list"}, "`protocol=list` and a list of parts .* belong together"),
+        (8, {"protocol": "list"}, "`protocol=list` and a list of parts .* go together"),
         (3, {"test_fraction": 0.7}, "testing on 2 subjects leaves fewer than 2"),
     ],
 )
@@ -167,10 +167,10 @@ def test_loco_wants_every_video_to_name_one_of_two_corpora(names):
         make_splits(_clips().assign(corpus=names), "loco")
 
 
-def test_one_name_in_two_corpora_is_one_person():
+def test_one_name_in_two_corpora_is_one_subject():
     clips = _clips()
     clips.loc[clips["subject"] == "s1", "subject"] = "s0"
-    with pytest.raises(SplitError, match=r"s0 stands in both.*two people of one name different"):
+    with pytest.raises(SplitError, match=r"s0 is in both.*rename different subjects of one name"):
         make_splits(clips, "loco")
 
 
@@ -191,15 +191,15 @@ def test_planted_overlap_is_found():
     good = Split("x", *(np.array(rows) for rows in ([0, 1], [2, 3], [4, 5])))
     check_disjoint(clips, good)
     leaky = Split("x", *(np.array(rows) for rows in ([0, 1, 4], [2, 3], [5])))
-    with pytest.raises(SplitError, match="subject s2 stands in both train and test"):
+    with pytest.raises(SplitError, match="subject s2 is in both train and test"):
         check_disjoint(clips, leaky)
     unnamed = clips.assign(subject="")
-    with pytest.raises(SplitError, match="video_id v2_0 stands in both train and test"):
+    with pytest.raises(SplitError, match="video_id v2_0 is in both train and test"):
         check_disjoint(unnamed, leaky)
 
 
 def test_split_checks_itself():
-    with pytest.raises(SplitError, match="the same clip stands in two parts"):
+    with pytest.raises(SplitError, match="the same clip is in two parts"):
         Split("x", np.array([0, 1]), np.array([1]), np.array([2]))
     with pytest.raises(SplitError, match="the test part is empty"):
         Split("x", np.array([0, 1]), np.array([2]), np.array([], int))
@@ -251,7 +251,7 @@ def test_list_of_parts(tmp_path, text):
     assert [rows.tolist() for _, rows in split.parts()] == [[0, 1, 2, 3], [4, 5], [6, 7]]
 
 
-def test_list_of_folds_tests_each_once_and_validates_on_other_people(tmp_path):
+def test_list_of_folds_tests_each_once_and_validates_on_other_subjects(tmp_path):
     clips = _clips(6)
     folds = clips[["video_id"]].assign(fold=np.arange(len(clips)) // 12)  # two subjects each
     splits, notes = _list(tmp_path, folds.to_csv(index=False), clips)
@@ -278,14 +278,14 @@ def test_clips_of_a_list_may_be_fewer_than_those_of_its_videos(tmp_path):
     assert notes == ["list.csv: 1 videos are in no part: v3_0"]
 
 
-def test_clips_that_are_not_at_hand_are_told(tmp_path):
-    """As those of a run of other clips are: its videos are then all that can be compared."""
+def test_clips_that_are_not_in_the_corpus_are_noted(tmp_path):
+    """As in a run of other clips: only its videos can be compared then."""
     text = "clip_id,part\nv0_0:0,train\nv1_0:0,train\nv2_0:5,test\n"
     (split,), notes = _list(tmp_path, text, by_clip=True)
     assert split.test.tolist() == [4, 5]
     assert notes[0] == (
-        "list.csv: 1 clips are none of the clips at hand (v2_0:5), so it was read as a list of "
-        "whole videos; whether clips of one video stand in two parts is not known"
+        "list.csv: 1 clips are not among the corpus's (v2_0:5), so it was read as a list of "
+        "whole videos; whether clips of one video are in two parts is not known"
     )
 
 
@@ -324,9 +324,9 @@ def test_list_and_corpus_that_differ_are_told(tmp_path):
 def test_list_that_shares_a_subject_is_refused(tmp_path):
     clips = _clips(4)
     parts = clips[["clip_id"]].assign(part=["train"] * 19 + ["test"] * 5)
-    with pytest.raises(SplitError, match="list': subject s3 stands in both train and test"):
+    with pytest.raises(SplitError, match="list': subject s3 is in both train and test"):
         _list(tmp_path, parts.to_csv(index=False), clips, by_clip=True)
-    with pytest.raises(SplitError, match="the same clip stands in two parts"):
+    with pytest.raises(SplitError, match="the same clip is in two parts"):
         _list(tmp_path, parts.to_csv(index=False), clips)
 
 
