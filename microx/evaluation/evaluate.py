@@ -1,8 +1,7 @@
-"""Train on some people, test on others: the only evaluation loop of microx.
+"""Train on some subjects, test on others: the only evaluation loop of microx.
 
 An ablation is this loop with fewer regions, a control is this loop with shuffled labels.
-`plan_evaluation` decides who trains and who tests, `evaluate_fold` does one fold of it, `evaluate`
-all of them.
+`plan_evaluation` makes the splits, `evaluate_fold` does one fold, `evaluate` all of them.
 """
 
 from __future__ import annotations
@@ -37,19 +36,19 @@ BATCH_CLIPS = 32
 """Clips predicted at a time (our choice)."""
 
 ORACLE = "epoch chosen on the test clips"
-"""What an oracle's name ends with, so that nobody quotes it by mistake."""
+"""The end of an oracle's name, so that it is not quoted by mistake."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """How the tested clips are shown.
+    """How the test clips are changed.
 
     Attributes
     ----------
     occlude : str, optional
         Objects put on the faces, such as ``"mask:0.5"``.
     without : tuple of str
-        Regions taken as missing, for models that can do without them.
+        Regions treated as missing, for models that can do without them.
     augment : str
         Random changes, the same each time, such as ``"erase"``.
     """
@@ -61,16 +60,16 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """An evaluation, decided but not done: see `plan_evaluation`.
+    """An evaluation before it is run: see `plan_evaluation`.
 
     Attributes
     ----------
     corpus : Corpus
-        Of the classes that the clips are labelled with.
+        With the classes of the clips' labels.
     clips : DataFrame
         With their true labels; a control shuffles them within each fold.
     splits : tuple of Split
-        A fold each.
+        One for each fold.
     settings : FitSettings
     regions : tuple of str
         Streams of the model.
@@ -80,7 +79,7 @@ class Plan:
     facts : SplitFacts
         How the clips were divided.
     notes : tuple of str
-        What a reader of the scores has to know about the splits.
+        What a reader of the scores should know about the splits.
     """
 
     corpus: Corpus
@@ -94,7 +93,7 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     def cautions(self) -> list[str]:
-        """What to know before training: parts of the splits that lack a class."""
+        """Warnings before training: parts of the splits that lack a class."""
         return [
             sentence
             for split in self.splits
@@ -113,7 +112,7 @@ def plan_evaluation(
     shuffle_labels: bool = False,
     **changes: Unpack[FitOptions],
 ) -> Plan:
-    """Decide who trains, chooses the epoch and tests, and refuse what cannot be.
+    """Split a corpus into training, validation and test, and refuse invalid arguments.
 
     Parameters
     ----------
@@ -173,7 +172,7 @@ def evaluate_fold(
     log_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> list[EvaluationResult]:
-    """Train on one fold and test what it leaves, once in each condition.
+    """Train on one fold and test on its test part, once in each condition.
 
     Parameters
     ----------
@@ -181,22 +180,22 @@ def evaluate_fold(
     fold : int
         From 0.
     conditions : sequence of (str, Condition)
-        Names of the results and how each shows the tested clips.
+        Names of the results and how each changes the test clips.
     oracle : bool
-        Whether to tell, too, what the epoch that suits the test clips best would have scored in
-        the first condition.
+        Whether to report also the score of the epoch that is best on the test clips, in the first
+        condition.
     path : path, optional
         ``.keras`` file for the model.
     log_dir : path, optional
-        Folder for what TensorBoard shows.
+        Folder for TensorBoard's logs.
     progress : callable, optional
         Called with epochs done, epochs in all, and a few words.
 
     Returns
     -------
     list of EvaluationResult
-        One a condition; with `oracle` one more, its name ending in `ORACLE` and
-        ``facts.oracle`` true. It is no result: it was chosen with the answers in hand.
+        One for each condition; with `oracle` one more, its name ending in `ORACLE` and
+        ``facts.oracle`` true. That one is not honest: its epoch was chosen on the test labels.
     """
     import keras
 
@@ -209,7 +208,7 @@ def evaluate_fold(
     test = clips.iloc[split.test]
     if plan.preset in SVMS:
         return _evaluate_svm(plan, clips, fold, conditions)
-    # What cannot be tested is refused before training.
+    # Before training, so that invalid conditions are refused first.
     datasets = [_show(plan, test, condition) for _, condition in conditions]
     watcher = _Watcher(_show(plan, test, conditions[0][1])) if oracle else None
     model, history, fit = fit_split(
@@ -286,7 +285,7 @@ def _evaluate_svm(
 
 
 class _Watcher:
-    """Tests after each epoch and remembers the best: what honest evaluation must not do."""
+    """Tests after each epoch and keeps the best: what an honest evaluation must not do."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -333,14 +332,14 @@ def evaluate(
     progress: ProgressOption = None,
     **changes: Unpack[FitOptions],
 ) -> EvaluationResult:
-    """Train on some people, test on others, once per split.
+    """Train on some subjects, test on others, once per split.
 
     Parameters
     ----------
     corpus : Corpus
     regions : sequence of str, optional
         Streams of the model; None means one for every region the corpus holds, or the face
-        for presets that read one picture.
+        for presets that read single images.
     protocol : Protocol or str
         How clips are divided, or its kind alone.
     preset : str
@@ -348,10 +347,10 @@ def evaluate(
     seed : int
         For weights, dropout, order, augmentation and shuffled labels.
     occlude_test : str, optional
-        Objects put on the faces that are tested, such as ``"mask:0.5"``; see
+        Objects put on the tested faces, such as ``"mask:0.5"``; see
         `microx.training.dataset.ClipDataset`. The setting `occlude` is for training and validation.
     without : sequence of str
-        Regions that testing takes as missing, for models that can do without them.
+        Regions treated as missing in the test, for models that can do without them.
     shuffle_labels : bool
         A control that must score at chance; see `shuffle_fold`.
     name : str, optional
@@ -362,19 +361,19 @@ def evaluate(
         Called with epochs done, epochs in all folds, and a few words. None shows a bar in a
         terminal and a notebook, False shows nothing.
     settings : FitSettings, optional
-        How models are trained; None means as the preset is.
+        How models are trained; None means the preset's own.
     **changes
-        Single settings that are otherwise, such as ``epochs=5``.
+        Single settings to change, such as ``epochs=5``.
 
     Returns
     -------
     EvaluationResult
-        Each test clip predicted once, by the epoch an inner validation of other people chose.
+        Each test clip predicted once, by the epoch that was best on other, validation subjects.
 
     Raises
     ------
     SplitError
-        If the subjects are too few.
+        If there are too few subjects.
     ModelError
         If the corpus lacks a region or the preset is unknown.
 
@@ -408,7 +407,7 @@ def evaluate(
 
 
 def note_missing(facts: FitFacts, missing: Sequence[str]) -> str:
-    """Tell that a model has to do without regions which it never learned to do without.
+    """Warn if regions are missing for a model that was always trained with all of them.
 
     Parameters
     ----------
@@ -420,13 +419,13 @@ def note_missing(facts: FitFacts, missing: Sequence[str]) -> str:
     Returns
     -------
     str
-        One line; empty where nothing is missing, or training hid regions too.
+        One line; empty if nothing is missing, or training dropped regions too.
     """
     if not missing or facts.arguments.region_dropout > 0:
         return ""
     return (
         f"the model has to do without {', '.join(missing)}, but was trained with all its regions "
-        "always there (region_dropout 0)"
+        "present (region_dropout 0)"
     )
 
 
@@ -440,7 +439,7 @@ def open_test(
     tell_present: bool,
     seed: int,
 ) -> Any:
-    """Open tested clips as a condition shows them, in order, as a `ClipDataset`."""
+    """Open test clips, changed by a condition, in order, as a `ClipDataset`."""
     from microx.corpus.motion import MotionRecipe
     from microx.training.dataset import ClipDataset
 
@@ -461,7 +460,7 @@ def open_test(
 
 
 def predict_clips(model: Any, dataset: Any) -> npt.NDArray[np.float32]:
-    """Give a model's answer to every clip of a dataset.
+    """Predict every clip of a dataset.
 
     Parameters
     ----------
@@ -475,21 +474,21 @@ def predict_clips(model: Any, dataset: Any) -> npt.NDArray[np.float32]:
 
     Notes
     -----
-    Not by Keras's `predict`: on PyTorch that draws from the generator of the dropout, so that
-    who looks at the test between two epochs changes the next one; and TensorFlow would trace the
-    model again for a last batch that is shorter.
+    Not by Keras's `predict`: on PyTorch that advances the random generator of the dropout, so
+    that a test between two epochs changes the next one; and TensorFlow would trace the model
+    again for a shorter last batch.
     """
-    answers: list[npt.NDArray[np.float32]] = []
+    y_prob: list[npt.NDArray[np.float32]] = []
     for index in range(len(dataset)):
         clips, one_hot = dataset[index]
         lacking = dataset.batch_size - len(one_hot)
-        if answers and lacking:
+        if y_prob and lacking:
             clips = {
                 name: np.pad(x, ((0, lacking), *((0, 0),) * (x.ndim - 1)), mode="edge")
                 for name, x in clips.items()
             }
-        answers.append(np.asarray(model.predict_on_batch(clips), np.float32)[: len(one_hot)])
-    return np.concatenate(answers)
+        y_prob.append(np.asarray(model.predict_on_batch(clips), np.float32)[: len(one_hot)])
+    return np.concatenate(y_prob)
 
 
 def make_result(
@@ -500,7 +499,7 @@ def make_result(
     history: pd.DataFrame,
     facts: ResultFacts,
 ) -> EvaluationResult:
-    """Put the predictions (N, K) of one fold's test clips beside what is true of them."""
+    """Join the predictions (N, K) of one fold's test clips with their labels."""
     return EvaluationResult(
         name=name,
         regions=facts.regions,
@@ -519,7 +518,7 @@ def make_result(
 def shuffle_fold(
     clips: pd.DataFrame, split: Split, classes: Sequence[str], seed: int
 ) -> pd.DataFrame:
-    """Shuffle labels among videos, those that are trained on and those that are tested apart.
+    """Shuffle labels among videos, separately in training and in the test.
 
     Parameters
     ----------
@@ -533,17 +532,17 @@ def shuffle_fold(
     Returns
     -------
     DataFrame
-        The same clips. The clips of a video keep one label, unless they differ in it already, as
-        onset and apex do; then labels are shuffled among clips. Where a split leaks, so that
-        a video is in both parts, labels are shuffled among all its videos, and the leak shows.
+        The same clips. The clips of a video keep one label, unless their labels already differ,
+        as onset and apex do; then labels are shuffled among clips. If a split leaks, so that a
+        video is in both parts, labels are shuffled among all its videos, and the leak shows.
 
     Notes
     -----
     Shuffled among all videos at once, a label that is frequent in training is rare in the test:
-    a model that tells 7 emotions of 12 subjects apart without a mistake then scores .122 in the
-    mean of 4,000 draws, not .143. With the two parts shuffled apart it scores .142 (standard
-    deviation .075), and with the training labels shuffled alone .145, but with twice the
-    deviation (.136), for each emotion is then right or wrong as a whole.
+    a model that separates 7 emotions of 12 subjects without error then scores .122 in the mean of
+    4,000 shuffles, not .143. With the two parts shuffled separately it scores .142 (standard
+    deviation .075), and with only the training labels shuffled .145, but with about twice the
+    deviation (.136), because each emotion is then right or wrong as a whole.
     """
     video = clips["video_id"].to_numpy(str)
     label = clips["label"].to_numpy(np.int64).copy()

@@ -1,4 +1,4 @@
-"""How a result came about: who was tested, by what split, and what is known of each fold."""
+"""How a result was made: the split, the tested subjects, and what is known of each fold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from microx.training.facts import FitFacts, ModelFacts, TrainedOn, as_tuple, check, is_one_of
 
 GROUPS = ("subject", "video", "clip")
-"""What the parts of a split do not share; those of clips may share people and videos."""
+"""What the parts of a split do not share; those of clips may share subjects and videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,9 @@ class SplitFacts:
     group : {"subject", "video", "clip"}
         See `GROUPS`.
     split_seed : int, optional
-        Who is tested.
+        Seed of the split.
     split_file : str, optional
-        Name of the list that said it.
+        Name of the list, for the protocol ``"list"``.
     n_subjects, n_videos : int
     shuffled_labels : bool
         Whether it is the control with shuffled labels.
@@ -36,7 +36,7 @@ class SplitFacts:
     Raises
     ------
     InputError
-        Naming the first fact that cannot be.
+        Naming the first invalid fact.
     """
 
     protocol: str = "holdout"
@@ -58,7 +58,7 @@ class SplitFacts:
 
     @property
     def is_leaky(self) -> bool:
-        """Whether clips of one subject or video stood on both sides of the splits."""
+        """Whether training and test of a split shared subjects or videos."""
         return self.leaky or self.group == "clip"
 
     @property
@@ -69,7 +69,7 @@ class SplitFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultFacts(ModelFacts, SplitFacts):
-    """All that is known of a result beside its predictions.
+    """All that is known of a result besides its predictions.
 
     Attributes
     ----------
@@ -77,22 +77,22 @@ class ResultFacts(ModelFacts, SplitFacts):
     seconds_to_best : tuple of float
     train_class_counts : tuple of tuple of int
     trained_on : tuple of TrainedOn
-        An entry a fold, in the order of the folds that are there; the rest is of all folds.
+        One entry for each fold, in the order of the folds; the rest is about all folds.
     occlude_test : str, optional
-        What was put on the tested faces.
+        Objects put on the tested faces.
     without : tuple of str
-        Regions that the test took as missing.
+        Regions treated as missing in the test.
     augment_test : str
         Random changes of the tested clips.
     seconds : float
         Of training and testing.
     oracle : bool
-        Whether the epoch was chosen on the test clips: no result.
+        Whether the epoch was chosen on the test clips; not an honest result.
 
     Raises
     ------
     InputError
-        Naming the first fact that cannot be.
+        Naming the first invalid fact.
     """
 
     n_train: tuple[int, ...] = ()
@@ -115,12 +115,13 @@ class ResultFacts(ModelFacts, SplitFacts):
         for name in FACTS_OF_FOLDS:
             value = getattr(self, name)
             check(name, isinstance(value, tuple), "a list of one entry a fold", value)
-        for whom in self.trained_on:
-            check("trained_on", isinstance(whom, TrainedOn), "a list of whom, by fold", whom)
+        for seen in self.trained_on:
+            words = "a list of subjects and videos, by fold"
+            check("trained_on", isinstance(seen, TrainedOn), words, seen)
 
     @classmethod
     def of(cls, fit: FitFacts, split: SplitFacts, **own: Any) -> ResultFacts:
-        """Put together what a fit of one fold, its split and its test tell."""
+        """Join the facts of one fold's fit, its split and its test."""
         given = {one.name: getattr(fit, one.name) for one in fields(fit)}
         given = {
             name: value if name not in FACTS_OF_FOLDS else () if value is None else (value,)
@@ -143,7 +144,7 @@ FACTS_OF_FOLDS = (
 
 
 def join_facts(each: list[ResultFacts]) -> ResultFacts:
-    """Facts of several folds as one's: the first's, of each fold listed, seconds added up."""
+    """Join the facts of folds: the first fold's, with lists where they differ, seconds summed."""
     listed: dict[str, Any] = {
         name: tuple(one for facts in each for one in getattr(facts, name))
         for name in FACTS_OF_FOLDS

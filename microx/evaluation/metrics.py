@@ -1,8 +1,8 @@
 """Scores of predictions: single numbers, tables with a row per class, the confusion matrix.
 
-All take labels as integers 0 … K-1 and are counted over the rows of every fold *together*:
-averaging the folds' F1 instead gives another, usually lower or higher, number under the
-same name. scikit-learn does the counting.
+All take labels as integers 0 … K-1 and are counted over the rows of all folds *together*:
+averaging the folds' F1 instead gives a different number under the same name. scikit-learn does
+the counting.
 
 Of the scores made from F1 only `uf1_score` may be called UF1. Micro F1 is accuracy.
 """
@@ -26,13 +26,13 @@ N_BINS = 15
 
 
 def score(y_true: Labels, y_prob: Probabilities, n_classes: int) -> dict[str, float]:
-    """Every single number that rows of probabilities give.
+    """Compute all single-number scores of rows of probabilities.
 
     Parameters
     ----------
     y_true : (n,) int in [0, n_classes)
     y_prob : (n, n_classes) float
-        Rows sum to 1; the first of equals is what is predicted.
+        Rows sum to 1; the predicted class is the most likely, among equals the first.
     n_classes : int
         Length of the label list.
 
@@ -69,7 +69,7 @@ def score(y_true: Labels, y_prob: Probabilities, n_classes: int) -> dict[str, fl
 
 
 def accuracy_score(y_true: Labels, y_pred: Labels) -> float:
-    """Share of rows predicted right; also known as weighted average recall (WAR).
+    """Share of rows predicted correctly; also known as weighted average recall (WAR).
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def macro_f1_score(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
 
 
 def weighted_f1_score(y_true: Labels, y_pred: Labels, n_classes: int) -> float:
-    """Mean F1 of the classes, each weighted by its true rows; high where the frequent do well.
+    """Mean F1 of the classes, each weighted by its true rows; dominated by frequent classes.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def macro_precision_score(y_true: Labels, y_pred: Labels, n_classes: int) -> flo
 
 
 def top_k_score(y_true: Labels, y_prob: Probabilities, k: int = 2) -> float:
-    """Share of rows whose true class is among the k most likely.
+    """Share of rows whose true class is among the k most likely: top-k accuracy.
 
     Parameters
     ----------
@@ -266,8 +266,8 @@ def top_k_score(y_true: Labels, y_prob: Probabilities, k: int = 2) -> float:
 
     Notes
     -----
-    Of equals the first in the label list go first, as in `y_pred`. scikit-learn's takes the
-    last, and refuses two classes.
+    Among equals the first in the label list come first, as in `y_pred`. scikit-learn's takes
+    the last, and refuses two classes.
 
     Examples
     --------
@@ -281,7 +281,7 @@ def top_k_score(y_true: Labels, y_prob: Probabilities, k: int = 2) -> float:
 
 
 def calibration_error(y_true: Labels, y_prob: Probabilities) -> float:
-    """How far the stated confidence lies from the share of right answers (ECE).
+    """Expected calibration error (ECE): how far confidence lies from accuracy.
 
     Parameters
     ----------
@@ -303,8 +303,8 @@ def calibration_error(y_true: Labels, y_prob: Probabilities) -> float:
     -----
     Rows fall into 15 equally wide bins by the probability of the predicted class; the gaps
     between a bin's mean probability and its accuracy are averaged by the bins' rows. Source:
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3. Few rows give a
-    value above 0 even to the best of models.
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3. With few rows even
+    a perfectly calibrated model has a value above 0.
 
     Examples
     --------
@@ -382,7 +382,7 @@ def confusion_matrix(y_true: Labels, y_pred: Labels, n_classes: int) -> npt.NDAr
 
 
 def confusion_rates(y_true: Labels, y_pred: Labels, n_classes: int) -> npt.NDArray[np.float64]:
-    """Share of each true class (row) that was given each class (column).
+    """Share of each true class (row) that was predicted as each class (column).
 
     Parameters
     ----------
@@ -494,7 +494,7 @@ def next_emotion_table(y: Labels, y_prob: Probabilities, classes: Sequence[str])
     Parameters
     ----------
     y : (n,) int in [0, K)
-        True classes, or the predicted ones: then the others' first is the second most likely.
+        True classes, or the predicted ones: the table then counts the second most likely class.
     y_prob : (n, K) float
     classes : sequence of str
         The label list.
@@ -512,8 +512,8 @@ def next_emotion_table(y: Labels, y_prob: Probabilities, classes: Sequence[str])
 
     Notes
     -----
-    Source: the table "next most likely emotion" of the MicroX paper. Of equals the first in the
-    label list is taken.
+    Source: the table "next most likely emotion" of the MicroX paper. Among equals the first in
+    the label list is taken.
 
     Examples
     --------

@@ -1,7 +1,6 @@
-"""What a model said about each test clip, kept so that every table can be redone without training.
+"""Predictions for each test clip, stored so that every table can be redone without training.
 
-An `EvaluationResult` is one training, or several folds of one; `write_result` stores it, and
-`guess` gives what those would have said who do not look at the clips.
+An `EvaluationResult` is one training, or several folds of one; `write_result` stores it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from microx.training.facts import check
 from microx.training.splits import clip_groups
 
 LEAKY_MARK = " (LEAKY)"
-"""What the name of a row ends with whose split shares people or videos."""
+"""The end of a row's name if its split shares subjects or videos."""
 
 HISTORY_COLUMNS = ("fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 
@@ -33,7 +32,7 @@ _PREDICTIONS, _HISTORY, _RESULT = "predictions.csv", "history.csv", "result.json
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
-    """What one model (one per fold) said about each test clip, and how it was made.
+    """Predictions of one model (one per fold) for each test clip, and how they were made.
 
     Attributes
     ----------
@@ -50,7 +49,7 @@ class EvaluationResult:
     clip_id, video_id, subject : (n,) str
         `subject` is ``""`` where the corpus names none.
     fold : (n,) int64
-        Which split the clip was tested in; each clip is tested once, unless a list of others
+        The split that the clip was tested in; each clip is tested once, unless a list of parts
         tests it in several folds.
     history : DataFrame
         Columns fold, epoch, loss, accuracy, val_loss, val_accuracy, seconds.
@@ -127,16 +126,16 @@ class EvaluationResult:
 
     @property
     def y_pred(self) -> npt.NDArray[np.int64]:
-        """The most likely class of each row, (n,) int64; the first of equals."""
+        """The predicted class of each row, (n,) int64: the most likely, among equals the first."""
         return np.asarray(np.argmax(self.y_prob, axis=1), np.int64)
 
     @property
     def group(self) -> npt.NDArray[np.str_]:
-        """Whom each row is about, (n,) str: the subject, or the video where none is named."""
+        """The subject of each row, (n,) str, or its video where no subject is named."""
         return clip_groups(pd.DataFrame({"subject": self.subject, "video_id": self.video_id}))[0]
 
     def by_video(self) -> EvaluationResult:
-        """The same with one row per video: its clips' probabilities averaged.
+        """The same result with one row per video: the mean probabilities of its clips.
 
         Returns
         -------
@@ -168,15 +167,15 @@ def write_result(result: EvaluationResult, folder: str | Path) -> None:
     ----------
     result : EvaluationResult
     folder : path
-        Made if missing. result.json appears only when the rest is complete, so its
-        presence says that the result is whole.
+        Made if missing. result.json is written when the rest is complete, so its presence
+        means that the result is complete.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     predictions = tabulate_predictions(result)
     with whole_file(folder / _PREDICTIONS) as partial:
         predictions.to_csv(partial, index=False)
-    if not result.history.empty:  # a stored model's history lies beside the model
+    if not result.history.empty:  # a stored model's history is beside the model
         with whole_file(folder / _HISTORY) as partial:
             result.history.to_csv(partial, index=False)
     summary = {
@@ -190,13 +189,13 @@ def write_result(result: EvaluationResult, folder: str | Path) -> None:
 
 
 def tabulate_predictions(result: EvaluationResult) -> pd.DataFrame:
-    """What was said of each clip, a line each.
+    """Tabulate the predictions, a row for each clip.
 
     Returns
     -------
     DataFrame
         Columns clip_id, video_id, subject, fold, y_true and y_pred (names), p_<class> … as text
-        of nine digits, which give a float32 back exactly.
+        of nine digits, which is exact for a float32.
     """
     classes = np.array(result.classes)
     return pd.DataFrame(
@@ -213,7 +212,7 @@ def tabulate_predictions(result: EvaluationResult) -> pd.DataFrame:
 
 
 def is_finished(folder: str | Path) -> bool:
-    """Whether a folder holds a whole result."""
+    """Whether a folder holds a complete result."""
     return (Path(folder) / _RESULT).is_file()
 
 
@@ -227,12 +226,12 @@ def read_result(folder: str | Path) -> EvaluationResult:
     Returns
     -------
     EvaluationResult
-        Equal to the one written, probabilities to the last bit.
+        Equal to the one written, with bit-identical probabilities.
 
     Raises
     ------
     InputError
-        If the folder holds no finished result, or one that does not fit together.
+        If the folder holds no finished result, or an inconsistent one.
     """
     folder = Path(folder)
     if not is_finished(folder):
@@ -288,8 +287,8 @@ def join_folds(results: Sequence[EvaluationResult]) -> EvaluationResult:
     Returns
     -------
     EvaluationResult
-        Its facts are those of the first; what differs from fold to fold is listed, seconds are
-        added up.
+        Its facts are those of the first, with lists for what differs from fold to fold; seconds
+        are summed.
     """
     first = results[0]
     joined: dict[str, Any] = {

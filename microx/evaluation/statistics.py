@@ -1,10 +1,10 @@
 """How far a score can be trusted: intervals over subjects, paired tests and their power.
 
-Clips of one person are alike, so people are resampled, never clips. Everything starts from
-`subject_counts`: a confusion matrix a subject. A resample is then a weighted sum of them, and
-thousands cost less than one pass over the clips. Several seeds are stacked in front, shape
-(R, S, K, K): the score is their mean, and what is told is how it would change with new people,
-not with new seeds. Where no subjects are known, videos take their place.
+Clips of one subject are alike, so subjects are resampled, never clips. Everything starts from
+`subject_counts`: a confusion matrix for each subject. A resample is then a weighted sum of them,
+and thousands cost less than one pass over the clips. Several seeds are stacked in front, shape
+(R, S, K, K): the score is their mean, and its uncertainty is that over new subjects, not over new
+seeds. Where no subjects are known, videos take their place.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from microx.errors import InputError
 from microx.evaluation.metrics import Labels, confusion_matrix
 
 _NO_SPREAD = 1e-12
-"""Below it a spread is rounding."""
+"""A smaller spread is rounding."""
 
 METRICS = ("accuracy", "uar", "uf1")
-"""Scores that can be had from counts."""
+"""Scores that can be computed from counts."""
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ def subject_counts(y_true: Labels, y_pred: Labels, group: npt.ArrayLike, n_class
     Returns
     -------
     (S, K, K) int64
-        Subjects in the order of their sorted names, so that runs on the same people match.
+        Subjects in the order of their sorted names, so that runs on the same subjects match.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def subject_counts(y_true: Labels, y_pred: Labels, group: npt.ArrayLike, n_class
     >>> subject_counts(np.array([0, 1, 1]), np.array([0, 1, 0]), ["b", "a", "b"], 2).tolist()
     [[[0, 0], [0, 1]], [[1, 0], [1, 0]]]
     """
-    confusion_matrix(y_true, y_pred, n_classes)  # refuses what cannot be counted
+    confusion_matrix(y_true, y_pred, n_classes)  # refuses invalid labels
     if np.shape(group) != np.shape(y_true):
         raise InputError(
             f"group must name a subject for each of the {len(y_true)} rows; "
@@ -110,7 +110,7 @@ def bootstrap_interval(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Interval of a score for people like those tested, by resampling subjects.
+    """Interval of a score for subjects like those tested, by resampling subjects.
 
     Parameters
     ----------
@@ -125,10 +125,10 @@ def bootstrap_interval(
     Returns
     -------
     low, high : float
-        In [0, 1]. nan for fewer than two subjects: one person says nothing about the next; and
-        where all score alike, which is luck and no measure of how the next would. A
-        score of exactly 1 (or 0) shows no spread to resample; its other end is then that of
-        S subjects who all succeeded in as many trials (Clopper-Pearson), which is wide.
+        In [0, 1]. nan for fewer than two subjects, and where all subjects score the same, which
+        gives no estimate of how others would differ. A score of exactly 1 (or 0) has no spread
+        to resample; its other end is then that of S successes in S trials (Clopper-Pearson),
+        which is wide.
 
     Raises
     ------
@@ -142,8 +142,8 @@ def bootstrap_interval(
     error is too small by sqrt((S-1)/S): the narrowness bias of Hesterberg 2015, "What Teachers
     Should Know about the Bootstrap".
 
-    Measured coverage of 95 % intervals, 500 sets each of people who differ in ease and in how
-    many clips of which emotion they gave, 3 to 7 classes, accuracy .4 to .85, all three metrics:
+    Measured coverage of 95 % intervals, 500 sets each of subjects that differ in difficulty and in
+    their clips of each emotion, 3 to 7 classes, accuracy .4 to .85, all three metrics:
     93.0-96.4 % with 10, 20 and 40 subjects, 92.8-96.8 % with 8, 95.0-98.0 % with 5. On similar
     sets of 10 subjects the plain percentile interval had 86-91 %, the expanded one 91-96 %, BCa
     87-91 %.
@@ -195,8 +195,8 @@ def difference_interval(
     Returns
     -------
     low, high : float
-        In [-1, 1]; nan for fewer than two subjects, and where two runs differ alike on every
-        subject, which tells nothing of how the next would differ.
+        In [-1, 1]; nan for fewer than two subjects, and where two runs differ equally on every
+        subject, which gives no estimate of how they would differ on others.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def difference_interval(
 
     Notes
     -----
-    As `bootstrap_interval`, without the logit; each resample draws the same people for both.
+    As `bootstrap_interval`, without the logit; each resample has the same subjects for both.
     """
     a, b = _with_repeats(counts_a), _with_repeats(counts_b)
     n_subjects = a.shape[1]
@@ -224,20 +224,20 @@ def difference_interval(
 
 
 def mcnemar_p(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> float:
-    """Exact McNemar test of two runs on the same clips, as the literature quotes it.
+    """Exact McNemar test of two runs on the same clips, as quoted in the literature.
 
-    It takes clips for independent. Those of one person are not, so its p is too small; the one
-    to quote is that of `permutation_test`.
+    It assumes independent clips. Those of one subject are not independent, so its p is too small;
+    quote that of `permutation_test`.
 
     Parameters
     ----------
     right_a, right_b : (n,) bool
-        Whether each run had the clip right.
+        Whether each run predicted the clip correctly.
 
     Returns
     -------
     float
-        Two-sided p; 1 where the runs are never right apart, as with no clips at all.
+        Two-sided p; 1 where the runs are correct on the same clips, as with no clips at all.
 
     Raises
     ------
@@ -264,7 +264,7 @@ def permutation_test(
     n_permutations: int = 9999,
     seed: int = 0,
 ) -> float:
-    """Two-sided p that two runs are alike, by swapping the runs of whole subjects.
+    """Two-sided p of the difference between two runs, by swapping the runs of whole subjects.
 
     Parameters
     ----------
@@ -272,8 +272,8 @@ def permutation_test(
         From `subject_counts`, of the same clips; a subject's R seeds are swapped together.
     metric : {"accuracy", "uar", "uf1"}
     n_permutations : int
-        At random; where all 2**S are no more than one above it, all are done instead, and p is
-        exact: up to 13 subjects at the default (our choice).
+        At random; if all 2**S are at most one more, all are used instead, and p is exact: up to
+        13 subjects at the default (our choice).
     seed : int
 
     Returns
@@ -288,11 +288,11 @@ def permutation_test(
 
     Notes
     -----
-    p cannot be below 2 / 2**S: with fewer than six subjects nothing reaches 0.05.
+    p cannot be below 2 / 2**S: with fewer than six subjects no difference reaches 0.05.
 
-    Measured on 1,000 to 1,500 pairs of runs that are alike, each metric: rejects at 0.05 in 3.0 to
+    Measured on 1,000 to 1,500 pairs of equally good runs, each metric: rejects at 0.05 in 3.0 to
     6.1 % from 15 subjects on. With 6 to 10 subjects UAR and UF1 are rejected in 3.0 to 5.7 %, and
-    accuracy, of which many permutations are then equal, in only 1.5 to 2.7 %.
+    accuracy, for which many permutations are then tied, in only 1.5 to 2.7 %.
 
     Source: Phipson and Smyth 2010, "Permutation p-values should never be zero".
 
@@ -322,7 +322,7 @@ def permutation_test(
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:
-    """Correct p-values of several comparisons, so that any one false alarm stays at the level.
+    """Correct p-values of several comparisons, to keep the family-wise error rate at the level.
 
     Parameters
     ----------
@@ -351,25 +351,25 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
     return corrected
 
 
-def smallest_difference(
+def detectable_difference(
     counts_a: npt.ArrayLike, counts_b: npt.ArrayLike, *, power: float = 0.8, level: float = 0.05
 ) -> float:
-    """Least true difference in accuracy that two such runs on these people would show.
+    """Minimum detectable difference in accuracy of two such runs on these subjects.
 
     Parameters
     ----------
     counts_a, counts_b : (S, K, K) or (R, S, K, K) int
         From `subject_counts`, of the same clips.
     power : float in (0, 1)
-        Chance that a difference of this size is found.
+        Probability that a difference of this size is found.
     level : float in (0, 1)
-        p below which a difference counts as found, two-sided.
+        Two-sided p below which a difference counts as found.
 
     Returns
     -------
     float
-        In accuracy; nan for subjects so few that no p can fall below `level` (fewer than 6 at
-        .05), and where two runs differ alike on every subject, so that there is no spread.
+        In accuracy; nan with too few subjects for any p below `level` (fewer than 6 at .05), and
+        where two runs differ equally on every subject, so that there is no spread.
 
     Raises
     ------
@@ -389,7 +389,7 @@ def smallest_difference(
     --------
     >>> a = np.array([[[4, 0], [0, 4]], [[2, 2], [0, 4]], [[3, 1], [0, 4]]])
     >>> b = np.array([[[3, 1], [0, 4]], [[3, 1], [0, 4]], [[3, 1], [0, 4]]])
-    >>> round(smallest_difference(a, b, level=0.25), 2)
+    >>> round(detectable_difference(a, b, level=0.25), 2)
     0.19
     """
     a, b = _paired(counts_a, counts_b)
@@ -409,8 +409,8 @@ def _resample(counts: Floats, metric: str, n_resamples: int, seed: int) -> Float
     """Score resamples of one subject fewer than there are, averaged over the repeats."""
     n_subjects = counts.shape[1]
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(n_subjects - 1, np.full(n_subjects, 1 / n_subjects), n_resamples)
-    return np.asarray(metric_of_counts(_weighted(counts, drawn), metric).mean(axis=0))
+    weights = rng.multinomial(n_subjects - 1, np.full(n_subjects, 1 / n_subjects), n_resamples)
+    return np.asarray(metric_of_counts(_weighted(counts, weights), metric).mean(axis=0))
 
 
 def _weighted(counts: Floats, weights: npt.NDArray[np.integer]) -> Floats:
@@ -421,7 +421,7 @@ def _weighted(counts: Floats, weights: npt.NDArray[np.integer]) -> Floats:
 
 
 def _share(part: Floats, whole: Floats | npt.NDArray[np.integer]) -> Floats:
-    """Divide; nothing out of nothing is nan."""
+    """Divide; 0 / 0 is nan."""
     result = np.full(np.shape(part), np.nan)
     np.divide(part, whole, out=result, where=whole > 0)
     return result
@@ -448,7 +448,7 @@ def _paired(counts_a: npt.ArrayLike, counts_b: npt.ArrayLike) -> tuple[Floats, F
         )
     if not np.array_equal(a.sum(axis=-1), b.sum(axis=-1)):
         raise InputError(
-            "two runs must have the same clips; found other numbers of true classes in at least "
+            "two runs must have the same clips; found different counts of true classes in at least "
             "one subject; compare runs of one split"
         )
     return a, b

@@ -35,7 +35,7 @@ def evaluate_model(
     seed: int = 0,
     out: str | Path | None = None,
 ) -> EvaluationResult:
-    """Score a stored model on the people of a corpus that it was not trained on.
+    """Score a stored model on the subjects of a corpus that it was not trained on.
 
     Parameters
     ----------
@@ -43,28 +43,28 @@ def evaluate_model(
         A model of `microx.training.fit.train` or of a run; see
         `microx.training.model_file.load_model`.
     corpus : Corpus
-        Its own corpus, whose test people are then left, or another one made by the same recipe.
+        Its own corpus, of which the test subjects remain, or another one of the same recipe.
     occlude : str, optional
         Objects put on the tested faces, such as ``"mask"``; see
         `microx.training.dataset.ClipDataset`.
     without : sequence of str
-        Regions taken as missing, for models that can do without them.
+        Regions treated as missing, for models that can do without them.
     seed : int
-        For what is put on whom.
+        For the objects of `occlude`.
     out : path, optional
         Folder for the result, see `write_result`.
 
     Returns
     -------
     EvaluationResult
-        Named after the file; clips of known people are left out and named in
+        Named after the file; subjects it was trained on are left out and named in
         ``facts.warnings``.
 
     Raises
     ------
     ModelError
         If model and corpus differ in regions, size, classes or recipe, or if the model was
-        trained on everybody in the corpus.
+        trained on all subjects of the corpus.
     """
     from microx.models.fusion import needs_present
     from microx.training.dataset import open_clips
@@ -82,14 +82,14 @@ def evaluate_model(
     if test.empty:
         raise ModelError(
             f"{path}: was trained on all {len(np.unique(known))} {kind}s of {corpus.folder}; "
-            f"a score on them would not be honest; give a corpus of other people"
+            f"a score on them would be too high; use a corpus of other subjects"
         )
     warnings = list(fit.warnings)
     lacking = [region for region in fit.regions if region not in corpus.regions]
     notes = note_version(fit.versions), note_missing(fit, [*without, *lacking])
     warnings += [note for note in notes if note]
     if lacking:
-        warnings.append(f"the corpus lacks {', '.join(lacking)}: taken as missing")
+        warnings.append(f"the corpus lacks {', '.join(lacking)}: treated as missing")
     if seen.any():
         names = sorted(set(known))
         warnings.append(
@@ -118,9 +118,9 @@ def evaluate_model(
         warnings=tuple(warnings),
         seconds=round(time.perf_counter() - start, 2),
     )
-    hidden = [f"wearing {occlude}"] if occlude else []
-    hidden += [f"without {region}" for region in without]
-    name = ", ".join([Path(path).stem, *hidden])
+    changes = [f"with {occlude}"] if occlude else []
+    changes += [f"without {region}" for region in without]
+    name = ", ".join([Path(path).stem, *changes])
     no_history = pd.DataFrame(columns=list(HISTORY_COLUMNS))
     result = make_result(name, test, y_prob, 0, no_history, facts)
     if out is not None:
@@ -142,7 +142,7 @@ def check_model_fits(
     name : str
         Of the model, for the message.
     can_do_without : bool
-        Whether one of the model's regions is enough for it.
+        Whether the model needs only one of its regions.
 
     Raises
     ------
@@ -161,5 +161,5 @@ def check_model_fits(
         key, (ours, found) = next(iter(differing.items()))
         raise ModelError(
             f"{name}: was trained with {key} {ours}; {corpus.folder} has {found}; "
-            f"preprocess the videos as the model's were, or train anew"
+            f"preprocess the videos as the model's were, or train again"
         )

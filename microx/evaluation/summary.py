@@ -18,11 +18,11 @@ from microx.evaluation.result import EvaluationResult
 from microx.evaluation.statistics import (
     METRICS,
     bootstrap_interval,
+    detectable_difference,
     difference_interval,
     holm,
     metric_of_counts,
     permutation_test,
-    smallest_difference,
     subject_counts,
 )
 
@@ -30,19 +30,19 @@ SCORES = METRICS
 """Scores that get an interval and a spread over seeds: accuracy, UAR and UF1."""
 
 LEVEL = 0.95
-"""Of the intervals (our choice, and everybody's)."""
+"""Of the intervals (our choice, and the usual one)."""
 
 _N_DRAWS = 20
-"""Times that a guess at random is drawn, as if it had so many seeds (our choice)."""
+"""Repeats of a random guess, treated as so many seeds (our choice)."""
 
 
 def results_table(rows: Mapping[str, Sequence[EvaluationResult]]) -> pd.DataFrame:
-    """One line of scores per row, then those who guess without looking.
+    """One line of scores per row, then the baselines that guess.
 
     Parameters
     ----------
     rows : mapping of str to sequence of EvaluationResult
-        A result a seed, all of the same clips. Empty gives an empty table.
+        A result for each seed, all of the same clips. Empty gives an empty table.
 
     Returns
     -------
@@ -56,11 +56,11 @@ def results_table(rows: Mapping[str, Sequence[EvaluationResult]]) -> pd.DataFram
     """
     lines = [_line(name, results) for name, results in rows.items()]
     if rows:
-        # As the honest rows are tested: a leaky one tests other clips.
+        # On the clips of the honest rows: a leaky one tests other clips.
         first = min((r[0] for r in rows.values()), key=lambda r: r.facts.is_leaky)
         for how in GUESSES:
-            drawn = [guess(first, how, seed=seed) for seed in range(_N_DRAWS)]
-            lines.append(_line(how, drawn[:1] if how == GUESSES[0] else drawn))
+            guesses = [guess(first, how, seed=seed) for seed in range(_N_DRAWS)]
+            lines.append(_line(how, guesses[:1] if how == GUESSES[0] else guesses))
     return pd.DataFrame(lines)
 
 
@@ -87,8 +87,8 @@ def compare_rows(
     -------
     DataFrame
         Columns name, difference (row minus reference) with low and high of its interval, p
-        (paired permutation by subject), p_holm, n_subjects, smallest (true difference in accuracy
-        that would be found four times in five).
+        (paired permutation by subject), p_holm, n_subjects, detectable (the minimum detectable
+        difference in accuracy at a power of 0.8).
     """
     subjects, counts = count_by_subject(rows[reference])
     lines = []
@@ -107,10 +107,10 @@ def compare_rows(
                 "high": high,
                 "p": permutation_test(theirs, counts, metric, seed=seed),
                 "n_subjects": len(subjects),
-                "smallest": smallest_difference(theirs, counts),
+                "detectable": detectable_difference(theirs, counts),
             }
         )
-    columns = ["name", "difference", "low", "high", "p", "n_subjects", "smallest"]
+    columns = ["name", "difference", "low", "high", "p", "n_subjects", "detectable"]
     table = pd.DataFrame(lines, columns=columns)
     table.insert(5, "p_holm", holm(table["p"].to_numpy(float)))
     return table
@@ -123,12 +123,12 @@ def measure_gap(
     metric: str = "accuracy",
     seed: int = 0,
 ) -> tuple[float, float, float, int]:
-    """How much one row scores above another on the subjects that both tested.
+    """Measure how much higher one row scores than another on the subjects that both tested.
 
     Parameters
     ----------
     above, below : sequence of EvaluationResult
-        A seed each. The clips may differ, as those of a leaky and an honest protocol do.
+        One for each seed. The clips may differ, as those of a leaky and an honest protocol do.
     metric : {"accuracy", "uar", "uf1"}
     seed : int
         Of the resamples.
@@ -138,7 +138,7 @@ def measure_gap(
     gap, low, high : float
         The difference and its interval over subjects; nan where they share fewer than two.
     n_subjects : int
-        Tested by both.
+        Subjects tested by both.
     """
     (one, counts_a), (other, counts_b) = count_by_subject(above), count_by_subject(below)
     both = sorted(set(one) & set(other))
@@ -165,14 +165,14 @@ def region_values(rows: Mapping[str, Sequence[EvaluationResult]]) -> pd.DataFram
     ----------
     rows : mapping of str to sequence of EvaluationResult
         Of ``microx experiment CORPUS subsets``; rows of other models, such as those trained
-        alone, are passed over.
+        alone, are ignored.
 
     Returns
     -------
     DataFrame
-        A line a region, in the order of the model: column ``all`` and one a class: Shapley values
-        of the accuracy and of that class's recall, which add up to what the whole model scores
-        above chance, 1 / K. Empty where a subset is missing.
+        A line for each region, in the order of the model: column ``all`` and one for each class,
+        Shapley values of the accuracy and of that class's recall, which sum to the gain of the
+        whole model over chance, 1 / K. Empty if a subset is missing.
     """
     found = [results[0].facts.streams for results in rows.values()]
     streams: tuple[str, ...] = max(found, key=len, default=())
@@ -193,7 +193,7 @@ def region_values(rows: Mapping[str, Sequence[EvaluationResult]]) -> pd.DataFram
 
 
 def _accuracies(results: Sequence[EvaluationResult]) -> npt.NDArray[np.float64]:
-    """Accuracy and the recall of each class, mean over seeds."""
+    """Accuracy and the recall of each class, averaged over seeds."""
     each = [
         [
             metrics.accuracy_score(r.y_true, r.y_pred),
@@ -205,7 +205,7 @@ def _accuracies(results: Sequence[EvaluationResult]) -> npt.NDArray[np.float64]:
 
 
 def same_clips(one: EvaluationResult, other: EvaluationResult) -> bool:
-    """Whether two results are about the same clips of the same people and classes."""
+    """Whether two results are about the same clips of the same subjects and classes."""
     if one.classes != other.classes:
         return False
     keys = [
@@ -223,7 +223,7 @@ def count_by_subject(
     Parameters
     ----------
     results : sequence of EvaluationResult
-        A seed each, of the same clips.
+        One for each seed, of the same clips.
 
     Returns
     -------
@@ -269,12 +269,12 @@ def _line(name: str, results: Sequence[EvaluationResult]) -> dict[str, Any]:
 def coverage_scores(
     y_true: metrics.Labels, y_pred: metrics.Labels, y_missing: metrics.Labels, n_classes: int
 ) -> pd.DataFrame:
-    """Scores of what had a face, and of everything with the rest counted wrong.
+    """Scores of the clips with a face, and of all clips with the others counted as wrong.
 
     Parameters
     ----------
     y_true, y_pred : (n,) int in [0, n_classes)
-        Tested clips, or videos.
+        Test clips, or videos.
     y_missing : (m,) int in [0, n_classes)
         True classes of the test clips or videos without a face.
     n_classes : int
@@ -284,8 +284,8 @@ def coverage_scores(
     -------
     DataFrame
         Rows ``"detected only"`` and ``"all, missing counted wrong"``; columns n, accuracy, uar,
-        uf1. A missing one lowers the recall of its class and is a false positive of none. nan
-        where there is nothing to score.
+        uf1. A missing one lowers the recall of its class and is a false positive of no class. nan
+        if there is nothing to score.
 
     Raises
     ------
@@ -301,23 +301,23 @@ def coverage_scores(
     """
     metrics.check_pairs(y_true, y_pred, n_classes)
     metrics.check_labels("y_missing", y_missing, n_classes)
-    no_answer = np.full(len(y_missing), n_classes)  # of no class in the list
+    no_class = np.full(len(y_missing), n_classes)  # outside the label list
     rows = {
         "detected only": (y_true, y_pred),
         "all, missing counted wrong": (
             np.concatenate([y_true, y_missing]),
-            np.concatenate([y_pred, no_answer]),
+            np.concatenate([y_pred, no_class]),
         ),
     }
     table = pd.DataFrame.from_dict(
         {
             name: {
                 "n": len(true),
-                "accuracy": metrics.accuracy_score(true, answer),
-                "uar": metrics.uar_score(true, answer, n_classes + 1),
-                "uf1": metrics.uf1_of_list(true, answer, n_classes),
+                "accuracy": metrics.accuracy_score(true, predicted),
+                "uar": metrics.uar_score(true, predicted, n_classes + 1),
+                "uf1": metrics.uf1_of_list(true, predicted, n_classes),
             }
-            for name, (true, answer) in rows.items()
+            for name, (true, predicted) in rows.items()
         },
         orient="index",
     )
@@ -332,8 +332,8 @@ def shapley_values(
     Parameters
     ----------
     value_of : mapping of frozenset of str to float
-        The score of each of the 2**P subsets, such as the UF1 of a model that sees only these
-        regions; ``frozenset()`` is what is scored without any, chance.
+        The score of each of the 2**P subsets, such as the UF1 of a model with only these
+        regions; ``frozenset()`` is the score without any, chance.
     players : sequence of str
         Such as the regions.
 
@@ -350,7 +350,7 @@ def shapley_values(
 
     Notes
     -----
-    Source: Shapley 1953, "A value for n-person games", done exactly.
+    Source: Shapley 1953, "A value for n-person games", computed exactly.
 
     Examples
     --------

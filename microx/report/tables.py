@@ -203,7 +203,7 @@ def comparison_rows(
     list of dict
         ``name``, ``leaky``; ``difference`` and ``interval`` in points of accuracy; ``p``,
         ``p_holm`` (Holm, over all the pairs), ``mcnemar`` (p by clip, of one seed each) and
-        ``smallest``; ``why_not``, where some of these are missing.
+        ``detectable``; ``why_not``, where some of these are missing.
     """
     tests = [None if name in elsewhere else _test(*pair) for name, pair in pairs.items()]
     corrected = holm([np.nan if test is None else test["p"] for test in tests])
@@ -219,7 +219,7 @@ def comparison_rows(
     return lines
 
 
-_NOTHING = dict.fromkeys(("difference", "p", "p_holm", "mcnemar", "smallest"), NONE) | {
+_NOTHING = dict.fromkeys(("difference", "p", "p_holm", "mcnemar", "detectable"), NONE) | {
     "interval": ""
 }
 
@@ -250,7 +250,7 @@ def _tested(test: Mapping[str, Any], p_holm: float) -> dict[str, Any]:
         "p": small_number(test["p"]),
         "p_holm": small_number(p_holm),
         "mcnemar": small_number(test["mcnemar"]),
-        "smallest": points(test["smallest"]).removeprefix("+"),
+        "detectable": points(test["detectable"]).removeprefix("+"),
         "why_not": "",
     }
 
@@ -420,7 +420,7 @@ def shown_comparison(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 "p": line["p"],
                 "p (Holm)": line["p_holm"],
                 "McNemar's p": line["mcnemar"],
-                "minimum detectable difference": line["smallest"],
+                "minimum detectable difference": line["detectable"],
                 "remark": line["why_not"],
             }
             for line in lines

@@ -69,7 +69,7 @@ def test_facts_tell_what_was_done(evaluated):
 
 @pytest.fixture(scope="module")
 def two_streams(small_corpus, tmp_path_factory):
-    """A compact model of two streams, tested with its mouth taken as missing."""
+    """A compact model of two streams, tested with its mouth treated as missing."""
     out = tmp_path_factory.mktemp("two")
     result = evaluate(small_corpus, epochs=1, without=("mouth",), out=out, **QUICK)
     return out / "fold_0.keras", result
@@ -99,7 +99,7 @@ def test_a_corpus_that_lacks_a_region_is_scored_with_what_it_has(
         assert "mouth" not in file["face_0"]
     scored = evaluate_model(path, corpus)
     assert sorted(scored.clip_id) == sorted(result.clip_id)
-    assert "the corpus lacks mouth: taken as missing" in scored.facts.warnings
+    assert "the corpus lacks mouth: treated as missing" in scored.facts.warnings
     np.testing.assert_allclose(scored.y_prob.sum(axis=1), 1, atol=1e-5)
     with pytest.raises(ModelError, match=r"reads mouth, face; .* lacks mouth, face"):
         evaluate_model(path, write_corpus("noses", regions=("nose",)))
@@ -154,12 +154,12 @@ def test_whether_there_is_an_expression_is_a_question_of_two_classes(write_corpu
     )
     assert result.classes == ("no expression", "expression")
     assert result.y_true.tolist() == [0, 1, 0, 1]
-    assert any("frames that people marked" in warning for warning in result.facts.warnings)
+    assert any("the annotated frames" in warning for warning in result.facts.warnings)
     again = evaluate_model(tmp_path / "fold_0.keras", corpus)
     np.testing.assert_allclose(again.y_prob, result.y_prob, atol=1e-6)
 
 
-def test_stored_model_is_scored_on_people_it_never_saw(evaluated, small_corpus, tmp_path):
+def test_stored_model_is_scored_on_unseen_subjects(evaluated, small_corpus, tmp_path):
     result, out, _ = evaluated
     again = evaluate_model(out / "fold_1.keras", small_corpus, out=tmp_path)
     own = result.fold == 1
@@ -187,7 +187,7 @@ def test_stored_model_is_scored_on_covered_faces(evaluated, write_corpus, uprigh
     np.testing.assert_array_equal(masked.y_prob, again.y_prob)
 
 
-def test_model_is_not_scored_on_the_people_it_learnt_from(evaluated, write_corpus):
+def test_model_is_not_scored_on_its_training_subjects(evaluated, write_corpus):
     facts = load_model(evaluated[1] / "fold_0.keras")[1]
     corpus = write_corpus()
     kept = corpus.manifest["subject"].isin(facts.trained_on.subjects)
@@ -308,7 +308,7 @@ def test_one_training_is_tested_in_several_conditions(small_corpus):
     assert [one.facts.augment_test for one in (whole, erased)] == ["", "erase:1"]
 
 
-def test_trainings_of_other_seeds_test_the_same_people(small_corpus):
+def test_trainings_of_other_seeds_test_the_same_subjects(small_corpus):
     one, other = (
         plan_evaluation(small_corpus, seed=seed, protocol=Protocol(split_seed=0)) for seed in (0, 5)
     )

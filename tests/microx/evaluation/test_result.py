@@ -123,7 +123,7 @@ def test_guesser_of_a_later_fold_knows_that_fold():
     facts = _facts(train_class_counts=((2, 5, 5), (7, 0, 0)))
     later = replace(cell, fold=np.array([4, 2, 2, 4]), facts=facts)
     np.testing.assert_array_equal(guess(later, "most_frequent").y_pred, [0, 1, 1, 0])
-    with pytest.raises(InputError, match=r"of each of its 1 folds; found them of 2"):
+    with pytest.raises(InputError, match=r"for each of its 1 folds; found them for 2"):
         guess(replace(cell, facts=facts), "uniform")
 
 

@@ -7,27 +7,27 @@ from microx.evaluation import metrics
 from microx.evaluation.statistics import (
     METRICS,
     bootstrap_interval,
+    detectable_difference,
     difference_interval,
     holm,
     mcnemar_p,
     metric_of_counts,
     permutation_test,
-    smallest_difference,
     subject_counts,
 )
 
 
 def draw_runs(rng, n_subjects, *, n_classes=7, ease=0.6, n_clips=16, gain=0.0):
-    """Counts (2, S, K, K) of two runs on people of whom some are easier, in general and by run.
+    """Counts (2, S, K, K) of two runs on subjects who differ in difficulty, in general and by run.
 
-    The clips of a person are 6 to 26 at the default, their emotions in the person's own mixture,
+    A subject has 6 to 26 clips at the default, with emotions in their own proportions,
     the first emotions frequent and easy and the last ones rare and hard.
     """
     shares = 1 / np.arange(1, n_classes + 1)
     mixture = rng.dirichlet(20 * shares / shares.sum(), n_subjects)
     n_true = rng.multinomial(rng.integers(n_clips - 10, n_clips + 11, n_subjects), mixture)
-    person = rng.normal(0, 0.7, (n_subjects, 1)) + rng.normal(0, 0.3, (n_subjects, n_classes))
-    logit = ease + person + np.linspace(0.8, -0.8, n_classes)
+    subject = rng.normal(0, 0.7, (n_subjects, 1)) + rng.normal(0, 0.3, (n_subjects, n_classes))
+    logit = ease + subject + np.linspace(0.8, -0.8, n_classes)
     wrong = np.where(np.eye(n_classes), 0, shares)
     wrong /= wrong.sum(axis=1, keepdims=True)
     runs = []
@@ -41,7 +41,7 @@ def draw_runs(rng, n_subjects, *, n_classes=7, ease=0.6, n_clips=16, gain=0.0):
 
 
 def cover(n_sets, n_subjects, n_resamples, **drawing):
-    """Share of intervals that hold what 50,000 people would score, for each metric."""
+    """Share of intervals that hold the score of 50,000 subjects, for each metric."""
     truth = draw_runs(np.random.default_rng(0), 50_000, **drawing)[0].sum(axis=0)
     rng = np.random.default_rng(n_subjects)
     sets = [draw_runs(rng, n_subjects, **drawing)[0] for _ in range(n_sets)]
@@ -128,7 +128,7 @@ def test_intervals_without_spread():
     half = np.array([[[1, 1], [0, 0]]] * 5)
     assert np.isnan(bootstrap_interval(half)).all()  # all alike by luck
     assert np.isnan(difference_interval(half, half)).all()
-    assert np.isnan(smallest_difference(half, half))
+    assert np.isnan(detectable_difference(half, half))
 
 
 def test_a_lower_level_is_narrower_and_a_seed_says_the_same():
@@ -241,27 +241,27 @@ def test_holm_by_hand():
     assert holm([]).shape == (0,)
 
 
-def test_smallest_difference_by_hand():
+def test_detectable_difference_by_hand():
     """Three subjects of 8 clips, 1, -1 and 0 more right: error sqrt(2 * 3 / 2) / 24."""
     b = np.array([[[4, 4], [0, 0]]] * 3)
     a = b + np.array([[[1, -1], [0, 0]], [[-1, 1], [0, 0]], [[0, 0], [0, 0]]])
     expected = (stats.t.ppf(0.85, 2) + stats.t.ppf(0.8, 2)) * np.sqrt(3) / 24
-    assert smallest_difference(a, b, level=0.3) == pytest.approx(expected)
-    assert smallest_difference(a, b, level=0.3, power=0.9) > expected
-    assert np.isnan(smallest_difference(a, b))  # of three people no p is below .25
-    assert np.isnan(smallest_difference(a, a))
-    assert np.isnan(smallest_difference(a[:1], b[:1]))
+    assert detectable_difference(a, b, level=0.3) == pytest.approx(expected)
+    assert detectable_difference(a, b, level=0.3, power=0.9) > expected
+    assert np.isnan(detectable_difference(a, b))  # of three subjects no p is below .25
+    assert np.isnan(detectable_difference(a, a))
+    assert np.isnan(detectable_difference(a[:1], b[:1]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_subjects", [10, 30])
-def test_smallest_difference_is_found_in_four_of_five_sets(n_subjects):
-    """The runs differ by what the mean set says is its smallest difference."""
+def test_detectable_difference_is_found_in_four_of_five_sets(n_subjects):
+    """The runs differ by what the mean set says is its minimum detectable difference."""
     rng = np.random.default_rng(0)
-    needed = np.mean([smallest_difference(*draw_runs(rng, n_subjects)) for _ in range(200)])
+    needed = np.mean([detectable_difference(*draw_runs(rng, n_subjects)) for _ in range(200)])
     gains = np.linspace(0, 1.5, 7)
-    people = (draw_runs(np.random.default_rng(1), 10_000, gain=gain) for gain in gains)
-    apart = [np.diff(metric_of_counts(runs.sum(axis=1)))[0] for runs in people]
+    large = (draw_runs(np.random.default_rng(1), 10_000, gain=gain) for gain in gains)
+    apart = [np.diff(metric_of_counts(runs.sum(axis=1)))[0] for runs in large]
     gain = np.interp(needed, apart, gains)
     assert 0.72 <= reject(300, n_subjects, gain=gain, n_permutations=499) <= 0.88
 
@@ -280,6 +280,6 @@ def test_unusable_input_is_refused():
     with pytest.raises(InputError, match=r"\(1, 2, 3, 3\) and \(1, 1, 3, 3\)"):
         permutation_test(COUNTS, COUNTS[:1])
     with pytest.raises(InputError, match="must have the same clips"):
-        smallest_difference(COUNTS, COUNTS[::-1])
+        detectable_difference(COUNTS, COUNTS[::-1])
     with pytest.raises(InputError, match="share their clips; found 2 and 1"):
         mcnemar_p([True, False], [True])

@@ -72,7 +72,7 @@ def test_a_better_row_is_found_and_an_equal_one_is_not():
     assert table.loc["better", "low"] > 0
     assert table.loc["like", "difference"] == 0
     assert table.loc["like", "p_holm"] == 1
-    assert np.isnan(table.loc["like", "smallest"])  # they differ nowhere
+    assert np.isnan(table.loc["like", "detectable"])  # they differ nowhere
     assert (table["n_subjects"] == N_SUBJECTS).all()
 
 
@@ -80,7 +80,7 @@ def test_a_row_of_other_clips_is_not_compared():
     main, other = _result(0.6), _result(0.9)
     others = replace(other, subject=np.char.add(other.subject, "b"))
     assert compare_rows({"main": [main], "other": [others]}, "main").empty
-    others = replace(other, clip_id=np.char.add(other.clip_id, "b"))  # of the same people
+    others = replace(other, clip_id=np.char.add(other.clip_id, "b"))  # of the same subjects
     assert compare_rows({"main": [main], "other": [others]}, "main").empty
     assert len(compare_rows({"main": [main], "other": [other]}, "main")) == 1
 
