@@ -84,7 +84,10 @@ CROP_SIZE = 32
 """Pixels along a side of a square crop; our choice: the paper's text says 30, its code 60."""
 
 INPUTS: dict[str, int] = {kind: 1 if kind == "grey" else 3 for kind in get_args(Inputs)}
-"""Kinds of pixels a model reads and their channels; see `microx.preprocessing.motion`."""
+"""Kinds of input a model reads and their channels; see `microx.preprocessing.motion`."""
+
+CROP_INPUTS: dict[str, int] = {kind: n for kind, n in INPUTS.items() if kind != "motion"}
+"""Those that each region's crops are converted to; motion is of the whole face."""
 
 MOTION_SIZE = 28
 """Pixels along a side of a motion map: what the networks of micro-expressions read."""

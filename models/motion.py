@@ -13,7 +13,7 @@ import keras
 from keras import layers, ops
 
 from microx.errors import ModelError
-from microx.models.fusion import PRESENT, RegionDropout
+from microx.models.fusion import PRESENT, HideMissing, RegionDropout
 from microx.models.streams import check_ends, list_regions, parse_streams
 from microx.schema import EMOTIONS, INPUTS, JOINED, MOTION_SIZE, MOTION_WINDOWS, motion_window
 
@@ -106,11 +106,15 @@ def build_motion(
     names = list(maps)
     told = keras.Input((len(names),), name=PRESENT)
     present = RegionDropout(region_dropout, seed=seed, name="region_dropout")(told)
+    shown = {
+        region: HideMissing(index, name=f"{region}_shown")(x, present)
+        for index, (region, x) in enumerate(maps.items())
+    }
     logits = []
     for stream, members in streams.items():
         name = stream.replace("+", "_and_")
-        shown = [ops.mean(maps[region], axis=1) for region in members]
-        x = layers.Concatenate(axis=2, name=f"{name}_join")(shown) if len(shown) > 1 else shown[0]
+        means = [ops.mean(shown[region], axis=1) for region in members]
+        x = layers.Concatenate(axis=2, name=f"{name}_join")(means) if len(means) > 1 else means[0]
         logits.append(_motion_stream(x, name, n_classes, dropout, is_face=members == ("face",)))
     stacked = ops.stack(logits, axis=1)
     members_of = [[names.index(region) for region in read] for read in streams.values()]

@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import joblib
@@ -143,52 +142,62 @@ def _measure(
     faces = dict(zip(frames.tolist(), corpus.read_crops(video_id, "face", frames), strict=True))
     landmarks, size_hw = corpus.read_landmarks(video_id), corpus.read_size_hw(video_id)
     cuts = {
-        frame: crop_transform(
-            landmarks[frame],
-            "face",
-            size=corpus.size,
-            policy=corpus.recipe["policy"],
-            margin=corpus.recipe["margin"],
-            size_hw=size_hw,
+        frame: _three(
+            crop_transform(
+                landmarks[frame],
+                "face",
+                size=corpus.size,
+                policy=corpus.recipe["policy"],
+                margin=corpus.recipe["margin"],
+                size_hw=size_hw,
+            )
         )
         for frame in faces
     }
     motion = np.empty((len(pairs), recipe.size, recipe.size, 3), np.float32)
     references = np.array([reference for reference, _ in pairs])
     for reference in np.unique(references).tolist():
-        box = _box_face(landmarks[reference], cuts[reference])
+        box = _box_face(landmarks[reference], cuts[reference], corpus.size)
         rows = np.flatnonzero(references == reference).tolist()
         shown = [reference, *(pairs[row][1] for row in rows)]
-        still, *moved = (_cut(faces[frame], cuts[frame], box) for frame in shown)
+        # Out of the frame's own crop, into the box of its reference: one alignment for both.
+        still, *moved = (_warp(faces[t], box @ np.linalg.inv(cuts[t])) for t in shown)
         motion[rows] = measure_motion(np.stack(moved), still, size=recipe.size, flow=recipe.flow)
     return motion
 
 
-def _box_face(xy: npt.NDArray[np.float32], cut: npt.NDArray[np.float64]) -> Matrix:
+def _box_face(xy: npt.NDArray[np.float32], cut: Matrix, size: int) -> Matrix:
     """Map a frame's pixels to a square of `MOTION_SIDE` that the face fills, upright as its crop.
 
-    Each axis by itself takes the mean face, fitted to brows, eyes, nose and mouth, to `_MEAN_FACE`.
+    Each axis by itself takes the mean face, fitted to brows, eyes, nose and mouth, to its place. A
+    crop without landmarks is taken whole.
     """
-    crop = _three(cut)
-    points = (xy @ crop[:2, :2].T + crop[:2, 2])[_FITTED]
+    points = (xy @ cut[:2, :2].T + cut[:2, 2])[_FITTED]
     mean = mean_face()[_FITTED]
     spread = mean - mean.mean(axis=0)
     scale = (spread * points).sum(axis=0) / (spread**2).sum(axis=0)
-    origin = points.mean(axis=0) - scale * mean.mean(axis=0)
-    grow = MEAN_FACE_UNIT / scale
-    offset = MEAN_FACE_ORIGIN - grow * origin
-    return _three(np.column_stack([np.diag(grow), offset])) @ crop
+    if not (scale > 1).all():  # pixels from one outer eye corner to the other
+        grow = np.full(2, MOTION_SIDE / size)
+        offset = (grow - 1) / 2
+    else:
+        grow = MEAN_FACE_UNIT / scale
+        offset = MEAN_FACE_ORIGIN - grow * (points.mean(axis=0) - scale * mean.mean(axis=0))
+    box: Matrix = _three(np.column_stack([np.diag(grow), offset])) @ cut
+    return box
 
 
-def _cut(face: npt.NDArray[np.uint8], cut: npt.NDArray[np.float64], box: Matrix) -> Any:
-    """Cut a crop's face by a box of its frame: out of the crop, and into the box."""
-    into = (box @ np.linalg.inv(_three(cut)))[:2]
+def _warp(face: npt.NDArray[np.uint8], into: Matrix) -> npt.NDArray[np.uint8]:
     side = (MOTION_SIDE, MOTION_SIDE)
-    return cv2.warpAffine(face, into, side, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    warped: npt.NDArray[np.uint8] = cv2.warpAffine(
+        face, into[:2], side, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return warped
 
 
 def _three(matrix: npt.NDArray[np.float64]) -> Matrix:
-    return np.vstack([matrix, [0.0, 0.0, 1.0]])
+    """A map of the plane as a matrix that can be inverted; where there is none, the identity."""
+    is_map = np.isfinite(matrix).all() and abs(np.linalg.det(matrix[:, :2])) > 0
+    return np.vstack([matrix if is_map else np.eye(2, 3), [0.0, 0.0, 1.0]])
 
 
 def estimate_apex(corpus: Corpus, video_id: str, recipe: MotionRecipe = USUAL_MOTION) -> int | None:

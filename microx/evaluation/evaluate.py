@@ -197,8 +197,6 @@ def evaluate_fold(
         One for each condition; with `oracle` one more, its name ending in `ORACLE` and
         ``facts.oracle`` true. That one is not honest: its epoch was chosen on the test labels.
     """
-    import keras
-
     from microx.training.fit import fit_split
 
     start = time.perf_counter()
@@ -223,6 +221,7 @@ def evaluate_fold(
         after_epoch=watcher,
         log_dir=log_dir,
         progress=progress,
+        keep=True,
     )
     history = history.assign(fold=fold)[list(HISTORY_COLUMNS)]
     facts = ResultFacts.of(fit, plan.facts, n_test=(len(test),))
@@ -246,8 +245,6 @@ def evaluate_fold(
         told = replace(results[0].facts, oracle=True, best_epoch=(watcher.epoch,))
         name = f"{conditions[0][0]}, {ORACLE}"
         results.append(make_result(name, test, watcher.y_prob, fold, history, told))
-    del model
-    keras.utils.clear_session()  # or each fold's graph stays in memory
     return results
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +19,6 @@ from microx.corpus.corpus import N_NAMED, Corpus
 from microx.corpus.motion import MotionRecipe
 from microx.errors import InputError, ModelError
 from microx.files import whole_file
-from microx.models import BUILDERS
-from microx.models.fusion import STREAMS, needs_present, show_streams
 from microx.models.motion import MOTION_STREAMS
 from microx.models.streams import list_regions
 from microx.parallel import peak_memory_mib
@@ -30,7 +27,6 @@ from microx.text import first_few
 from microx.training.callbacks import WATCHED, Clock, list_callbacks
 from microx.training.dataset import ClipDataset, check_regions, open_clips
 from microx.training.facts import FitFacts, TrainedOn, find_best
-from microx.training.losses import OutputLoss, StreamLoss, output_accuracy
 from microx.training.model_file import (
     find_differences,
     find_model,
@@ -39,15 +35,9 @@ from microx.training.model_file import (
     read_versions,
     save_model,
 )
+from microx.training.network import compile_for_training, open_network
 from microx.training.settings import COMPARED, STREAMED, FitOptions, FitSettings
 from microx.training.splits import Split, make_splits, split_warnings
-
-_OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
-    "rmsprop": keras.optimizers.RMSprop,
-    "sgd": keras.optimizers.SGD,
-}
 
 _PLATEAU_FACTOR = 0.2
 """What the learning rate is multiplied by on a plateau (our choice)."""
@@ -62,6 +52,7 @@ def fit_model(
     seed: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
+    trained: keras.Model | None = None,
 ) -> pd.DataFrame:
     """Train a model; the weights of the epoch with the lowest validation loss are kept.
 
@@ -83,6 +74,8 @@ def fit_model(
         Called in addition to those that stop the training.
     progress : callable, optional
         Called with epochs done, epochs in all, and a few words.
+    trained : keras.Model, optional
+        Of `microx.training.network.compile_for_training`; None compiles one.
 
     Returns
     -------
@@ -103,7 +96,8 @@ def fit_model(
     4
     """
     keras.utils.set_random_seed(seed)
-    trained = compile_for_training(model, settings, n_steps=len(train))
+    if trained is None:
+        trained = compile_for_training(model, settings, n_steps=len(train))
     clock = Clock(settings.epochs, progress)
     own = [clock, keras.callbacks.TerminateOnNaN()]
     if validation is not None:
@@ -155,43 +149,6 @@ def fit_model(
     return history
 
 
-def compile_for_training(model: keras.Model, settings: FitSettings, n_steps: int) -> keras.Model:
-    """Make the compiled model that is trained: the same weights, with losses and an optimizer.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Stays as it is, so that its file holds no optimizer.
-    settings : FitSettings
-        Its optimizer, learning_rate, schedule, epochs, label_smoothing and auxiliary are used.
-    n_steps : int
-        Batches in an epoch.
-
-    Returns
-    -------
-    keras.Model
-        Gives what `model` gives; for a model of streams, `show_streams`.
-    """
-    has_streams = any(layer.name == STREAMS for layer in model.layers)
-    trained = show_streams(model) if has_streams else keras.Model(model.inputs, model.output)
-    decay = {"weight_decay": settings.weight_decay} if settings.optimizer == "adamw" else {}
-    trained.compile(
-        optimizer=_OPTIMIZERS[settings.optimizer](_rate(settings, n_steps), **decay),
-        loss=StreamLoss(settings.label_smoothing, settings.auxiliary),
-        metrics=[
-            OutputLoss(settings.label_smoothing),
-            keras.metrics.MeanMetricWrapper(output_accuracy, name="output_accuracy"),
-        ],
-        # TensorFlow's XLA makes a ConvLSTM's training step 18 times slower on a CPU; the
-        # other backends need their own compilers.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
-    # Like the metrics' variables here and not in the first step, which TensorFlow would trace
-    # twice, the first time to create them.
-    trained.optimizer.build(trained.trainable_variables)
-    return trained
-
-
 def fit_split(
     corpus: Corpus,
     clips: pd.DataFrame,
@@ -207,6 +164,7 @@ def fit_split(
     log_dir: str | Path | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
+    keep: bool = False,
 ) -> tuple[keras.Model, pd.DataFrame, FitFacts]:
     """Build a model and train it on one split; the test part is not used.
 
@@ -239,6 +197,10 @@ def fit_split(
     warn : callable, optional
         Called before training with each sentence about the split or the settings, such as a class
         without training clips. The facts have them, too.
+    keep : bool
+        Whether the next call may train the same network anew, as it was before training: a fold
+        need not wait until the same graph is traced again. The model returned is then the next
+        one's, too.
 
     Returns
     -------
@@ -259,13 +221,6 @@ def fit_split(
     train, validation = clips.iloc[split.train], clips.iloc[split.validation]
     facts = describe_fit(corpus, clips, split, settings, preset, regions, seed)
     with _precision(settings.precision):
-        model = _build(preset, regions, settings, facts)
-        facts = replace(facts, n_parameters=int(model.count_params()))
-        if start is not None:
-            facts = _continue_from(model, Path(start), facts, clips, split)
-        if warn is not None:
-            for caution in facts.warnings:
-                warn(caution)
         shared: dict[str, Any] = {
             "regions": facts.regions,
             "inputs": settings.inputs,
@@ -273,9 +228,8 @@ def fit_split(
             "motion": MotionRecipe(settings.motion_size, settings.flow),
             "batch_size": settings.batch_size,
             "occlude": settings.occlude,
-            "tell_present": needs_present(model),
+            "tell_present": preset in STREAMED,
         }
-        checkpoint = _Checkpoint(model, path, facts)
         fitted_on = ClipDataset(
             corpus,
             train,
@@ -289,6 +243,15 @@ def fit_split(
         chosen_on = None
         if len(validation):
             chosen_on = ClipDataset(corpus, validation, **shared, part="validation", seed=seed)
+        network = open_network(facts, n_steps=len(fitted_on), keep=keep)
+        model = network.model
+        facts = replace(facts, n_parameters=int(model.count_params()))
+        if start is not None:
+            facts = _continue_from(model, Path(start), facts, clips, split)
+        if warn is not None:
+            for caution in facts.warnings:
+                warn(caution)
+        checkpoint = _Checkpoint(model, path, facts)
         history = fit_model(
             model,
             fitted_on,
@@ -297,6 +260,7 @@ def fit_split(
             seed=seed,
             callbacks=list_callbacks(model, checkpoint.write, after_epoch, log_dir),
             progress=progress,
+            trained=network.trained,
         )
         for dataset in (fitted_on, chosen_on):
             if dataset is not None:
@@ -403,36 +367,6 @@ def default_regions(corpus: Corpus, preset: str) -> tuple[str, ...]:
         return MOTION_STREAMS
     reads_image = preset not in ("compact", "paper")
     return ("face",) if reads_image and "face" in corpus.regions else corpus.regions
-
-
-def _build(
-    preset: str, regions: Sequence[str], settings: FitSettings, facts: FitFacts
-) -> keras.Model:
-    if preset not in BUILDERS:
-        raise ModelError(f"`preset` must be one of {', '.join(BUILDERS)}; found '{preset}'")
-    given: dict[str, Any] = {
-        "n_frames": facts.n_frames,
-        "size": settings.motion_size if settings.inputs == "motion" else facts.size,
-        "n_classes": len(facts.classes),
-        "inputs": settings.inputs,
-        "seed": facts.seed,
-    }
-    if preset in STREAMED:
-        given["region_dropout"] = settings.region_dropout
-    takes = inspect.signature(BUILDERS[preset]).parameters
-    known = takes.keys() - {"regions", "preset", "block", "region_dropout", *given}
-    if unknown := sorted(settings.build.keys() - known):
-        raise ModelError(
-            f"preset {preset}: build.{unknown[0]} is unknown; known: "
-            f"{', '.join(f'build.{name}' for name in sorted(known)) or 'none'}"
-        )
-    return BUILDERS[preset](regions, **given, **settings.build)
-
-
-def _rate(settings: FitSettings, n_steps: int) -> Any:
-    if settings.schedule != "cosine":
-        return settings.learning_rate
-    return keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * n_steps)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,9 @@ import pandas as pd
 import pytest
 
 from microx.corpus.corpus import FORMAT, MANIFEST_COLUMNS, Corpus, hash_recipe, load_corpus
+from microx.preprocessing.mean_face import mean_face
 from microx.preprocessing.recipe import Recipe
+from microx.preprocessing.regions import crop_region
 from microx.preprocessing.tracking.faces import Status
 from microx.simulation.corpus import draw_take
 
@@ -106,6 +109,45 @@ def write_corpus(tmp_path: Path) -> WriteCorpus:
         return write_small_corpus(tmp_path / name, **arguments)  # type: ignore[arg-type]
 
     return write
+
+
+def film_small_corpus(corpus: Corpus, *, jitter: float = 0.0, rise: int | None = None) -> Corpus:
+    """Put into a corpus faces whose mouth rises from frame 2 to 11 and then falls again.
+
+    By `rise` pixels, or without it by 4, 0 or -4 by the class. The crops follow landmarks that are
+    off by up to `jitter` pixels, each frame's by others.
+    """
+    rng = np.random.default_rng(1)
+    skin = np.kron(rng.integers(60, 200, (60, 80, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+    for video in corpus.manifest.itertuples():
+        most = 4 * (1 - corpus.classes.index(video.emotion)) if rise is None else rise
+        with h5py.File(corpus.crops_path(video.video_id), "r+") as file:
+            for t in range(len(file["timestamp"])):
+                up = round(most * max(0.0, 1 - abs(t - 11) / 9))
+                frame = skin.copy()  # (240, 320, 3)
+                frame[150 - up : 180 - up, 130:190] = skin[150:180, 130:190]
+                xy = mean_face() * 80 + [160, 100] + rng.uniform(-jitter, jitter, 2)
+                file["face_0/landmarks"][t] = xy
+                file["face_0/face"][t] = crop_region(
+                    frame, xy.astype(np.float32), "face", size=corpus.size
+                )[0]
+    path = corpus.folder / "manifest.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.assign(onset="2", apex="11").to_csv(path, index=False)
+    return load_corpus(corpus.folder)
+
+
+@pytest.fixture(scope="session")
+def film_mouths() -> Callable[..., Corpus]:
+    """Give `film_small_corpus`, its mouths rising by 3 pixels."""
+    return partial(film_small_corpus, rise=3)
+
+
+@pytest.fixture(scope="session")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Six subjects whose mouth tells the emotion by how it moves."""
+    folder = tmp_path_factory.mktemp("moving") / "corpus"
+    return film_small_corpus(write_small_corpus(folder, n_subjects=6, size=96), jitter=1)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 from microx.errors import ModelError
 from microx.models.conv_lstm import classic_hard_sigmoid
 from microx.models.multistream import build_microx
-from microx.schema import DEFAULT_REGIONS, INPUTS
+from microx.schema import CROP_INPUTS, DEFAULT_REGIONS
 
 pytestmark = pytest.mark.backends
 
@@ -89,7 +89,7 @@ def test_compact_preset_is_small_and_named_after_its_regions():
     ]
 
 
-@pytest.mark.parametrize(("inputs", "channels"), INPUTS.items())
+@pytest.mark.parametrize(("inputs", "channels"), CROP_INPUTS.items())
 @pytest.mark.parametrize("preset", PRESETS)
 def test_inputs_decide_the_channels(preset, inputs, channels):
     model = build_microx(

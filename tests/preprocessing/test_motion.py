@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from microx.errors import InputError
-from microx.preprocessing.motion import FLOW_SCALE, convert_crops
-from microx.schema import INPUTS
+from microx.preprocessing.motion import FLOW_SCALE, convert_crops, measure_motion
+from microx.schema import CROP_INPUTS
 from microx.simulation.corpus import draw_take
 
 SIZES = (32, 60, 128)
@@ -111,7 +111,7 @@ def test_a_still_clip_does_not_move(cut, inputs, size):
     assert not convert_crops(still, inputs).any()
 
 
-@pytest.mark.parametrize("inputs", INPUTS)
+@pytest.mark.parametrize("inputs", CROP_INPUTS)
 def test_the_first_frame_is_the_reference_where_none_is_given(crops, inputs):
     first = convert_crops(crops, inputs)
     np.testing.assert_array_equal(convert_crops(crops, inputs, reference=crops[0]), first)
@@ -121,7 +121,7 @@ def test_the_first_frame_is_the_reference_where_none_is_given(crops, inputs):
     )
 
 
-@pytest.mark.parametrize(("inputs", "channels"), INPUTS.items())
+@pytest.mark.parametrize(("inputs", "channels"), CROP_INPUTS.items())
 @pytest.mark.parametrize("shape", [(0, 32, 32, 3), (1, 32, 32, 3), (2, 8, 8, 3), (2, 40, 24, 3)])
 def test_shapes(inputs, channels, shape):
     crops = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -150,3 +150,41 @@ def test_shapes(inputs, channels, shape):
 def test_what_does_not_fit_is_refused(crops, inputs, reference, message):
     with pytest.raises(InputError, match=message):
         convert_crops(crops, inputs, reference=reference)
+
+
+def _texture(seed=0):
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 215, (32, 32, 3)).astype(np.uint8)
+    return np.ascontiguousarray(cv2.resize(coarse, (128, 128), interpolation=cv2.INTER_CUBIC))
+
+
+@pytest.mark.parametrize("flow", ["dis-medium", "dis-fast", "dis-ultrafast", "farneback"])
+def test_motion_of_the_head_is_taken_out_and_that_of_a_part_stays(flow):
+    face = _texture()
+    moved = np.roll(face, 2, axis=1)  # the head, to the right
+    part = face.copy()
+    part[80:112, 48:80] = np.roll(face, 3, axis=0)[80:112, 48:80]  # a mouth, downwards
+    head, mouth = measure_motion(np.stack([moved, part]), face, flow=flow)
+    assert np.median(np.abs(head[4:-4, 4:-4, :2])) < 0.3
+    assert np.median(mouth[19:23, 12:16, 1]) > 2  # of 6: 3 pixels in halves of a pixel
+    assert np.abs(mouth[2:10, 2:10]).max() < 1
+
+
+def test_a_still_face_has_no_motion():
+    face = _texture()
+    assert not measure_motion(face[None], face).any()
+
+
+def test_motion_of_no_frames_has_no_frames():
+    face = _texture()
+    assert measure_motion(face[:0].reshape(0, 128, 128, 3), face, size=64).shape == (0, 64, 64, 3)
+
+
+def test_motion_refuses_what_it_cannot_measure():
+    face = _texture()
+    with pytest.raises(InputError, match=r"flow must be one of dis-medium, .*received 'tv-l1'"):
+        measure_motion(face[None], face, flow="tv-l1")
+    with pytest.raises(InputError, match="a reference for these crops must be uint8 of shape"):
+        measure_motion(face[None], face[:64])
+    with pytest.raises(InputError, match="inputs 'motion' are of whole faces"):
+        convert_crops(face[None], "motion")

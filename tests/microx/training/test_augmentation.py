@@ -214,7 +214,7 @@ def test_changes_are_read(text, expected):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("zoom", "augmentation 'zoom' is unknown; known: flip, crop, rotate, blur, brightness"),
+        ("zoom", "augmentation 'zoom' is unknown; known: flip, crop, shift, rotate"),
         ("rotate:far", "rotate: expected degrees such as rotate:10; found 'far'"),
         ("crop:", "expected a share of the side such as crop:0.1; found ''"),
         ("flip:0", "flip: expected a probability above 0 and at most 1; found 0.0"),

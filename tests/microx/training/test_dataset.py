@@ -12,7 +12,7 @@ from microx.errors import CorpusError, InputError, ModelError
 from microx.preprocessing.motion import convert_crops
 from microx.preprocessing.occlusion.occluder import choose_occluder, parse_occlusions
 from microx.preprocessing.regions import crop_region
-from microx.schema import INPUTS
+from microx.schema import CROP_INPUTS, INPUTS
 from microx.simulation.corpus import draw_take
 from microx.training.dataset import ClipDataset, open_clips
 from microx.training.settings import FitSettings
@@ -122,7 +122,7 @@ def test_unusable_arguments_are_refused(small_corpus):
         _dataset(small_corpus, clips=clips)
 
 
-@pytest.mark.parametrize("inputs", INPUTS)
+@pytest.mark.parametrize("inputs", CROP_INPUTS)
 def test_each_kind_of_pixels_is_what_convert_crops_gives(small_corpus, inputs):
     batch, _ = _dataset(small_corpus, inputs=inputs, batch_size=4)[0]
     for region in ("mouth", "face"):

@@ -8,11 +8,13 @@ from typing import get_args, get_type_hints
 import pytest
 
 from microx.errors import InputError, ModelError
+from microx.evaluation.svm import SVMS
 from microx.models import BUILDERS
 from microx.schema import Preset
 from microx.training.settings import (
     CHOICES,
     FIT_SETTINGS,
+    OF_MOTION,
     FitOptions,
     FitSettings,
     join_settings,
@@ -21,8 +23,8 @@ from microx.training.settings import (
 
 
 def test_every_preset_has_a_builder_and_settings():
-    assert list(BUILDERS) == list(FIT_SETTINGS)
-    assert list(get_args(Preset)) == list(BUILDERS)
+    assert [*BUILDERS, *SVMS] == list(FIT_SETTINGS)
+    assert list(get_args(Preset)) == list(FIT_SETTINGS)
 
 
 def test_options_by_name_are_the_settings():
@@ -65,7 +67,7 @@ def test_settings_come_back_from_json(preset):
 
 
 def test_presets_of_images_read_one_frame():
-    for preset in set(FIT_SETTINGS) - {"compact", "paper"}:
+    for preset in set(FIT_SETTINGS) - {"compact", "paper"} - set(OF_MOTION):
         assert FitSettings.of(preset).n_frames == 1, preset
 
 
@@ -91,7 +93,7 @@ def test_choices(name):
         ("n_frames", 0, "from 1 to 10000"),
         ("stride", 0, "a whole number from 1 to 10000; received 0"),
         ("stride", "half", "received 'half'"),
-        ("patience", -1, "from 1"),
+        ("patience", -1, "from 0"),
         ("learning_rate", -1e-3, "a number from 0 to 100"),
         ("learning_rate", float("nan"), "received nan"),
         ("learning_rate", float("inf"), "received inf"),
@@ -121,7 +123,9 @@ def test_edges_of_the_ranges_can_be():
 def test_unknown_names_are_refused():
     with pytest.raises(ModelError, match=r"`preset` must be one of compact, .*; found 'huge'"):
         FitSettings.of("huge")
-    with pytest.raises(InputError, match=r"setting 'rate' is unknown; known: frames, n_frames"):
+    with pytest.raises(
+        InputError, match=r"setting 'rate' is unknown; known: frames, apex, n_frames"
+    ):
         FitSettings.of("compact", rate=1)
     for text in ("seed=3", "out=x", "region=mouth"):
         with pytest.raises(InputError, match=f"setting '{text.split('=')[0]}' is unknown"):
@@ -132,7 +136,7 @@ def test_unknown_names_are_refused():
 def test_what_only_compact_has_is_refused_elsewhere(name):
     assert getattr(FitSettings.of("compact", **{name: 0.2}), name) == 0.2
     assert getattr(FitSettings.of("paper", **{name: 0}), name) == 0
-    with pytest.raises(InputError, match=f"{name} is for compact, .*; received 0.2 for cnn6"):
+    with pytest.raises(InputError, match=f"{name} is for compact.*; received 0.2 for cnn6"):
         FitSettings.of("cnn6", **{name: 0.2})
 
 
@@ -174,3 +178,30 @@ def test_join_settings():
     assert set(join_settings([f"{one.name}=1" for one in fields(FitSettings)])) == {
         one.name for one in fields(FitSettings)
     }
+
+
+def test_motion_is_for_its_own_networks():
+    with pytest.raises(InputError, match=r"inputs motion are for motion, .*inputs motion for cnn6"):
+        FitSettings.of("cnn6", inputs="motion", reference="onset")
+    with pytest.raises(InputError, match="received inputs rgb for motion"):
+        FitSettings.of("motion", inputs="rgb")
+    assert FitSettings.of("motion", region_dropout=0.2).region_dropout == 0.2
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            {"augment": "flip,blur"},
+            "of inputs motion must be of flip, shift; received blur",
+        ),
+        ({"occlude": "mask:0.5"}, "occlude cannot be combined with inputs motion"),
+        ({"reference": "first"}, "would be compared with itself"),
+        ({"schedule": "plateau"}, "schedule plateau watches the validation"),
+        ({"motion_size": 4}, "motion_size must be a whole number from 8 to 256; received 4"),
+        ({"flow": "tvl1"}, "flow must be one of dis-medium"),
+    ],
+)
+def test_settings_that_motion_cannot_have(change, match):
+    with pytest.raises(InputError, match=match):
+        FitSettings.of("motion", **change)
