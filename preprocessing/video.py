@@ -17,17 +17,15 @@ import cv2
 import numpy as np
 
 from microx.errors import InputError
+from microx.preprocessing.images import IMAGE_SUFFIXES, first_bytes, read_image, silent_opencv
+from microx.preprocessing.orientation import UPRIGHT, Orientation, read_orientation
 
 VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
-    | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"}
+    {".3g2", ".3gp", ".asf", ".avi", ".dv", ".flv", ".gif", ".m2t", ".m2ts", ".m2v", ".m4v"}
+    | {".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm"}
+    | {".wmv"}
 )
 """What counts as a video when a folder is searched; a file given by name may end in anything."""
-
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""What counts as an image: a video of one frame, or a frame of a folder."""
 
 MAX_FAULTS = 1000
 """Consecutive packets that may fail to decode before a video is given up; our choice."""
@@ -45,7 +43,7 @@ class VideoInfo:
     path : Path
         The file, or the folder of images.
     size_hw : tuple of int
-        Height and width in pixels, after the rotation the file asks for.
+        Height and width in pixels, as the file asks to be shown.
     frame_rate : float
         Average frames a second: the container's, or the rate given for a folder; 0
         where there is neither.
@@ -54,6 +52,8 @@ class VideoInfo:
         decoded may differ, and is counted separately. The number of images.
     codec : str
         Four-letter code, such as ``"h264"``; ``"images"`` for images.
+    orientation : Orientation
+        How a video file asks to be shown; images are upright already.
     """
 
     path: Path
@@ -61,6 +61,7 @@ class VideoInfo:
     frame_rate: float
     n_frames_claimed: int
     codec: str
+    orientation: Orientation = UPRIGHT
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,8 @@ class Frame:
     time_s : float
         Seconds since the first frame.
     rgb : ndarray of shape (H, W, 3), uint8
-        Upright: turned as the file asks. Grey becomes three equal channels, 16 bits become
-        8, and transparency is left out.
+        Upright: turned and mirrored as the file asks. Grey becomes three equal channels, 16
+        bits become 8, and transparency is left out.
     timed : bool
         False where the stream gave no usable time, so that `time_s` was computed from the
         frame rate.
@@ -112,19 +113,19 @@ def probe_video(path: str | Path, *, input_fps: float | None = None) -> VideoInf
     if path.is_dir() or _ends_in(path, IMAGE_SUFFIXES):
         frame_rate = _checked_rate(path, input_fps) if path.is_dir() else 0.0
         images = list_files(path)
-        height, width = _read_image(images[0]).shape[:2]
+        height, width = read_image(images[0]).shape[:2]
         return VideoInfo(path, (height, width), frame_rate, len(images), "images")
-    with _opened(path) as capture:
+    with _opened(path) as (capture, orientation):
         code = int(capture.get(cv2.CAP_PROP_FOURCC))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         return VideoInfo(
             path=path,
-            size_hw=(
-                int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-                int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
-            ),
+            size_hw=orientation.apply_to_size((height, width)),
             frame_rate=_plausible_rate(capture.get(cv2.CAP_PROP_FPS)),
             n_frames_claimed=max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))),
             codec=code.to_bytes(4, "little").decode("ascii", "replace").strip("\0 "),
+            orientation=orientation,
         )
 
 
@@ -160,7 +161,7 @@ def read_frames(path: str | Path, *, input_fps: float | None = None) -> Iterator
     if path.is_dir():
         yield from _frames_of_folder(path, _checked_rate(path, input_fps))
     elif _ends_in(path, IMAGE_SUFFIXES):
-        yield Frame(0, 0.0, _read_image(path), True)
+        yield Frame(0, 0.0, read_image(path), True)
     else:
         yield from _frames_of_file(path)
 
@@ -308,7 +309,7 @@ def list_files(path: str | Path) -> list[Path]:
 def _frames_of_folder(folder: Path, frame_rate: float) -> Iterator[Frame]:
     shape: tuple[int, ...] = ()
     for index, path in enumerate(list_files(folder)):
-        rgb = _read_image(path)
+        rgb = read_image(path)
         shape = shape or rgb.shape
         if rgb.shape != shape:
             raise InputError(
@@ -319,7 +320,7 @@ def _frames_of_folder(folder: Path, frame_rate: float) -> Iterator[Frame]:
 
 
 def _frames_of_file(path: Path) -> Iterator[Frame]:
-    with _opened(path) as capture:
+    with _opened(path) as (capture, orientation):
         step_s = 1.0 / (_plausible_rate(capture.get(cv2.CAP_PROP_FPS)) or 30.0)
         start_s = last_s = 0.0
         for index, bgr in enumerate(_decoded(capture)):
@@ -329,7 +330,8 @@ def _frames_of_file(path: Path) -> Iterator[Frame]:
             else:
                 timed = last_s < shown_s - start_s <= last_s + MAX_GAP_S
                 last_s = shown_s - start_s if timed else last_s + step_s
-            yield Frame(index, last_s, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), timed)
+            rgb = orientation.apply(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            yield Frame(index, last_s, rgb, timed)
 
 
 def _decoded(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
@@ -347,81 +349,34 @@ def _decoded(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
+def _opened(path: Path) -> Iterator[tuple[cv2.VideoCapture, Orientation]]:
     if not path.is_file():
         raise InputError(f"{path}: expected a video file; found nothing there")
     _check_name(path)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     capture = cv2.VideoCapture()
-    with _silent_opencv():
+    with silent_opencv():
         try:
             # The whole path, because FFmpeg takes a name such as "S01:a.mp4" for an address. One
             # thread: workers run one per core, and frames are the same either way.
             name = str(path.absolute())
             if not capture.open(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]):
                 raise InputError(
-                    f"{path}: expected a video that OpenCV can decode; found {_first_bytes(path)}; "
+                    f"{path}: expected a video that OpenCV can decode; found {first_bytes(path)}; "
                     "check that it plays, or convert it: ffmpeg -i IN OUT.mp4"
                 )
-            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-            yield capture
+            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # it knows turns only, no mirror
+            yield capture, _orientation(path, capture)
         finally:
             capture.release()
 
 
-def _read_image(path: Path) -> np.ndarray:
-    """Decode an image to ``(H, W, 3)`` uint8 RGB, turned as its EXIF data ask."""
-    try:
-        data = path.read_bytes()
-        if _is_cut_short(data):
-            raise InputError(
-                f"{path}: expected an image; found a JPEG that ends before its image data do; "
-                "copy it again"
-            )
-        with _silent_opencv():
-            rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except OSError as error:
-        raise InputError(f"{path}: expected an image; {error.strerror}") from None
-    except cv2.error:  # empty, or of more pixels than OpenCV takes
-        rgb = None
-    if rgb is None:
-        raise InputError(
-            f"{path}: expected an image that OpenCV can decode; found {_first_bytes(path)}; "
-            "check that it opens, or save it again as PNG"
-        )
-    return rgb
-
-
-def _is_cut_short(data: bytes) -> bool:
-    """Whether a JPEG ends before its image data do; OpenCV would fill the rest with grey."""
-    if not data.startswith(b"\xff\xd8"):
-        return False
-    place = 2
-    # Segments give their length, up to the scan; a thumbnail's own end lies in one of them.
-    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return b"\xff\xd9" not in data[place:]
-
-
-@contextmanager
-def _silent_opencv() -> Iterator[None]:
-    # FFmpeg and OpenCV print their own errors on stderr; ours is the one line to show.
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-
-
-def _first_bytes(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(12)
-    except OSError as error:
-        return f"a file that cannot be read ({error.strerror})"
-    size = path.stat().st_size
-    return f"{size} bytes that begin with {head!r}" if size else "an empty file"
+def _orientation(path: Path, capture: cv2.VideoCapture) -> Orientation:
+    """How a file asks to be shown: by its own header, or else by what FFmpeg says of it."""
+    known = read_orientation(path)
+    if known is not None:
+        return known
+    return Orientation.turned(int(capture.get(cv2.CAP_PROP_ORIENTATION_META)))
 
 
 def _plausible_rate(frame_rate: float) -> float:

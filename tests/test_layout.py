@@ -22,7 +22,17 @@ ROOMS = {
         "parallel",
     ),
     "preprocessing": (
-        *("video", "warping", "drawing", "mean_face", "landmarks", "openface", "motion"),
+        *(
+            "images",
+            "orientation",
+            "video",
+            "warping",
+            "drawing",
+            "mean_face",
+            "landmarks",
+            "openface",
+            "motion",
+        ),
         *("tracking.faces", "tracking.shots", "tracking.flow", "tracking.weights"),
         *("tracking.identity", "tracking.dlib", "regions"),
         *("occlusion.face_warp", "occlusion.painting", "occlusion.hand", "occlusion.garments"),

@@ -20,9 +20,10 @@ from microx.corpus.quality import (
     find_numbered_folders,
 )
 from microx.errors import InputError
+from microx.preprocessing.images import IMAGE_SUFFIXES
 from microx.preprocessing.video import (
-    IMAGE_SUFFIXES,
     Frame,
+    VideoInfo,
     find_videos,
     list_files,
     probe_video,
@@ -183,7 +184,7 @@ def _look_at(
     if video.n_decoded == 0:
         video.problem = f"no frame can be decoded ({video.n_claimed} claimed)"
         return video
-    _remark(path, video, times, min(info.size_hw), quick=quick)
+    _remark(path, video, times, info, quick=quick)
     return video
 
 
@@ -222,7 +223,7 @@ def _has_face(frame: Frame) -> bool:
     return bool(DlibTracker().locate(frame.rgb).identities)  # those of doubtful faces come later
 
 
-def _remark(path: Path, video: _Looked, times: np.ndarray, side: int, *, quick: bool) -> None:
+def _remark(path: Path, video: _Looked, times: np.ndarray, info: VideoInfo, *, quick: bool) -> None:
     """Add what is odd about a video that decodes."""
     say = video.remarks.append
     missing = video.n_claimed - video.n_decoded
@@ -237,10 +238,9 @@ def _remark(path: Path, video: _Looked, times: np.ndarray, side: int, *, quick: 
     n_odd = _count_odd_steps(times)
     if n_odd:
         say(f"variable rate: {n_odd} of {len(times) - 1} steps between frames are uneven")
-    turned = _rotation(path) if video.codec != "images" else 0
-    if turned:
-        say(f"turned by {turned} degrees, as the file asks")
-    if side < SMALL_SIDE:
+    if shown := info.orientation.describe():
+        say(f"shown {shown}, as the file asks")
+    if (side := min(info.size_hw)) < SMALL_SIDE:
         say(f"small: {side} pixels on the shorter side")
     if not quick and video.n_decoded > 1 and video.duration_s * FRAME_RATE < CLIP_FRAMES - 0.5:
         say(f"shorter than the {CLIP_FRAMES} frames of a clip at {FRAME_RATE:g} a second")
@@ -255,14 +255,6 @@ def _count_odd_steps(times: np.ndarray) -> int:
     # Containers round times to a millisecond, or two.
     allowed = max(_ODD_STEP * float(np.median(steps)), 0.0021)
     return int((np.abs(steps - np.median(steps)) > allowed).sum())
-
-
-def _rotation(path: Path) -> int:
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-    try:
-        return int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
-    finally:
-        capture.release()
 
 
 def _remark_names(videos: list[_Looked]) -> None:

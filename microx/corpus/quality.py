@@ -17,8 +17,8 @@ import pandas as pd
 from microx.corpus.corpus import FACE_MARK, Corpus
 from microx.corpus.storage import STATUS_COUNTS
 from microx.errors import InputError
+from microx.preprocessing.images import IMAGE_SUFFIXES
 from microx.preprocessing.landmarks import outer_eye_distance
-from microx.preprocessing.video import IMAGE_SUFFIXES
 from microx.schema import CLIP_FRAMES
 from microx.text import first_few
 

@@ -18,7 +18,8 @@ import pandas as pd
 
 from microx.errors import InputError
 from microx.labels.sheets import Row, read_pages
-from microx.preprocessing.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from microx.preprocessing.images import IMAGE_SUFFIXES
+from microx.preprocessing.video import VIDEO_SUFFIXES
 
 LABEL_COLUMNS = ("path", "emotion", "subject", "corpus", "onset", "apex", "offset")
 """What a labels file may say of a video; path and emotion are needed."""

@@ -23,7 +23,8 @@ from microx.labels.columns import (
     read_number,
 )
 from microx.labels.sheets import SHEET_SUFFIXES, Page, Row, read_pages
-from microx.preprocessing.video import IMAGE_SUFFIXES, find_videos
+from microx.preprocessing.images import IMAGE_SUFFIXES
+from microx.preprocessing.video import find_videos
 
 Reader = Callable[["CorpusFormat", Path, Path | None], LabelRows]
 

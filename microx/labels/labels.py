@@ -36,7 +36,8 @@ from microx.labels.frame_numbers import match_frames
 from microx.labels.intervals import link_intervals
 from microx.labels.matching import match_videos
 from microx.markup import to_html
-from microx.preprocessing.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, check_folder, find_videos
+from microx.preprocessing.images import IMAGE_SUFFIXES
+from microx.preprocessing.video import VIDEO_SUFFIXES, check_folder, find_videos
 from microx.text import first_few
 
 LABEL_SETS = ("microx7", "ekman7", "megc3")

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from microx.preprocessing.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from microx.preprocessing.images import IMAGE_SUFFIXES
+from microx.preprocessing.video import VIDEO_SUFFIXES
 
 _ENDINGS = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 

@@ -58,7 +58,7 @@ def test_what_cannot_be_used_comes_first_and_what_is_fine_last(scanned):
         ("same.mp4", "a copy of fine.mp4"),
         ("short.mp4", "shorter than the 10 frames of a clip"),
         ("small.mp4", "small: 64 pixels"),
-        ("turned.mp4", "turned by"),
+        ("turned.mp4", "shown turned by 270 degrees, as the file asks"),
         ("uneven.mkv", "variable rate: "),
         ("cut.avi", "claimed frames decode: cut off or damaged?"),
     ],

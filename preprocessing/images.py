@@ -1,0 +1,122 @@
+"""Images: what counts as one, and their pixels, upright and in RGB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from microx.errors import InputError
+
+HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+"""Images that telephones store, which OpenCV does not read; the extra ``microx[heic]`` does."""
+
+IMAGE_SUFFIXES = HEIF_SUFFIXES | frozenset(
+    {".avif", ".bmp", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx", ".pgm", ".png"}
+    | {".ppm", ".tif", ".tiff", ".webp"}
+)
+"""What counts as an image: a video of one frame, or a frame of a folder."""
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Decode an image as its file asks to be shown.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    ndarray of shape (H, W, 3), uint8
+        RGB. Grey becomes three equal channels, 16 bits become 8, and transparency is left out.
+
+    Raises
+    ------
+    InputError
+        If it is no image, is cut short, or is a HEIC or HEIF image and what reads them is not
+        installed.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: expected an image; {error.strerror}") from None
+    if _is_heif(data):
+        return _read_heif(path, data)
+    if _is_cut_short(data):
+        raise InputError(
+            f"{path}: expected an image; found a JPEG that ends before its image data do; "
+            "copy it again"
+        )
+    try:
+        with silent_opencv():
+            rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:  # empty, or of more pixels than OpenCV takes
+        rgb = None
+    if rgb is None:
+        raise InputError(
+            f"{path}: expected an image that OpenCV can decode; found {first_bytes(path)}; "
+            "check that it opens, or save it again as PNG"
+        )
+    return rgb
+
+
+def _is_heif(data: bytes) -> bool:
+    """Whether these are HEVC images in HEIF; AVIF, in the same container, OpenCV reads."""
+    brands = data[8:12] + data[16 : int.from_bytes(data[:4], "big")]
+    return data[4:8] == b"ftyp" and any(
+        brand in brands for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis")
+    )
+
+
+def _read_heif(path: Path, data: bytes) -> np.ndarray:
+    try:
+        from pillow_heif import open_heif
+    except ImportError:
+        raise InputError(
+            f"{path}: expected an image that OpenCV can decode; found HEIC; "
+            "pip install 'microx[heic]', or save it again as JPEG or PNG"
+        ) from None
+    try:
+        image = open_heif(data, convert_hdr_to_8bit=True).to_pillow().convert("RGB")
+    except (ValueError, OSError, RuntimeError, SyntaxError) as error:
+        found = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: expected an image; found HEIC that does not decode: {found}; copy it again"
+        ) from None
+    return np.ascontiguousarray(image)
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """Whether a JPEG ends before its image data do; OpenCV would fill the rest with grey."""
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    place = 2
+    # Segments give their length, up to the scan; a thumbnail's own end lies in one of them.
+    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return b"\xff\xd9" not in data[place:]
+
+
+@contextmanager
+def silent_opencv() -> Iterator[None]:
+    """Keep FFmpeg's and OpenCV's own errors off stderr; ours is the one line to show."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def first_bytes(path: Path) -> str:
+    """Say what a file begins with that cannot be used."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(12)
+    except OSError as error:
+        return f"a file that cannot be read ({error.strerror})"
+    size = path.stat().st_size
+    return f"{size} bytes that begin with {head!r}" if size else "an empty file"
