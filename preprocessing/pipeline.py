@@ -174,7 +174,14 @@ class VideoStream:
         return max(self._presence, key=lambda face: self._presence[face], default=0)
 
     def __iter__(self) -> Iterator[FaceFrames]:
-        n_claimed = probe_video(self.path, input_fps=self.recipe.input_fps).n_frames_claimed
+        info = probe_video(self.path, input_fps=self.recipe.input_fps)
+        n_claimed = info.n_frames_claimed
+        if info.orientation.mirrored and self.recipe.landmarks != "dlib":
+            raise InputError(
+                f"{self.path}: asks to be shown mirrored, which other programs pass over, so that "
+                "their landmarks do not fit; use `landmarks=dlib`, or store it as it is shown: "
+                "ffmpeg -i IN OUT.mp4"
+            )
         tables = self._tables(n_claimed)
         locate = self._locator(tables)
         decoding = _Decoding(self.path, self.recipe, locate, n_claimed, self._progress)

@@ -17,7 +17,7 @@ from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE
 BACKENDS = ("dlib", "openface", "csv")
 FACES = ("main", "all", "cropped")
 
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Raised whenever the same recipe gives other crops; files of another version are redone."""
 
 
