@@ -24,7 +24,7 @@ help:
 	@echo "setting up .venv (about two minutes, most of it TensorFlow)"
 	@$(PYTHON) -m venv --clear .venv || \
 	  { echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[dask,onnx,tflite,tensorboard,test,check,build]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[dask,heic,onnx,tflite,tensorboard,test,check,build]'
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || \
 	  $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 	    "opencv-python-headless==$$($(BIN)/python -c 'from importlib.metadata import version; print(version("opencv-python"))')"

@@ -10,9 +10,13 @@ import cv2
 import numpy as np
 
 from microx.errors import InputError
+from microx.preprocessing.orientation import UPRIGHT, Orientation
 
 HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 """Images that telephones store, which OpenCV does not read; the extra ``microx[heic]`` does."""
+
+HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
+"""What HEVC images say they are; AVIF, in the same container, is for OpenCV."""
 
 IMAGE_SUFFIXES = HEIF_SUFFIXES | frozenset(
     {".avif", ".bmp", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx", ".pgm", ".png"}
@@ -43,7 +47,7 @@ def read_image(path: Path) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: expected an image; {error.strerror}") from None
-    if _is_heif(data):
+    if HEIF_BRANDS & set(_brands(data)):
         return _read_heif(path, data)
     if _is_cut_short(data):
         raise InputError(
@@ -60,14 +64,31 @@ def read_image(path: Path) -> np.ndarray:
             f"{path}: expected an image that OpenCV can decode; found {first_bytes(path)}; "
             "check that it opens, or save it again as PNG"
         )
-    return rgb
+    return _orientation_of_avif(data).apply(rgb) if b"avif" in _brands(data) else rgb
 
 
-def _is_heif(data: bytes) -> bool:
-    """Whether these are HEVC images in HEIF; AVIF, in the same container, OpenCV reads."""
-    brands = data[8:12] + data[16 : int.from_bytes(data[:4], "big")]
-    return data[4:8] == b"ftyp" and any(
-        brand in brands for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis")
+def _brands(data: bytes) -> list[bytes]:
+    """List what an image of the MPEG family says it is; empty for any other file."""
+    if data[4:8] != b"ftyp":
+        return []
+    head = data[: int.from_bytes(data[:4], "big")]
+    return [head[place : place + 4] for place in (8, *range(16, len(head), 4))]
+
+
+def _orientation_of_avif(data: bytes) -> Orientation:
+    """Read how an AVIF image asks to be shown, which OpenCV passes over.
+
+    Source: ISO/IEC 23008-12:2022, 6.5.10 (``irot``, turns counter-clockwise) and 6.5.12
+    (``imir``, 0 exchanges top and bottom), in the order that 6.5.1 names.
+    """
+    meta = data[: data.find(b"mdat")]
+    turn, mirror = (meta.find(b"\0\0\0\x09" + kind) for kind in (b"irot", b"imir"))
+    shown = Orientation.turned(-90 * (meta[turn + 8] & 3)) if turn >= 0 else UPRIGHT
+    if mirror < 0:
+        return shown
+    left_right = bool(meta[mirror + 8] & 1)
+    return shown._replace(
+        flipped_x=shown.flipped_x ^ left_right, flipped_y=shown.flipped_y ^ (not left_right)
     )
 
 

@@ -21,7 +21,7 @@ from microx.preprocessing.images import IMAGE_SUFFIXES, first_bytes, read_image,
 from microx.preprocessing.orientation import UPRIGHT, Orientation, read_orientation
 
 VIDEO_SUFFIXES = frozenset(
-    {".3g2", ".3gp", ".asf", ".avi", ".dv", ".flv", ".gif", ".m2t", ".m2ts", ".m2v", ".m4v"}
+    {".3g2", ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2t", ".m2ts", ".m4v"}
     | {".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm"}
     | {".wmv"}
 )

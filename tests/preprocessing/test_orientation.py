@@ -222,5 +222,5 @@ def test_a_front_camera_gives_the_crops_of_its_plain_original(name, real_data, f
 def test_landmarks_of_other_programs_do_not_fit_a_mirrored_video(corners, tmp_path):
     path = rewrite(corners, tmp_path / "film.mp4", (-1, 0, 0, 1))
     for landmarks in ("csv", "openface"):
-        with pytest.raises(InputError, match="asks to be shown mirrored.*`landmarks=dlib`"):
+        with pytest.raises(InputError, match=r"asks to be shown mirrored.*`landmarks=dlib`"):
             preprocess_video(path, landmarks=landmarks, landmarks_csv=tmp_path / "x.csv")
