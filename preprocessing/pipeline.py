@@ -54,7 +54,7 @@ def preprocess_video(
         For ``landmarks="openface"``: the command, where the program is not on PATH.
     **settings
         Fields of `Recipe`: landmarks, faces, regions, size, policy, margin, frame_rate,
-        max_gap, occlude, occlude_seed, input_fps.
+        min_face, max_gap, occlude, occlude_seed, input_fps.
 
     Returns
     -------
@@ -326,6 +326,7 @@ class _Tick:
     """One face at one tick: `crops` and `box_xyxy` in the order of the regions."""
 
     face: Face
+    status: Status
     crops: list[np.ndarray] | None
     box_xyxy: np.ndarray
 
@@ -400,6 +401,8 @@ class _Collector:
 
     def _cut(self, segment: int, face: Face, rgb: np.ndarray) -> _Tick:
         boxes = np.full((len(self._recipe.regions), 4), np.nan, np.float32)
+        if outer_eye_distance(face.xy) < self._recipe.min_face:
+            return _Tick(face, Status.SMALL_FACE, None, boxes)
         crops: list[np.ndarray] = []
         last = self._last_crops.get(segment) if self._recipe.policy == "paper" else None
         for place, region in enumerate(self._recipe.regions):
@@ -413,12 +416,12 @@ class _Collector:
             )
             if crop is None:
                 if last is None:
-                    return _Tick(face, None, np.full_like(boxes, np.nan))
+                    return _Tick(face, Status.FAILED_CROP, None, np.full_like(boxes, np.nan))
                 crop = last[place]
             crops.append(crop)
         if self._recipe.policy == "paper":
             self._last_crops[segment] = crops
-        return _Tick(face, crops, boxes)
+        return _Tick(face, face.status, crops, boxes)
 
 
 def _pack(
@@ -446,9 +449,7 @@ def _pack(
             timestamp=np.array(times[start : start + len(ticks)], np.float64),
         ),
         box_xyxy=np.stack([tick.box_xyxy for tick in ticks]),
-        status=np.array(
-            [tick.face.status if tick.crops else Status.FAILED_CROP for tick in ticks], np.uint8
-        ),
+        status=np.array([tick.status for tick in ticks], np.uint8),
         segment=np.where(whole, segment, -1).astype(np.int32),
     )
 

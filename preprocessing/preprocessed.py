@@ -8,6 +8,34 @@ import numpy as np
 
 from microx.preprocessing.landmarks import Landmarks
 
+MANY_REPEATS = 3
+"""Times that each frame is shown from which a video is far under the wanted rate: 10 frames a
+second and fewer where 30 are wanted (our choice)."""
+
+
+def count_repeats(source_frame: np.ndarray) -> float:
+    """Count how often a frame of a video is shown at the steady rate, as a rule.
+
+    Parameters
+    ----------
+    source_frame : ndarray of shape (T,), int
+        As `Ledger` has it.
+
+    Returns
+    -------
+    float
+        The median over the frames that are shown, so that a pause of the recording does not
+        count; 1 where there is none.
+
+    Examples
+    --------
+    >>> count_repeats(np.array([0, 0, 0, 1, 1, 1, 1, 2, 2]))
+    3.0
+    """
+    if not len(source_frame):
+        return 1.0
+    return float(np.median(np.unique(source_frame, return_counts=True)[1]))
+
 
 @dataclass(frozen=True, eq=False)
 class Ledger:

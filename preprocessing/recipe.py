@@ -17,6 +17,10 @@ from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE
 BACKENDS = ("dlib", "openface", "csv")
 FACES = ("main", "all", "cropped")
 
+MIN_FACE = 12.0
+"""Pixels between the outer eye corners below which a face is too small to crop: an eye is then four
+pixels wide, and a crop of it blown up eight times shows nothing of its lids (our choice)."""
+
 PIPELINE_VERSION = 2
 """Raised whenever the same recipe gives other crops; files of another version are redone."""
 
@@ -42,6 +46,9 @@ class Recipe:
         repeats the last one of its segment, as the authors' pipeline does.
     frame_rate : float or None
         Frames a second after resampling by time; None keeps every frame at its own time.
+    min_face : float
+        Least distance of a face's outer eye corners in pixels; what is smaller is counted
+        (`Status.SMALL_FACE`) and not cropped. 0 crops every face.
     max_gap : int
         Longest gap, in decoded frames, that is filled by interpolation.
     occlude : str
@@ -65,6 +72,7 @@ class Recipe:
     policy: str = "aligned"
     margin: float = MARGIN
     frame_rate: float | None = FRAME_RATE
+    min_face: float = MIN_FACE
     max_gap: int = MAX_GAP
     occlude: str = ""
     occlude_seed: int = 0
@@ -109,6 +117,7 @@ _RANGES: tuple[tuple[str, type, float, float], ...] = (
     ("size", int, 4, 1024),
     ("margin", float, 0, 2),
     ("frame_rate", float, 0.1, 1000),
+    ("min_face", float, 0, 1000),
     ("max_gap", int, 0, 100),
     ("occlude_seed", int, 0, 2**31),
     ("input_fps", float, 0.1, 1000),

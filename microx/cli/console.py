@@ -337,7 +337,7 @@ def _scan_cells(video: dict[Any, Any], faces: bool) -> list[str]:
     if faces:
         cells.append(video["faces"])
     unusable = [f"CANNOT BE USED: {video['problem']}"] if video["problem"] else []
-    return [*cells, "; ".join(unusable + video["remarks"])]
+    return [*cells, say_options("; ".join(unusable + video["remarks"]))]
 
 
 def _interval(low: float, high: float) -> str:

@@ -204,6 +204,13 @@ def preprocess(
         ),
     ] = None,
     input_fps: InputFpsOption = None,
+    min_face: Annotated[
+        float | None,
+        typer.Option(
+            help="Least pixels between a face's outer eye corners; smaller faces are counted, not "
+            "cropped; 0: crop all; default: 12.",
+        ),
+    ] = None,
     max_gap: Annotated[
         int | None,
         typer.Option(help="Fill gaps of so many frames without a face, 0: none; default: 5."),
@@ -251,6 +258,7 @@ def preprocess(
             frame_rate=frame_rate,
             occlude=occlude,
             occlude_seed=seed,
+            **({} if min_face is None else {"min_face": min_face}),
             **({} if max_gap is None else {"max_gap": max_gap}),
             landmarks_dir=landmarks_dir,
             openface=openface,

@@ -18,6 +18,7 @@ OPTION_OF = {
     "landmarks": "--landmarks",
     "landmarks_dir": "--landmarks-dir",
     "max_gap": "--max-gap",
+    "min_face": "--min-face",
     "n_folds": "--folds",
     "n_frames": "--set n_frames",
     "n_seeds": "--seeds",

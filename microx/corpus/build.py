@@ -87,8 +87,8 @@ def build_corpus(
         terminal and a notebook, False shows nothing.
     **settings
         Fields of `microx.preprocessing.recipe.Recipe`: landmarks, faces, regions, size,
-        policy, margin, frame_rate, max_gap, occlude, occlude_seed. `input_fps` is that of the
-        labels, or goes to `read_labels` with a folder. On the command line, frame_rate is
+        policy, margin, frame_rate, min_face, max_gap, occlude, occlude_seed. `input_fps` is that
+        of the labels, or goes to `read_labels` with a folder. On the command line, frame_rate is
         ``--fps`` (None is ``native``), occlude_seed ``--seed``, n_workers ``--workers`` and
         timeout_s ``--timeout``; margin has no option, and the others have their own names.
 
@@ -224,7 +224,14 @@ class _Job:
         outcome: dict[str, Any] = facts["video"] | {"faces": facts["faces"], "kept": kept}
         outcome["sha256"] = made_of["sha256"]
         if not any(face["n_found"] for face in facts["faces"]):
-            return outcome | {"status": "skipped", "reason": "no face found in any frame"}
+            reason = "no face found in any frame"
+            if any(face["n_small_face"] for face in facts["faces"]):
+                reason = (
+                    "every face in it is too small: its outer eye corners are less than "
+                    f"{self.recipe.min_face:g} pixels apart; lower `min_face` to crop it all the "
+                    "same"
+                )
+            return outcome | {"status": "skipped", "reason": reason}
         return outcome | {"status": "done", "reason": ""}
 
     def _table(self) -> Path | None:

@@ -21,6 +21,7 @@ from microx.corpus.quality import (
 )
 from microx.errors import InputError
 from microx.preprocessing.images import IMAGE_SUFFIXES
+from microx.preprocessing.preprocessed import MANY_REPEATS
 from microx.preprocessing.video import (
     Frame,
     VideoInfo,
@@ -235,6 +236,12 @@ def _remark(path: Path, video: _Looked, times: np.ndarray, info: VideoInfo, *, q
         lacking = find_missing_numbers(file.name for file in list_files(path))
         if lacking:
             say(f"its images lack the numbers {lacking}: those after them move up in time")
+    step_s = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    if step_s * FRAME_RATE >= MANY_REPEATS - 0.1:
+        say(
+            f"{1 / step_s:.2g} frames a second: at {FRAME_RATE:g} each would be repeated "
+            f"{step_s * FRAME_RATE:.0f} times; `frame_rate={1 / step_s:.2g}` shows each once"
+        )
     n_odd = _count_odd_steps(times)
     if n_odd:
         say(f"variable rate: {n_odd} of {len(times) - 1} steps between frames are uneven")

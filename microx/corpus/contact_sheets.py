@@ -29,6 +29,7 @@ STATUS_COLOURS = {
     "no_face": "#D9D9D9",
     "failed_crop": VERMILLION,
     "other_face": "#F0E442",
+    "small_face": INK,
 }
 """Colour of each `microx.preprocessing.tracking.faces.Status`, by its name in lower case, from
 better to worse (our choice)."""

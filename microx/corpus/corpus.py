@@ -30,7 +30,7 @@ from microx.markup import to_html
 from microx.schema import CLIP_FRAMES
 from microx.text import first_few
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST_COLUMNS = (
     *("video_id", "path", "emotion", "subject", "corpus", "onset", "apex", "offset"),
     *("status", "reason", "face", "occluder"),

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from microx.corpus.corpus import FACE_MARK, Corpus
-from microx.corpus.storage import STATUS_COUNTS
+from microx.corpus.storage import STATUS_COUNTS, read_crops_file
 from microx.errors import InputError
 from microx.preprocessing.images import IMAGE_SUFFIXES
 from microx.preprocessing.landmarks import outer_eye_distance
+from microx.preprocessing.preprocessed import MANY_REPEATS, count_repeats
+from microx.preprocessing.tracking.faces import Status
 from microx.schema import CLIP_FRAMES
 from microx.text import first_few
 
@@ -103,20 +105,22 @@ class CorpusSummary:
     @property
     def with_crops(self) -> str:
         """How the frames with crops got their landmarks: ``"detected 30, tracked 115"``."""
-        return self._in_words(STATUS_COUNTS[1:-2])
+        return self._in_words(has_crops=True)
 
     @property
     def without_crops(self) -> str:
         """Why the other frames have none: ``"no face 422, other face 92"``; "" for none."""
-        return self._in_words((STATUS_COUNTS[0], *STATUS_COUNTS[-2:]))
+        return self._in_words(has_crops=False)
 
     @property
     def statuses(self) -> str:
         """Both, one after the other."""
         return ", ".join(filter(None, (self.with_crops, self.without_crops)))
 
-    def _in_words(self, counts: Iterable[str]) -> str:
-        pairs = [(name[2:].replace("_", " "), self.frames[name]) for name in counts]
+    def _in_words(self, *, has_crops: bool) -> str:
+        counts = zip(STATUS_COUNTS, Status, strict=True)
+        chosen = [name for name, status in counts if status.has_crops == has_crops]
+        pairs = [(name[2:].replace("_", " "), self.frames[name]) for name in chosen]
         return ", ".join(f"{name} {n:,}" for name, n in pairs if n)
 
 
@@ -329,6 +333,7 @@ def find_doubts(corpus: Corpus) -> list[str]:
     doubts = [
         *_doubt_frames(corpus, count_frames(corpus)),
         *_doubt_decoding(sources, corpus),
+        *_doubt_rates(sources, corpus),
         *_doubt_faces(sources, corpus),
     ]
     folders = find_numbered_folders(corpus.manifest["path"])
@@ -394,6 +399,12 @@ def _doubt_frames(corpus: Corpus, counts: dict[str, int]) -> list[str]:
             f"{counts['n_failed_crop'] / n_frames:.0%} of the frames have landmarks that give no "
             "crop; are the landmarks of these very videos?"
         )
+    if counts["n_small_face"] >= MANY_MISSING * n_frames:
+        doubts.append(
+            f"{counts['n_small_face'] / n_frames:.0%} of the frames show a face whose outer eye "
+            f"corners are less than {corpus.recipe.get('min_face', 0):g} pixels apart, which is "
+            "not cropped; `min_face` sets the limit"
+        )
     return doubts
 
 
@@ -416,6 +427,29 @@ def _doubt_decoding(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
             "the average rate"
         )
     return doubts
+
+
+def _doubt_rates(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
+    """Videos of so few frames a second that their clips are of equal frames."""
+    rate = corpus.recipe.get("frame_rate")
+    if rate is None:
+        return []
+    shown = (sources["n_decoded"] - sources["n_unused"]).clip(lower=1)
+    few = sources[(sources["n_decoded"] > 1) & (sources["n_frames"] >= MANY_REPEATS * shown)]
+    slow = {}
+    for video in few.itertuples():
+        file = corpus.crops_path(str(video.video_id))
+        repeats = count_repeats(read_crops_file(file, "source_frame"))
+        if repeats >= MANY_REPEATS:
+            slow[str(video.path)] = rate / repeats
+    if not slow:
+        return []
+    told = [f"{path} ({own:.2g} a second)" for path, own in slow.items()]
+    return [
+        f"{_videos(len(slow))} of far fewer frames a second than the {rate:g} of the corpus: "
+        f"{first_few(told)}; each frame is repeated, so that a clip of {CLIP_FRAMES} may be one "
+        f"image all along; `frame_rate={min(slow.values()):.2g}` shows each frame once"
+    ]
 
 
 def _doubt_faces(sources: pd.DataFrame, corpus: Corpus) -> list[str]:

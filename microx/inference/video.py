@@ -22,8 +22,14 @@ from microx.markup import to_html
 from microx.plotting import draw_timeline, write_figure
 from microx.preprocessing.motion import convert_crops
 from microx.preprocessing.pipeline import stream_video
-from microx.preprocessing.preprocessed import FaceFrames, Ledger
+from microx.preprocessing.preprocessed import (
+    MANY_REPEATS,
+    FaceFrames,
+    Ledger,
+    count_repeats,
+)
 from microx.preprocessing.recipe import Recipe
+from microx.preprocessing.tracking.faces import Status
 from microx.preprocessing.video import probe_video
 from microx.progress import ProgressOption, tell_progress
 from microx.schema import FRAME_RATE
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
 CLIP, NO_FACE, TOO_SHORT = "clip", "no face", "too short"
 """The status of a row: a clip, frames without a face, or with one but too few for a clip."""
 
-_TAKEN_OVER = ("size", "policy", "margin", "frame_rate", "max_gap")
+_TAKEN_OVER = ("size", "policy", "margin", "frame_rate", "min_face", "max_gap")
 """What of the recipe of a model's corpus holds for a new video, too."""
 
 
@@ -286,6 +292,7 @@ def predict_video(
         for piece in stream:
             reader = readers.setdefault(piece.face, _Reader(read, length, stride))
             reader.read(piece)
+    note = _joined(note, _note_rate(stream.ledger, used.frame_rate))
     prediction = readers.get(stream.main_face, _Reader(read, length, stride)).result(
         Path(path), file, note, stream.ledger
     )
@@ -402,11 +409,12 @@ class _Reader:
         self._rows: list[tuple[int, int, str]] = []  # first frame, past the last, status
         self._answers: list[npt.NDArray[np.float32]] = []  # probabilities, then weights
         self._segment: int | None = None  # of the run; -1 where there is no face
-        self._seen = self.n_found = self.longest = 0
+        self._seen = self.n_found = self.n_small = self.longest = 0
 
     def read(self, piece: FaceFrames) -> None:
         """Take the next stretch of the face."""
         self._pass_over(piece.start)
+        self.n_small += int((piece.status == Status.SMALL_FACE).sum())
         edges = np.flatnonzero(np.diff(piece.segment)) + 1
         for rows in np.split(np.arange(len(piece)), edges):
             self._begin_run(int(piece.segment[rows[0]]))
@@ -500,6 +508,12 @@ class _Reader:
         )
 
     def _why_nothing(self, video: Path) -> str:
+        if self.n_found == 0 and self.n_small:
+            return (
+                f"{video}: expected a face whose eyes can be seen; in {self.n_small} of "
+                f"{self._seen} frames it is smaller than the `min_face` that the model learned "
+                "with; film it nearer"
+            )
         if self.n_found == 0:
             return (
                 f"{video}: expected a face; found none in any of {self._seen} frames; a face must "
@@ -509,6 +523,17 @@ class _Reader:
             f"{video}: expected a face in {self._length} frames on end, the length of a clip; "
             f"found one in {self.n_found} of {self._seen} frames, at most {self.longest} on end"
         )
+
+
+def _note_rate(ledger: Ledger, frame_rate: float | None) -> str:
+    """Say that a video has far fewer frames a second than the model reads; else ""."""
+    repeats = count_repeats(ledger.source_frame)
+    if frame_rate is None or repeats < MANY_REPEATS:
+        return ""
+    return (
+        f"the video has about {frame_rate / repeats:.2g} frames a second where the model reads "
+        f"{frame_rate:g}: each is repeated about {repeats:.0f} times, and its clips hardly move"
+    )
 
 
 def _joined(*sentences: str) -> str:

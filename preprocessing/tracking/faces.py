@@ -26,7 +26,8 @@ class Status(IntEnum):
     from the frame before; ``INTERPOLATED``, missing in a short gap and interpolated over it;
     ``GIVEN``, read from a table of landmarks; ``ASSUMED``, the image was declared a face
     crop. Without: ``NO_FACE``; ``FAILED_CROP``, landmarks that give an empty box;
-    ``OTHER_FACE``, only a face other than the video's main one.
+    ``OTHER_FACE``, only a face other than the video's main one; ``SMALL_FACE``, a face smaller
+    than the recipe's `min_face`.
     """
 
     NO_FACE = 0
@@ -37,6 +38,12 @@ class Status(IntEnum):
     ASSUMED = 5
     FAILED_CROP = 6
     OTHER_FACE = 7
+    SMALL_FACE = 8
+
+    @property
+    def has_crops(self) -> bool:
+        """Whether a frame of this status has crops."""
+        return Status.DETECTED <= self <= Status.ASSUMED
 
 
 @dataclass(frozen=True, eq=False)

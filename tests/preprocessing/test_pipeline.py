@@ -12,10 +12,11 @@ from microx.preprocessing import pipeline
 from microx.preprocessing.landmarks import outer_eye_distance, write_openface_csv
 from microx.preprocessing.occlusion.occluder import choose_occluder, parse_occlusions
 from microx.preprocessing.pipeline import preprocess_video, stream_video
+from microx.preprocessing.preprocessed import count_repeats
 from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.regions import crop_region
 from microx.preprocessing.tracking.faces import Status
-from microx.preprocessing.video import read_frames
+from microx.preprocessing.video import Frame, read_frames, resample_frames
 from microx.schema import EMOTIONS, REGIONS
 from microx.simulation.corpus import draw_take
 
@@ -162,6 +163,7 @@ def test_an_occluder_is_put_on_before_cropping_and_landmarks_stay(video, take):
         ({"policy": "loose"}, "`policy` 'loose' is unknown"),
         ({"size": 2}, "`size` must be a whole number from 4 to 1024; received 2"),
         ({"frame_rate": 0}, "`frame_rate` must be from 0.1 to 1000"),
+        ({"min_face": -1}, "`min_face` must be from 0 to 1000"),
         ({"max_gap": -1}, "`max_gap` must be a whole number from 0 to 100"),
         ({"faces": "cropped", "landmarks": "csv"}, "faces 'cropped' need landmarks 'dlib'"),
         ({"occlude": "hat"}, "hat"),
@@ -311,6 +313,66 @@ def test_a_face_that_leaves_early_needs_no_rows_where_every_face_is_followed(vid
     stream = stream_video(video, recipe, landmarks_csv=tmp_path / "early.csv")
     assert [len(piece) for piece in stream] == [12]
     assert len(stream.ledger) == 20
+
+
+def receding(take, path, *, small_from):
+    """Write the landmarks of a take whose face is 10 pixels wide at the eyes from a frame on."""
+    xy, eyes = take.landmarks.xy.copy(), outer_eye_distance(take.landmarks.xy)
+    middle = xy.mean(axis=1, keepdims=True)
+    shrunk = middle + (xy - middle) * (10 / eyes)[:, None, None]
+    xy[small_from:] = shrunk[small_from:]
+    marks = take.landmarks
+    write_openface_csv(path, type(marks)(xy, marks.confidence, marks.success, marks.timestamp))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("min_face", "n_small"), [(Recipe().min_face, 8), (0, 0), (9, 0), (11, 8), (1000, 20)]
+)
+def test_a_face_that_is_too_small_is_counted_and_not_cropped(
+    min_face, n_small, video, take, tmp_path
+):
+    table = receding(take, tmp_path / "receding.csv", small_from=12)
+    found = preprocess_video(video, landmarks="csv", landmarks_csv=table, min_face=min_face)
+    small = found.status == Status.SMALL_FACE
+    assert np.flatnonzero(small).tolist() == list(range(20 - n_small, 20))
+    assert found.n_found == 20 - n_small
+    assert (found.segment[small] == -1).all()
+    assert np.isnan(found.landmarks.xy[small]).all()
+    assert not any(crops[small].any() for crops in found.crops.values())
+    assert (found.status[~small] == Status.GIVEN).all()
+
+
+@pytest.mark.parametrize("status", Status)
+def test_each_status_has_crops_or_none(status):
+    without = {Status.NO_FACE, Status.FAILED_CROP, Status.OTHER_FACE, Status.SMALL_FACE}
+    assert status.has_crops == (status not in without)
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_frames", "wanted", "expected"),
+    [
+        (30, 20, 30, 1),
+        (15, 20, 30, 2),
+        (10, 20, 30, 3),
+        (5, 20, 30, 6),
+        (1, 5, 30, 30),
+        (60, 20, 30, 1),
+        (5, 20, 5, 1),
+        (5, 20, None, 1),
+        (30, 1, 30, 1),
+    ],
+)
+def test_how_often_each_frame_is_shown(rate, n_frames, wanted, expected):
+    nothing = np.zeros((1, 1, 3), np.uint8)
+    film = [Frame(place, place / rate, nothing, True) for place in range(n_frames)]
+    shown = [frame.index for _, frame in resample_frames(film, wanted)]
+    assert count_repeats(np.array(shown)) == expected
+
+
+def test_a_pause_is_no_slow_video():
+    assert count_repeats(np.array([0, 1, 2, *[3] * 900, 4, 5])) == 1
+    assert count_repeats(np.array([], int)) == 1
 
 
 def test_openface_is_not_asked_for_folders_of_images(take, tmp_path):

@@ -63,6 +63,15 @@ def test_a_folder_is_read_as_read_labels_reads_it(takes, tmp_path):
     assert corpus.classes == ("glad",)
 
 
+def test_faces_that_are_too_small_are_counted(labels, takes, tmp_path):
+    corpus = build_corpus(labels, tmp_path / "corpus", min_face=500)
+    rows = corpus.manifest.set_index("path")
+    assert rows.loc["happy.mp4", "status"] == "skipped"
+    assert rows.loc["happy.mp4", "reason"].startswith("every face in it is too small: its outer ey")
+    assert rows.loc["happy.mp4", ["n_frames", "n_found", "n_small_face"]].tolist() == [20, 0, 20]
+    assert (corpus.read_ledger("happy")["status"] == "small_face").all()
+
+
 def test_every_video_is_a_row_with_its_fate(corpus):
     rows = corpus.manifest.set_index("path")
     assert rows["status"].to_dict() == {

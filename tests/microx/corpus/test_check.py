@@ -18,6 +18,7 @@ def folder(tmp_path_factory, write_video, grey_steps, ffmpeg):
     write_video(root / "fine.mp4", frames)
     shutil.copy(root / "fine.mp4", root / "same.mp4")
     write_video(root / "short.mp4", frames[:6])
+    write_video(root / "slow.mp4", frames[:12], 5)
     write_video(root / "small.mp4", frames[:, :64, :96])
     (root / "text.mp4").write_text("no film")
     turned = root / "turned.mp4"
@@ -60,6 +61,7 @@ def test_what_cannot_be_used_comes_first_and_what_is_fine_last(scanned):
         ("small.mp4", "small: 64 pixels"),
         ("turned.mp4", "shown turned by 270 degrees, as the file asks"),
         ("uneven.mkv", "variable rate: "),
+        ("slow.mp4", "5 frames a second: at 30 each would be repeated 6 times; `frame_rate=5`"),
         ("cut.avi", "claimed frames decode: cut off or damaged?"),
     ],
 )

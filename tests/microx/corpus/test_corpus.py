@@ -255,13 +255,13 @@ def test_folders_that_are_not_a_corpus_are_named(tmp_path, small_corpus):
         (b"[]", "TypeError"),
         (b"{}", "KeyError: 'format'"),
         (b'{"format": 1}', "found format 1"),
-        (b'{"format": 3, "recipe": {}, "classes": []}', "found no label_set"),
-        (b'{"format": 3, "recipe": 7, "classes": [], "label_set": ""}', "found the recipe 7"),
+        (b'{"format": 4, "recipe": {}, "classes": []}', "found no label_set"),
+        (b'{"format": 4, "recipe": 7, "classes": [], "label_set": ""}', "found the recipe 7"),
     ],
 )
 def test_a_broken_description_is_named(tmp_path, text, found):
     (tmp_path / "corpus.json").write_bytes(text)
-    with pytest.raises(CorpusError, match=rf"corpus\.json: .* format 3; found .*{found[6:]}"):
+    with pytest.raises(CorpusError, match=rf"corpus\.json: .* format 4; found .*{found[6:]}"):
         load_corpus(tmp_path)
 
 

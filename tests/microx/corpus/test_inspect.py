@@ -22,6 +22,7 @@ from microx.corpus.quality import (
     find_numbered_folders,
     group_reasons,
     measure_jumps,
+    summarize_corpus,
     tabulate_emotions,
     tabulate_sources,
     tabulate_videos,
@@ -199,6 +200,27 @@ def test_a_corpus_of_photographs_names_its_models(main):
 )
 def test_missing_numbers_of_images_are_found(names, lacking):
     assert find_missing_numbers(names) == lacking
+
+
+def test_small_faces_are_told_of(main):
+    manifest = main.manifest.assign(n_small_face=9)
+    small = dataclasses.replace(main, manifest=manifest)
+    assert "show a face whose outer eye corners are less than 12" in " | ".join(find_doubts(small))
+    assert "small face 36" in summarize_corpus(small).without_crops
+
+
+@pytest.mark.parametrize(
+    ("rate", "wanted", "told"),
+    [(1, 30, "(1 a second)"), (5, 30, "(5 a second)"), (5, 5, ""), (5, None, ""), (15, 30, "")],
+)
+def test_videos_far_under_the_rate_are_told_of(rate, wanted, told, tmp_path, write_video):
+    take = draw_take(2, "sad", n_frames=16).frames[:6]
+    write_video(tmp_path / "v" / "sad" / "slow.mp4", take, rate)
+    corpus = build_corpus(tmp_path / "v", tmp_path / "c", frame_rate=wanted)
+    said = " | ".join(find_doubts(corpus))
+    assert ("of far fewer frames a second than the 30 of the corpus" in said) == bool(told)
+    assert told in said
+    assert ("`frame_rate=" in said) == bool(told)
 
 
 def test_a_corpus_of_nothing_has_counts_of_nothing(tmp_path):

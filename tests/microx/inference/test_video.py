@@ -318,6 +318,21 @@ def test_video_without_a_face_is_explained(tmp_path, write_video, model_path):
         predict_video(grey, model_path)
 
 
+def test_a_face_too_small_is_explained(tmp_path, write_video, model_path):
+    model, facts = load_model(model_path)
+    far = dataclasses.replace(facts, recipe={**facts.recipe, "min_face": 500.0})
+    save_model(model, tmp_path / "far.keras", far)
+    path = write_video(tmp_path / "far.mp4", draw_take(2, "sad", n_frames=16).frames)
+    with pytest.raises(InputError, match=r"in 8 of 8 frames it is smaller than the `min_face`"):
+        predict_video(path, tmp_path / "far.keras")
+
+
+def test_a_slow_video_is_told_of(tmp_path, write_video, model_path):
+    path = write_video(tmp_path / "slow.mp4", draw_take(2, "sad", n_frames=16).frames[:6], 3)
+    note = predict_video(path, model_path).note
+    assert "about 3 frames a second where the model reads 15: each is repeated about 5" in note
+
+
 def test_face_seen_too_briefly_is_explained(tmp_path, write_video, model_path):
     take = draw_take(2, "sad", n_frames=16).frames
     empty = np.full((10, *take.shape[1:]), 90, np.uint8)
