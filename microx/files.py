@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all; and places that cannot be read or written, said early."""
 
 from __future__ import annotations
 
@@ -11,8 +11,54 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from microx.errors import InputError
+
 _MARK = ".part"
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.part(\.[^.]*)?", re.DOTALL)
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+:)/", re.IGNORECASE)  # of a Path: one slash
+
+
+def say_absence(path: str | Path) -> str:
+    """Say what stands in the place of a file that is not there.
+
+    Examples
+    --------
+    >>> say_absence("https://example.org/a.mp4"), say_absence("a/b.mp4")
+    ('an address; download it first', 'nothing there')
+    """
+    return "an address; download it first" if _is_address(path) else "nothing there"
+
+
+def check_new_folder(path: str | Path, name: str = "out") -> None:
+    """Refuse what cannot be a folder to write to, before anything slow is done; make nothing.
+
+    Parameters
+    ----------
+    path : path
+    name : str
+        The argument that names it, for the message.
+
+    Raises
+    ------
+    InputError
+        If it is an address, a file, below a file, or where nothing may be written.
+    """
+    path = Path(path)
+    there = next((p for p in (path, *path.absolute().parents) if os.path.lexists(p)), Path())
+    if _is_address(path):
+        found = "an address"
+    elif not there.is_dir():
+        found = "a file there" if there == path else f"the file {there} on the way to it"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        found = f"that {there} may not be written to"
+    else:
+        return
+    raise InputError(f"{path}: expected a folder to write to; found {found}; name another `{name}`")
+
+
+def _is_address(path: str | Path) -> bool:
+    scheme = _ADDRESS.match(str(path))
+    return scheme is not None and not os.path.lexists(scheme[1])
 
 
 @contextmanager

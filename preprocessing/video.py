@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from microx.errors import InputError
+from microx.files import say_absence
 from microx.preprocessing.images import IMAGE_SUFFIXES, first_bytes, read_image, silent_opencv
 from microx.preprocessing.orientation import UPRIGHT, Orientation, read_orientation
 
@@ -268,12 +269,9 @@ def check_folder(folder: str | Path) -> None:
     path = Path(folder)
     if path.is_dir():
         return
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(folder), re.IGNORECASE):  # a Path has one slash
-        found_there = "an address; download it first"
-    elif path.exists():
+    found_there = say_absence(folder)
+    if path.exists():
         found_there = "a file there; name the folder it lies in"
-    else:
-        found_there = "nothing there"
     raise InputError(f"{folder}: expected a folder of videos; found {found_there}")
 
 
@@ -292,7 +290,7 @@ def list_files(path: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"{path}: expected a video or image file; found nothing there")
+        raise InputError(f"{path}: expected a video or image file; found {say_absence(path)}")
     images = [
         entry
         for entry in path.iterdir()
@@ -351,7 +349,7 @@ def _decoded(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[cv2.VideoCapture, Orientation]]:
     if not path.is_file():
-        raise InputError(f"{path}: expected a video file; found nothing there")
+        raise InputError(f"{path}: expected a video file; found {say_absence(path)}")
     _check_name(path)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     capture = cv2.VideoCapture()

@@ -23,6 +23,7 @@ from microx.cli.options import (
     Policy,
     SeedOption,
     WorkersOption,
+    new_folder,
     read_columns,
     read_rate,
     split_names,
@@ -138,7 +139,10 @@ def labels(
 
 def preprocess(
     videos: Annotated[Path, typer.Argument(metavar="INPUT", help="Folder of videos.")],
-    out: Annotated[Path, typer.Option("--out", help="Corpus folder to write or continue.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Corpus folder to write or continue.", callback=new_folder),
+    ],
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -279,7 +283,11 @@ def inspect(
     corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for a page and sheets of crops, which are faces."),
+        typer.Option(
+            "--out",
+            help="Folder for a page and sheets of crops, which are faces.",
+            callback=new_folder,
+        ),
     ] = None,
     video: Annotated[
         list[str] | None, typer.Option(help="Only this video, by id or path. Repeatable.")

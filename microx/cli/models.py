@@ -27,12 +27,14 @@ from microx.cli.options import (
     OccludeOption,
     OpenFaceOption,
     OutOption,
+    PredictionsOption,
     PresetOption,
     SeedOption,
     SetOption,
     TensorBoardOption,
     WithoutOption,
     join_options,
+    new_folder,
     split_names,
     split_regions,
 )
@@ -98,7 +100,7 @@ def train(
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A .keras file, or the folder that holds it.")],
     corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the predictions.")] = None,
+    out: PredictionsOption = None,
     occlude: OccludeOption = "",
     without: WithoutOption = "",
 ) -> None:
@@ -109,10 +111,10 @@ def evaluate(
     from microx.training.model_file import find_model
 
     opened = load_corpus(corpus)
-    load_keras()
     path, note = find_model(model)
     if note:
         say("note", note)
+    load_keras()
     result = evaluate_model(
         path, opened, occlude=occlude or None, without=split_regions(without), out=out
     )
@@ -128,7 +130,9 @@ def predict(
     model: Annotated[
         Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the CSV and PNG.")] = Path("."),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the CSV and PNG.", callback=new_folder)
+    ] = Path("."),
     without: WithoutOption = "",
     landmarks: Annotated[
         Finder | None, typer.Option(help="Default: what the model learned from.")
@@ -145,10 +149,7 @@ def predict(
 ) -> None:
     """Say what a trained model sees in a video, over time."""
     from microx.inference.video import predict_video, write_prediction
-    from microx.training.model_file import find_model
 
-    find_model(model)
-    load_keras()
     with show_progress("looking", "frames") as advance:
         prediction = predict_video(
             video,
@@ -186,10 +187,6 @@ def export(
     ] = None,
 ) -> None:
     """Write a model in another format, checked number by number against Keras."""
-    from microx.training.model_file import find_model
-
-    find_model(model)
-    load_keras()
     from microx.inference.export import export_model
 
     say("exported", export_model(model, to, out))

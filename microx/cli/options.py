@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from microx.errors import InputError
+from microx.files import check_new_folder
 from microx.schema import JOINED, Balance, Inputs, Preset, ProtocolKind
 
 if TYPE_CHECKING:
@@ -55,7 +56,18 @@ class FrameNumbers(StrEnum):
     seconds = "seconds"
 
 
-OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+def new_folder(path: Path | None) -> Path | None:
+    """Refuse what cannot be written to as options are read: before a library is loaded."""
+    if path is not None:
+        check_new_folder(path)
+    return path
+
+
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.", callback=new_folder)]
+PredictionsOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for the predictions.", callback=new_folder),
+]
 SeedOption = Annotated[int, typer.Option(help="Same seed, same result.", min=0)]
 WorkersOption = Annotated[int, typer.Option(help="Processes; -1: one per core.")]
 InputFpsOption = Annotated[

@@ -29,7 +29,13 @@ from microx.corpus.corpus import (
 )
 from microx.corpus.storage import read_crops_file, read_facts, write_crops
 from microx.errors import CorpusError, InputError, LandmarkError
-from microx.files import hold_folder, is_leftover, remove_leftovers, whole_file
+from microx.files import (
+    check_new_folder,
+    hold_folder,
+    is_leftover,
+    remove_leftovers,
+    whole_file,
+)
 from microx.labels.labels import Labels, read_labels
 from microx.parallel import run_here, run_on_dask
 from microx.preprocessing.pipeline import stream_video
@@ -117,7 +123,9 @@ def build_corpus(
     >>> build_corpus(labels, "corpus_of_mouths", regions=("mouth",), **given).regions
     ('mouth',)
     """
+    check_new_folder(out)
     if not isinstance(labels, Labels):
+        _check_videos(labels)
         labels = read_labels(labels, input_fps=settings.pop("input_fps", None))
     recipe = Recipe.of(**settings, input_fps=labels.input_fps)
     _check_used(recipe, "csv", landmarks_dir=landmarks_dir)
@@ -241,6 +249,16 @@ class _Job:
             if path.is_file():
                 return path
         raise InputError(f"{self.tables[0]}: expected the landmarks of this video; found no file")
+
+
+def _check_videos(labels: str | Path) -> None:
+    """Refuse a sheet in the place of the folder of videos."""
+    path = Path(labels)
+    if path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".txt", ".xlsx", ".ods"):
+        raise InputError(
+            f"{path}: expected labels of read_labels, or a folder of videos; found a file; if it "
+            f"is a labels file, read it with its videos: read_labels(FOLDER, {path.name!r})"
+        )
 
 
 def _check_used(recipe: Recipe, landmarks: str, **given: object) -> None:

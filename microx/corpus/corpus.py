@@ -26,6 +26,7 @@ from microx.corpus.storage import (
     stretch_lengths,
 )
 from microx.errors import CorpusError, InputError
+from microx.files import say_absence
 from microx.markup import to_html
 from microx.schema import CLIP_FRAMES
 from microx.text import first_few
@@ -486,6 +487,26 @@ def clip_starts(n_frames: int, length: int, stride: int, tail: str = "drop") -> 
     return starts
 
 
+def check_corpus(corpus: object) -> None:
+    """Refuse what is no corpus, such as its path, before anything slow is done.
+
+    Raises
+    ------
+    InputError
+        If it is anything but a `Corpus`.
+    """
+    if isinstance(corpus, Corpus):
+        return
+    if isinstance(corpus, str | Path):
+        raise InputError(
+            f"expected an open corpus; received the path {str(corpus)!r}; "
+            f"open it: load_corpus({str(corpus)!r})"
+        )
+    raise InputError(
+        f"expected an open corpus, of load_corpus or build_corpus; received {type(corpus).__name__}"
+    )
+
+
 def load_corpus(folder: str | Path) -> Corpus:
     """Open a corpus folder for reading.
 
@@ -494,11 +515,13 @@ def load_corpus(folder: str | Path) -> Corpus:
     CorpusError
         If the folder is not a corpus, was never finished, or is of another format.
     """
+    address = say_absence(folder)
     folder = Path(folder)
     description = read_description(folder)
     if description is None:
+        found = "none" if folder.is_dir() else "a file there" if folder.exists() else address
         raise CorpusError(
-            f"{folder}: expected a corpus folder with corpus.json; found none; "
+            f"{folder}: expected a corpus folder with corpus.json; found {found}; "
             "make one: microx preprocess"
         )
     manifest = folder / "manifest.csv"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from microx.corpus.corpus import Corpus
+from microx.corpus.corpus import Corpus, check_corpus
 from microx.evaluation.facts import ResultFacts, SplitFacts
 from microx.evaluation.metrics import accuracy_score
 from microx.evaluation.result import (
@@ -25,6 +25,7 @@ from microx.evaluation.result import (
     join_folds,
 )
 from microx.evaluation.svm import SVMS, fit_svm
+from microx.files import check_new_folder
 from microx.progress import Progress, ProgressOption, part_of, tell_progress
 from microx.training.backend import load_keras, threads_of
 from microx.training.facts import FitFacts
@@ -380,6 +381,9 @@ def evaluate(
     >>> float((result.y_pred == result.y_true).mean())  # doctest: +SKIP
     0.81
     """
+    check_corpus(corpus)
+    if out is not None:
+        check_new_folder(out)
     plan = plan_evaluation(
         corpus,
         regions=regions,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from microx.corpus.corpus import N_NAMED, Corpus
+from microx.corpus.corpus import N_NAMED, Corpus, check_corpus
 from microx.errors import ModelError
 from microx.evaluation.evaluate import (
     Condition,
@@ -20,6 +20,7 @@ from microx.evaluation.evaluate import (
 )
 from microx.evaluation.facts import ResultFacts, SplitFacts
 from microx.evaluation.result import HISTORY_COLUMNS, EvaluationResult, write_result
+from microx.files import check_new_folder
 from microx.text import first_few
 from microx.training.facts import FitFacts
 from microx.training.model_file import find_differences, load_model, note_version
@@ -69,6 +70,9 @@ def evaluate_model(
     from microx.models.fusion import needs_present
     from microx.training.dataset import open_clips
 
+    check_corpus(corpus)
+    if out is not None:
+        check_new_folder(out)
     start = time.perf_counter()
     model, fit = load_model(path)
     settings = fit.arguments

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Unpack, get_args
 
-from microx.corpus.corpus import Corpus
+from microx.corpus.corpus import Corpus, check_corpus
 from microx.errors import InputError
 from microx.evaluation.evaluate import Condition
 from microx.evaluation.result import LEAKY_MARK
@@ -248,6 +248,7 @@ def run_ablation(
     SplitError
         If the subjects are too few.
     """
+    check_corpus(corpus)
     rows = list_region_rows(corpus, regions, shuffle_labels=shuffle_labels)
     own = {"regions": regions, "shuffle_labels": shuffle_labels}
     return run_grid(corpus, out, rows, experiment="ablate", arguments=own, **options)
@@ -280,5 +281,6 @@ def run_experiment(
     """
     if name not in EXPERIMENTS:
         raise InputError(f"experiment must be one of {', '.join(EXPERIMENTS)}; found '{name}'")
+    check_corpus(corpus)
     rows = EXPERIMENTS[name](corpus)
     return run_grid(corpus, out, rows, experiment=f"experiment {name}", arguments={}, **options)

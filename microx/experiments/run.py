@@ -42,7 +42,7 @@ from microx.evaluation.result import (
     write_result,
 )
 from microx.evaluation.summary import results_table
-from microx.files import hold_folder, whole_file
+from microx.files import check_new_folder, hold_folder, whole_file
 from microx.markup import to_html
 from microx.parallel import run_here, run_on_dask
 from microx.progress import Progress, ProgressOption, part_of, tell_progress
@@ -192,6 +192,7 @@ def run_grid(
     ModelError
         If some of it failed; the rest is finished and kept.
     """
+    check_new_folder(out)
     out = Path(out).absolute()  # workers may run in another folder
     corpus = replace(corpus, folder=corpus.folder.absolute())
     if n_seeds < 1:

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from microx.errors import InputError, ModelError
-from microx.files import whole_file
+from microx.files import check_new_folder, whole_file
 from microx.schema import Format
+from microx.training.backend import load_keras
 from microx.training.model_file import find_model, load_model, load_weights, save_weights
 
 _PIXELS = {
@@ -85,10 +86,10 @@ def export_model(model_path: str | Path, to: str, out: str | Path | None = None)
     """
     if to not in FORMATS:
         raise InputError(f"a model is exported to {', '.join(FORMATS)}; found '{to}'")
+    if out is not None:
+        _check_name(Path(out), to)
     source, _ = find_model(model_path)
     path = source.with_suffix(_ENDINGS[to]) if out is None else Path(out)
-    if not path.name.endswith(_ENDINGS[to]):
-        raise InputError(f"{path}: the name of a file for {to} ends in {_ENDINGS[to]}")
     _check_tools(to)
     model, facts = load_model(source)
     model = _in_float32(model)
@@ -119,6 +120,18 @@ def export_model(model_path: str | Path, to: str, out: str | Path | None = None)
     return path
 
 
+def _check_name(path: Path, to: str) -> None:
+    """Refuse a name that cannot be that of an exported file, before anything slow is done."""
+    if not path.name.endswith(_ENDINGS[to]) or path.name == _ENDINGS[to]:
+        raise InputError(
+            f"{path}: the name of a file for {to} ends in {_ENDINGS[to]}, such as "
+            f"model{_ENDINGS[to]}"
+        )
+    if path.is_dir():
+        raise InputError(f"{path}: expected the name of a file; found a folder there")
+    check_new_folder(path.parent)
+
+
 def _check_tools(to: str) -> None:
     """Refuse what cannot be converted here, before anything slow is done."""
     missing = [module for module in _NEEDED[to] if importlib.util.find_spec(module) is None]
@@ -126,6 +139,7 @@ def _check_tools(to: str) -> None:
         raise ModelError(
             f"export to {to} needs {' and '.join(missing)}; found none; pip install 'microx[{to}]'"
         )
+    load_keras()
     import keras
 
     if to != "h5" and (backend := keras.backend.backend()) != "tensorflow":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import pandas as pd
 
 from microx.errors import InputError, ModelError
 from microx.evaluation.evaluate import BATCH_CLIPS, note_missing
-from microx.files import whole_file
+from microx.files import check_new_folder, whole_file
 from microx.markup import to_html
 from microx.plotting import draw_timeline, write_figure
 from microx.preprocessing.motion import convert_crops
@@ -32,7 +32,7 @@ from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.tracking.faces import Status
 from microx.preprocessing.video import probe_video
 from microx.progress import ProgressOption, tell_progress
-from microx.schema import FRAME_RATE
+from microx.schema import FRAME_RATE, Finder, OneFace
 from microx.training.facts import FitFacts
 from microx.training.model_file import find_model, load_model, note_version
 from microx.training.settings import COMPARED
@@ -258,8 +258,8 @@ def predict_video(
     >>> prediction.emotion in prediction.classes
     True
     """
+    _check_request(path, landmarks, faces, out, input_fps)
     file, note = find_model(model_path)
-    probe_video(path, input_fps=input_fps)  # a missing video is said before a model is loaded
     model, facts = load_model(file)
     note = _joined(note, note_version(facts.versions))
     read = _ClipReader(model, facts, without, name=str(file))
@@ -301,6 +301,30 @@ def predict_video(
     return prediction
 
 
+def _check_request(
+    path: str | Path,
+    landmarks: str | None,
+    faces: str | None,
+    out: str | Path | None,
+    input_fps: float | None,
+) -> None:
+    """Refuse what cannot be before a model is loaded, which takes seconds."""
+    if faces not in (None, *get_args(OneFace)):
+        raise InputError(
+            f"`faces` must be one of {', '.join(get_args(OneFace))}, for a prediction is of one "
+            f"face; received {faces!r}"
+        )
+    if landmarks not in (None, *get_args(Finder)):
+        raise InputError(
+            f"`landmarks` must be one of {', '.join(get_args(Finder))}; received {landmarks!r}"
+        )
+    if faces == "cropped" and landmarks not in (None, "dlib"):
+        raise InputError(f"faces 'cropped' need landmarks 'dlib'; received {landmarks}")
+    if out is not None:
+        check_new_folder(out)
+    probe_video(path, input_fps=input_fps)
+
+
 def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, Path]:
     """Write a prediction as a table and a picture.
 
@@ -324,6 +348,7 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
     ['S01_happy_1.emotions.csv', 'S01_happy_1.emotions.png']
     """
     folder = Path(folder)
+    check_new_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

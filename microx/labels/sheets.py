@@ -20,6 +20,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from microx.errors import InputError
+from microx.files import say_absence
 
 SHEET_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".ods")
 """Endings of files that are taken for a sheet when one is looked for."""
@@ -88,7 +89,7 @@ def read_pages(path: str | Path, score: Callable[[list[Row]], int] | None = None
     except IsADirectoryError:
         raise InputError(f"{path}: expected a labels file; found a folder; name the file") from None
     except OSError as error:
-        found = "none there" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        found = say_absence(path) if isinstance(error, FileNotFoundError) else str(error.strerror)
         raise InputError(f"{path}: expected a labels file; found {found}") from None
     if data.startswith(b"PK\x03\x04"):
         return _read_archive(path, data)

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.class_weight import compute_class_weight
 
-from microx.corpus.corpus import N_NAMED, Corpus
+from microx.corpus.corpus import N_NAMED, Corpus, check_corpus
 from microx.corpus.motion import MotionRecipe
 from microx.errors import InputError, ModelError
-from microx.files import whole_file
+from microx.files import check_new_folder, whole_file
 from microx.models.motion import MOTION_STREAMS
 from microx.models.streams import list_regions
 from microx.parallel import peak_memory_mib
@@ -326,6 +326,8 @@ def train(
     SplitError
         If there are fewer than three subjects, or videos where there are no subjects.
     """
+    check_corpus(corpus)
+    check_new_folder(out)
     path = Path(out) / "model.keras"
     if path.exists():
         raise InputError(f"{path}: already there; choose another folder for a new model")

@@ -26,7 +26,7 @@ import numpy as np
 
 from microx._version import VERSION
 from microx.errors import InputError, ModelError
-from microx.files import whole_file
+from microx.files import say_absence, whole_file
 from microx.training.backend import load_keras
 from microx.training.facts import NEEDED, FitFacts
 
@@ -73,7 +73,8 @@ def find_model(path: str | Path) -> tuple[Path, str]:
         return path, ""
     if not path.is_dir():
         raise ModelError(
-            f"{path}: expected a .keras file or a folder that holds one; found none; "
+            f"{path}: expected a .keras file or a folder that holds one; found "
+            f"{say_absence(path)}; "
             f"`microx train` and `microx ablate` write some"
         )
     models = sorted(path.glob("[!.]*.keras"))

@@ -2,10 +2,20 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from microx.files import hold_folder, is_leftover, remove_leftovers, scratch_file, whole_file
+from microx.errors import InputError
+from microx.files import (
+    check_new_folder,
+    hold_folder,
+    is_leftover,
+    remove_leftovers,
+    say_absence,
+    scratch_file,
+    whole_file,
+)
 
 
 def test_a_file_appears_at_the_end_and_not_before(tmp_path):
@@ -104,3 +114,62 @@ def test_a_file_system_without_locks_lets_everyone_in(tmp_path, monkeypatch, err
 def test_a_folder_that_is_not_there_cannot_be_held(tmp_path):
     with pytest.raises(FileNotFoundError), hold_folder(tmp_path / "nowhere"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("https://a.b/c.mp4", "an address; download it first"),
+        (Path("https://a.b/c.mp4"), "an address; download it first"),  # it has one slash left
+        ("s3://bucket/c", "an address; download it first"),
+        ("a/b.mp4", "nothing there"),
+        ("/a/b.mp4", "nothing there"),
+        ("C:/videos", "nothing there"),
+        ("S01:a.mp4", "nothing there"),
+        ("", "nothing there"),
+    ],
+)
+def test_an_address_is_told_from_a_path(path, found):
+    assert say_absence(path) == found
+
+
+def test_a_folder_named_like_an_address_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "S01:").mkdir()
+    assert say_absence("S01:/a.mp4") == "nothing there"
+    check_new_folder("S01:/out")
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("file", "a file there"),
+        ("file/below", "the file .*file on the way to it"),
+        ("file/far/below", "the file .*file on the way to it"),
+        ("dangling", "a file there"),
+        ("https://a.b/c", "an address"),
+    ],
+)
+def test_what_cannot_be_a_folder_is_refused(path, found, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(InputError, match=f"expected a folder to write to; found {found}; name"):
+        check_new_folder(path)
+    assert not (tmp_path / "https:").exists()
+
+
+@pytest.mark.parametrize("path", ["", ".", "new", "new/newer", "there", "there/new", "linked"])
+def test_what_can_be_a_folder_is_left_alone(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "linked").symlink_to("there")
+    check_new_folder(path)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match="may not be written to"):
+        check_new_folder(tmp_path / "new")

@@ -1,5 +1,6 @@
 """The command line as a person meets it: real processes, real files."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 import time
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,6 +18,7 @@ from microx.cli.main import main
 from microx.corpus.corpus import load_corpus
 from microx.corpus.inspect import N_SHEETS
 from microx.evaluation.baselines import GUESSES
+from microx.preprocessing.recipe import MIN_FACE
 from microx.preprocessing.regions import MARGIN
 from microx.preprocessing.tracking.faces import MAX_GAP
 from microx.simulation.corpus import draw_take
@@ -221,7 +224,7 @@ def test_every_setting_of_the_recipe_can_be_given(videos, tmp_path):
     shutil.copy(videos / "landmarks" / "S01_happy_1.csv", tmp_path / "csv" / "happy")
     given = ["--landmarks", "csv", "--landmarks-dir", tmp_path / "csv", "--faces", "all"]
     given += ["--fps", "native", "--max-gap", 2, "--occlude", "mask:0.5,scarf:0.5", "--seed", 4]
-    given += ["--policy", "paper", "--regions", "mouth", "--size", 20]
+    given += ["--policy", "paper", "--regions", "mouth", "--size", 20, "--min-face", 5]
     run = microx("preprocess", tmp_path / "few", "--out", out, *given)
     assert run.returncode == 0, run.stderr
     assert "frames of faces each at its own time: 45 of 45 with crops (100.0%)" in run.stdout
@@ -233,6 +236,7 @@ def test_every_setting_of_the_recipe_can_be_given(videos, tmp_path):
         "policy": "paper",
         "margin": MARGIN,
         "frame_rate": None,
+        "min_face": 5.0,
         "max_gap": 2,
         "occlude": "mask:0.5,scarf:0.5",
         "occlude_seed": 4,
@@ -294,6 +298,7 @@ def test_what_was_there_already_and_what_a_set_merged_is_said(videos, tmp_path):
 def test_what_help_tells_as_defaults_are_the_librarys(videos):
     help_text = " ".join(microx("preprocess", "--help").stdout.replace("│", " ").split())
     assert f"default: {MAX_GAP}." in help_text
+    assert f"0: crop all; default: {MIN_FACE:g}." in help_text
     assert f"[default: {N_SHEETS}]" in microx("inspect", "--help").stdout
 
 
@@ -319,7 +324,7 @@ def write(folder, files):
             ["--labels", "l.csv"],
             "none fits: no such video",
         ),
-        ({"videos/a.mp4": "x"}, ["--labels", "l.csv"], "expected a labels file; found none there"),
+        ({"videos/a.mp4": "x"}, ["--labels", "l.csv"], "expected a labels file; found nothing the"),
         ({"videos/sad/a.mp4": "x"}, ["--column", "emotion"], "expected NAME=TITLE"),
         ({"videos/sad/a.mp4": "x"}, ["--regions", "ear"], "region 'ear' is unknown"),
         ({"videos/sad/a.mp4": "x"}, ["--fps", "fast"], "--fps 'fast': expected frames a second"),
@@ -392,6 +397,56 @@ def test_missing_things_are_named(tmp_path, monkeypatch, arguments, message):
     assert run.stderr.startswith("microx: ")
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+REFUSED = {
+    "check file.csv": "expected a folder of videos; found a file there",
+    "check https://a.b/c": "expected a folder of videos; found an address; download it first",
+    "preprocess https://a.b/c --out new": "found an address; download it first",
+    "preprocess . --out file.csv": "found a file there; name another --out",
+    "preprocess . --out https://a.b/c": "found an address; name another --out",
+    "preprocess . --labels https://a.b/c --out new": "expected a labels file; found an address; do",
+    "train file.csv --out new": "corpus folder with corpus.json; found a file there",
+    "train https://a.b/c --out new": "with corpus.json; found an address; download it first",
+    "train . --out file.csv": "expected a folder to write to; found a file there",
+    "ablate . --out file.csv/below": "file.csv on the way to it; name another --out",
+    "evaluate nowhere . --out file.csv": "expected a folder to write to; found a file there",
+    "evaluate https://a.b/c corpus": "expected a corpus folder with corpus.json",
+    "predict https://a.b/c.mp4 --model nowhere": "expected a video file; found an address; downl",
+    "predict . --model nowhere": "found a folder there; if it holds frames, give their rate: --inp",
+    "predict image.png --model https://a.b/c": "a folder that holds one; found an address; downlo",
+    "predict image.png --model nowhere --out file.csv": "found a file there; name another --out",
+    "predict image.png --model nowhere --faces cropped --landmarks openface": "need landmarks 'd",
+    "export nowhere --to onnx --out model.txt": "ends in .onnx, such as model.onnx",
+    "export nowhere --to h5 --out model.h5": "ends in .weights.h5, such as model.weights.h5",
+    "export nowhere --to tflite --out .tflite": "ends in .tflite, such as model.tflite",
+    "export nowhere --to onnx --out file.csv/x.onnx": "expected a folder to write to; found a file",
+    "export nowhere --to onnx --out folder.onnx": "expected the name of a file; found a folder th",
+    "export nowhere --to onnx": "expected a .keras file or a folder that holds one; found nothing",
+}
+
+
+def test_what_cannot_be_is_refused_before_a_network_is_loaded(tmp_path):
+    (tmp_path / "file.csv").write_text("path,emotion\n")
+    (tmp_path / "folder.onnx").mkdir()
+    cv2.imwrite(str(tmp_path / "image.png"), np.zeros((32, 32, 3), np.uint8))
+    code = (
+        "import sys, json\nfrom microx.cli.main import main\n"
+        "for line in json.loads(sys.argv[1]):\n"
+        "    sys.argv = ['microx', *line.split()]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert end.code == 1, (line, end.code)\n"
+        "print('keras' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, json.dumps(list(REFUSED))]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "False"
+    told = run.stderr.splitlines()
+    assert len(told) == len(REFUSED), run.stderr
+    for line, found in zip(REFUSED, told, strict=True):
+        assert found.startswith("microx: "), (line, found)
+        assert REFUSED[line] in found, (line, found)
 
 
 def test_ctrl_c_promises_nothing_where_the_next_run_begins_anew(corpus, tmp_path):

@@ -63,6 +63,13 @@ def test_a_folder_is_read_as_read_labels_reads_it(takes, tmp_path):
     assert corpus.classes == ("glad",)
 
 
+def test_a_sheet_in_place_of_the_folder_is_explained(videos, tmp_path):
+    (tmp_path / "l.csv").write_text("path,emotion\n")
+    for name in ("l.csv", str(tmp_path / "l.csv")):
+        with pytest.raises(InputError, match=r"read_labels\(FOLDER, 'l\.csv'\)"):
+            build_corpus(tmp_path / name, tmp_path / "corpus")
+
+
 def test_faces_that_are_too_small_are_counted(labels, takes, tmp_path):
     corpus = build_corpus(labels, tmp_path / "corpus", min_face=500)
     rows = corpus.manifest.set_index("path")

@@ -1,14 +1,22 @@
 import json
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
-from microx.corpus.corpus import MANIFEST_COLUMNS, PRESENCE, clip_starts, hash_recipe, load_corpus
+from microx.corpus.corpus import (
+    MANIFEST_COLUMNS,
+    PRESENCE,
+    check_corpus,
+    clip_starts,
+    hash_recipe,
+    load_corpus,
+)
 from microx.corpus.storage import STATUS_COUNTS, stretch_lengths
-from microx.errors import CorpusError
+from microx.errors import CorpusError, InputError
 from microx.preprocessing.tracking.faces import Status
 
 
@@ -244,6 +252,28 @@ def test_folders_that_are_not_a_corpus_are_named(tmp_path, small_corpus):
     shutil.copy(small_corpus.folder / "corpus.json", tmp_path)
     with pytest.raises(CorpusError, match=r"expected manifest\.csv.*run the same command again"):
         load_corpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("videos/corpus", r"received the path 'videos/corpus'; open it: load_corpus\('videos/c"),
+        (Path("corpus"), r"received the path 'corpus'; open it: load_corpus\('corpus'\)"),
+        (None, "of load_corpus or build_corpus; received NoneType"),
+    ],
+)
+def test_what_is_no_open_corpus_is_explained(given, message):
+    from microx import evaluate, evaluate_model, run_ablation, run_experiment
+
+    for call in (
+        lambda: check_corpus(given),
+        lambda: evaluate(given),
+        lambda: evaluate_model("nowhere", given),
+        lambda: run_ablation(given, "out"),
+        lambda: run_experiment("regions", given, "out"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_unusable_arguments_are_refused(stored, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="expected a folder to write to"):
         export_model(stored, "h5", tmp_path / "file" / "model.weights.h5")
-    with pytest.raises(ModelError, match="found none"):
+    with pytest.raises(ModelError, match="found nothing there"):
         export_model(tmp_path / "nothing", "onnx")
 
 

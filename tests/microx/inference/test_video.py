@@ -341,6 +341,20 @@ def test_face_seen_too_briefly_is_explained(tmp_path, write_video, model_path):
         predict_video(path, model_path)
 
 
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"faces": "all"}, "`faces` must be one of main, cropped, for a prediction is of one face"),
+        ({"landmarks": "csv"}, "`landmarks` must be one of dlib, openface; received 'csv'"),
+        ({"faces": "cropped", "landmarks": "openface"}, "faces 'cropped' need landmarks 'dlib'"),
+        ({"out": "https://a.b/c"}, "expected a folder to write to; found an address"),
+    ],
+)
+def test_what_cannot_be_is_said_before_the_model_is_looked_for(video, request_, message):
+    with pytest.raises(InputError, match=message):
+        predict_video(video, "nowhere", **request_)
+
+
 def test_bad_input_is_explained(tmp_path, video, model_path):
     with pytest.raises(InputError, match=r"none\.mp4"):
         predict_video(tmp_path / "none.mp4", model_path)
