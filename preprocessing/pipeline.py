@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from microx.errors import InputError, LandmarkError
+from microx.preprocessing.interlacing import N_COMB_FRAMES, CombFinder
 from microx.preprocessing.landmarks import Landmarks, outer_eye_distance, read_landmarks_csv
 from microx.preprocessing.occlusion.occluder import Occluder, choose_occluder, parse_occlusions
 from microx.preprocessing.openface import OpenFace, run_openface
@@ -277,6 +278,7 @@ class _Decoding:
         self.n_decoded = self.n_untimed = self.n_cuts = 0
         self._holes: deque[tuple[float, float]] = deque(maxlen=4)  # times without a frame
         self.size_hw = (0, 0)
+        self.combs = CombFinder()
         self.sightings: dict[int, Sighting] = {}
         self.identities: dict[int, int] = {}
         self.rejected: set[int] = set()
@@ -305,6 +307,8 @@ class _Decoding:
             self.n_decoded += 1
             self.n_untimed += not frame.timed
             self.n_cuts += cut
+            if frame.index < N_COMB_FRAMES:
+                self.combs.look(frame.rgb[..., 1])
             self.size_hw = frame.rgb.shape[:2]
             if self._progress and self.n_decoded % 16 == 0:
                 total = max(self.n_decoded, self._n_claimed)
@@ -384,6 +388,7 @@ class _Collector:
             n_untimed=decoding.n_untimed,
             n_cuts=decoding.n_cuts,
             n_rejected=len(decoding.rejected - decoding.identities.keys()),
+            n_combed=decoding.combs.n_combed if decoding.combs.is_interlaced else 0,
         )
 
     def _close(self, segment: int, *, ended: bool) -> Iterator[FaceFrames]:

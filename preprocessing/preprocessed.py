@@ -56,6 +56,9 @@ class Ledger:
         Shot cuts, and holes in time, in which no frame is shown.
     n_rejected : int
         Segments in which something was followed for a while and found to be no face.
+    n_combed : int
+        Of the first frames, those of two fields; 0 where the video is not interlaced, see
+        `microx.preprocessing.interlacing`.
     """
 
     timestamp: np.ndarray
@@ -66,6 +69,7 @@ class Ledger:
     n_untimed: int
     n_cuts: int
     n_rejected: int
+    n_combed: int = 0
 
     def __len__(self) -> int:
         return len(self.timestamp)

@@ -19,6 +19,7 @@ import numpy as np
 from microx.errors import InputError
 from microx.files import say_absence
 from microx.preprocessing.images import IMAGE_SUFFIXES, first_bytes, read_image, silent_opencv
+from microx.preprocessing.interlacing import check_converted
 from microx.preprocessing.orientation import UPRIGHT, Orientation, read_orientation
 
 VIDEO_SUFFIXES = frozenset(
@@ -155,8 +156,9 @@ def read_frames(path: str | Path, *, input_fps: float | None = None) -> Iterator
     Raises
     ------
     InputError
-        If there is no such file or OpenCV cannot open it; if a folder holds no images or has
-        no rate, or an image in it cannot be read or differs in size from the first.
+        If there is no such file, OpenCV cannot open it or shows none of it because it is
+        interlaced; if a folder holds no images or has no rate, or an image in it cannot be read
+        or differs in size from the first.
     """
     path = Path(path)
     if path.is_dir():
@@ -321,7 +323,7 @@ def _frames_of_file(path: Path) -> Iterator[Frame]:
     with _opened(path) as (capture, orientation):
         step_s = 1.0 / (_plausible_rate(capture.get(cv2.CAP_PROP_FPS)) or 30.0)
         start_s = last_s = 0.0
-        for index, bgr in enumerate(_decoded(capture)):
+        for index, bgr in enumerate(check_converted(path, _decoded(capture))):
             shown_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
             if index == 0:
                 start_s, timed = shown_s, True

@@ -22,8 +22,8 @@ ROOMS = {
         "parallel",
     ),
     "preprocessing": (
-        *("orientation", "images", "video", "warping", "drawing", "mean_face", "landmarks"),
-        *("openface", "motion"),
+        *("orientation", "images", "interlacing", "video", "warping", "drawing", "mean_face"),
+        *("landmarks", "openface", "motion"),
         *("tracking.faces", "tracking.shots", "tracking.flow", "tracking.weights"),
         *("tracking.identity", "tracking.dlib", "regions"),
         *("occlusion.face_warp", "occlusion.painting", "occlusion.hand", "occlusion.garments"),

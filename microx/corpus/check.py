@@ -21,6 +21,7 @@ from microx.corpus.quality import (
 )
 from microx.errors import InputError
 from microx.preprocessing.images import IMAGE_SUFFIXES
+from microx.preprocessing.interlacing import DEINTERLACE, N_COMB_FRAMES, CombFinder
 from microx.preprocessing.preprocessed import MANY_REPEATS
 from microx.preprocessing.video import (
     Frame,
@@ -60,6 +61,7 @@ class _Looked:
     n_decoded: int = 0
     n_untimed: int = 0
     duration_s: float = 0.0
+    n_combed: int = 0
     n_faces: int = 0
     n_sampled: int = 0
 
@@ -100,7 +102,8 @@ def scan_videos(
     DataFrame
         One row a video: path (relative to `folder`), problem (why it cannot be used, or ""),
         remarks (a list of what is odd), size (``"640x480"``), codec, frame_rate, n_claimed,
-        n_decoded, n_untimed, duration_s (of what was decoded), n_faces, n_sampled, faces.
+        n_decoded, n_untimed, duration_s (of what was decoded), n_combed (frames of two
+        fields; 0 where the video is not interlaced), n_faces, n_sampled, faces.
         Videos with a problem come first, then those with remarks.
 
     Raises
@@ -197,17 +200,21 @@ def _decode(
     n_expected = min(video.n_claimed, round(rate * QUICK_S)) if quick else video.n_claimed
     sampled = _places(n_expected)
     times: list[float] = []
+    combs = CombFinder()
     for frame in read_frames(path, input_fps=input_fps):
         if quick and frame.time_s > QUICK_S:
             break
         times.append(frame.time_s)
         video.n_untimed += not frame.timed
+        if frame.index < N_COMB_FRAMES:
+            combs.look(frame.rgb[..., 1])
         if faces and frame.index in sampled:
             video.n_sampled += 1
             video.n_faces += _has_face(frame)
     video.n_decoded = len(times)
     if times:
         video.duration_s = times[-1] + 1 / rate
+    video.n_combed = combs.n_combed if combs.is_interlaced else 0
     return np.array(times)
 
 
@@ -232,6 +239,8 @@ def _remark(path: Path, video: _Looked, times: np.ndarray, info: VideoInfo, *, q
         say(f"{video.n_decoded} of {video.n_claimed} claimed frames decode: cut off or damaged?")
     if video.n_untimed:
         say(f"{video.n_untimed} frames have no usable time; it is reckoned from the rate")
+    if video.n_combed:
+        say(f"interlaced: its moving edges are combs; deinterlace it: {DEINTERLACE}")
     if path.is_dir():
         lacking = find_missing_numbers(file.name for file in list_files(path))
         if lacking:

@@ -35,7 +35,8 @@ FORMAT = 4
 MANIFEST_COLUMNS = (
     *("video_id", "path", "emotion", "subject", "corpus", "onset", "apex", "offset"),
     *("status", "reason", "face", "occluder"),
-    *("n_claimed", "n_decoded", "n_untimed", "n_unused", "n_cuts", "n_rejected", "n_faces"),
+    *("n_claimed", "n_decoded", "n_untimed", "n_unused", "n_cuts", "n_rejected", "n_combed"),
+    "n_faces",
     *("n_frames", "n_found", "n_segments", *STATUS_COUNTS, "duration_s", "sha256"),
 )
 COUNT_COLUMNS = tuple(name for name in MANIFEST_COLUMNS if name == "face" or name.startswith("n_"))
@@ -75,6 +76,7 @@ class Corpus:
         One row a video, or with ``faces="all"`` one a face: `MANIFEST_COLUMNS`. ``status`` is done
         or skipped. ``n_claimed`` frames were promised by the container, ``n_decoded`` came,
         ``n_untimed`` of them without a time, ``n_unused`` are shown at no tick of the frame rate;
+        ``n_combed`` of the first were of two fields, 0 where the video is not interlaced;
         ``n_frames`` ticks stand in the corpus, ``n_found`` of them with crops, in ``n_segments``
         unbroken stretches; the counts of `microx.corpus.storage.STATUS_COUNTS` tell how each tick
         got its landmarks or why it has none, and add up to ``n_frames``. ``occluder`` is the kind

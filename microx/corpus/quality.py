@@ -18,6 +18,7 @@ from microx.corpus.corpus import FACE_MARK, Corpus
 from microx.corpus.storage import STATUS_COUNTS, read_crops_file
 from microx.errors import InputError
 from microx.preprocessing.images import IMAGE_SUFFIXES
+from microx.preprocessing.interlacing import DEINTERLACE
 from microx.preprocessing.landmarks import outer_eye_distance
 from microx.preprocessing.preprocessed import MANY_REPEATS, count_repeats
 from microx.preprocessing.tracking.faces import Status
@@ -419,6 +420,12 @@ def _doubt_decoding(sources: pd.DataFrame, corpus: Corpus) -> list[str]:
         doubts.append(
             f"fewer frames could be decoded than were claimed: {first_few(named)}; "
             "are these files whole?"
+        )
+    combed = sources.loc[sources["n_combed"] > 0, "path"].tolist()
+    if combed:
+        doubts.append(
+            f"{_videos(len(combed))} interlaced, so that moving eyes and mouths are combs: "
+            f"{first_few(combed)}; deinterlace first: {DEINTERLACE}"
         )
     n_untimed, n_decoded = sources["n_untimed"].sum(), sources["n_decoded"].sum()
     if n_untimed > MANY_UNDECODED * n_decoded:

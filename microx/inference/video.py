@@ -292,7 +292,10 @@ def predict_video(
         for piece in stream:
             reader = readers.setdefault(piece.face, _Reader(read, length, stride))
             reader.read(piece)
-    note = _joined(note, _note_rate(stream.ledger, used.frame_rate))
+    interlaced = "the video is interlaced, so that what moves is a comb" * bool(
+        stream.ledger.n_combed
+    )
+    note = _joined(note, interlaced, _note_rate(stream.ledger, used.frame_rate))
     prediction = readers.get(stream.main_face, _Reader(read, length, stride)).result(
         Path(path), file, note, stream.ledger
     )
