@@ -200,6 +200,19 @@ def _three(matrix: npt.NDArray[np.float64]) -> Matrix:
     return np.vstack([matrix if is_map else np.eye(2, 3), [0.0, 0.0, 1.0]])
 
 
+def list_held(corpus: Corpus, inputs: str) -> tuple[str, ...]:
+    """List the regions that a corpus can show: those it was cut into, or of motion those on a face.
+
+    Examples
+    --------
+    >>> list_held(corpus, "rgb")
+    ('left_eye', 'right_eye', 'nose', 'mouth', 'face')
+    """
+    if inputs != "motion":
+        return corpus.regions
+    return tuple(MOTION_WINDOWS) if "face" in corpus.regions else ()
+
+
 def estimate_apex(corpus: Corpus, video_id: str, recipe: MotionRecipe = USUAL_MOTION) -> int | None:
     """Estimate the frame of the greatest motion since the onset.
 

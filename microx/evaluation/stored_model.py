@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from microx.corpus.corpus import N_NAMED, Corpus, check_corpus
+from microx.corpus.motion import list_held
 from microx.errors import ModelError
 from microx.evaluation.evaluate import (
     Condition,
@@ -89,7 +90,8 @@ def evaluate_model(
             f"a score on them would be too high; use a corpus of other subjects"
         )
     warnings = list(fit.warnings)
-    lacking = [region for region in fit.regions if region not in corpus.regions]
+    held = list_held(corpus, fit.inputs)
+    lacking = [region for region in fit.regions if region not in held]
     notes = note_version(fit.versions), note_missing(fit, [*without, *lacking])
     warnings += [note for note in notes if note]
     if lacking:
@@ -153,7 +155,8 @@ def check_model_fits(
     ModelError
         Naming the first difference.
     """
-    missing = [region for region in facts.regions if region not in corpus.regions]
+    held = list_held(corpus, facts.inputs)
+    missing = [region for region in facts.regions if region not in held]
     theirs = {"classes": list(corpus.classes), "size": corpus.size, "recipe": corpus.recipe}
     differing = find_differences(facts.as_dict(), theirs)
     if missing and not (can_do_without and set(missing) < set(facts.regions)):

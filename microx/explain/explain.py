@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from microx.corpus.corpus import Corpus
-from microx.errors import InputError
+from microx.errors import InputError, ModelError
 from microx.evaluation.evaluate import predict_clips
 from microx.explain.attribution import (
     grad_cam,
@@ -89,6 +89,11 @@ def write_explanation(
     'S01_sad_1.cam.png'
     """
     model, facts = load_model(model_path)
+    if facts.inputs == "motion":
+        raise ModelError(
+            f"{model_path}: reads motion, which is not explained by crops; see its streams by "
+            "`microx evaluate --without REGION`"
+        )
     dataset = open_for_model(model, facts, corpus, video_id=video_id)
     label, place, prob = _choose(model, dataset, facts.classes, emotion)
     folder, clip = _make_folder(out), _take_clip(dataset, place)

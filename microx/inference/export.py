@@ -27,6 +27,7 @@ _PIXELS = {
     "rgb": "red, green, blue from 0 to 1",
     "grey": "grey from 0 to 1",
     "difference": "red, green, blue less those of the reference frame, from -1 to 1",
+    "motion": "motion of the face, see microx.preprocessing.motion.measure_motion",
     "flow": "optical flow and strain, see microx.preprocessing.motion.convert_crops",
 }
 

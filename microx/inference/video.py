@@ -378,6 +378,11 @@ class _ClipReader:
         self._regions = regions = facts.regions
         self._name = name
         self._inputs, self.classes = facts.inputs, facts.classes
+        if facts.inputs == "motion":
+            raise ModelError(
+                f"{name}: reads how a face moved since an annotated onset, which a video lacks; "
+                "use `microx evaluate` on a corpus whose labels name onsets"
+            )
         self._present = np.array([region not in without for region in regions], np.float32)
         self._tells = needs_present(model)
         if unknown := sorted(set(without) - set(regions)):

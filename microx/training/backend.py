@@ -6,11 +6,14 @@ import logging
 import os
 import sys
 import tempfile
+from typing import get_args
+
+from microx.schema import MotionNetwork
 
 # What TensorFlow, and the libraries below all three backends, read when they are imported.
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 
-_SMALL = ("compact",)
+_SMALL = ("compact", *get_args(MotionNetwork))
 """Presets of many small operations, which gain little from several threads each."""
 
 

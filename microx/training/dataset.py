@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from microx.corpus.corpus import PRESENCE, Corpus
-from microx.corpus.motion import USUAL_MOTION, MotionRecipe, estimate_apex, read_motion
+from microx.corpus.motion import USUAL_MOTION, MotionRecipe, estimate_apex, list_held, read_motion
 from microx.errors import CorpusError, InputError, ModelError
 from microx.preprocessing.motion import convert_crops
 from microx.preprocessing.occlusion.occluder import (
@@ -22,7 +22,7 @@ from microx.preprocessing.occlusion.occluder import (
     parse_occlusions,
 )
 from microx.preprocessing.regions import crop_transform
-from microx.schema import MOTION_WINDOWS, motion_window
+from microx.schema import motion_window
 from microx.training.augmentation import augment_clip, augment_motion, parse_augmentation
 from microx.training.settings import COMPARED, FitSettings
 
@@ -141,7 +141,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         self.balance = balance
         self.augment = augment
         self.seed = seed
-        held = MOTION_WINDOWS if inputs == "motion" else corpus.regions
+        held = list_held(corpus, inputs)
         self._shown = [r for r in self.regions if r in held and r not in without]
         self._tell_present = tell_present
         self._changes = parse_augmentation(augment)
@@ -397,9 +397,7 @@ def check_regions(
         If there is none, the corpus lacks one that cannot be marked as missing, or all would be
         missing.
     """
-    held = corpus.regions
-    if inputs == "motion":
-        held = tuple(MOTION_WINDOWS) if "face" in corpus.regions else ()
+    held = list_held(corpus, inputs)
     lacking = [region for region in regions if region not in held]
     if not regions or (lacking and not tell_present):
         raise ModelError(
