@@ -44,7 +44,7 @@ from microx.preprocessing.video import VIDEO_SUFFIXES, list_files
 from microx.progress import ProgressOption, tell_progress
 
 _SAFE_ID = re.compile(r"\w[\w.-]*", re.ASCII)
-_OUR_FILES = frozenset({".lock", "corpus.json", "manifest.csv", "crops"})
+_OUR_FILES = frozenset({".lock", "corpus.json", "manifest.csv", "crops", "motion"})
 
 
 def build_corpus(
