@@ -1,1 +1,1 @@
-"""Many evaluations as one run: ablations, leaks, the papers done again, published numbers."""
+"""Many evaluations as one run: ablations, leaks, papers reproduced, published numbers."""

@@ -1,7 +1,7 @@
-"""The experiments of the papers, and others: which rows each has.
+"""The experiments of the papers, and others: the rows of each.
 
-`microx.experiments.run` does them. None has a training loop of its own: a row is arguments of
-`microx.evaluation.evaluate.evaluate`.
+`microx.experiments.run` runs them. None has a training loop of its own: a row is a set of
+arguments of `microx.evaluation.evaluate.evaluate`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _PAPER_ROWS: dict[str, tuple[str, ...]] = {region: (region,) for region in DEFAU
 }
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Parts of the tested videos that wear something, along an occlusion curve (our choice)."""
+"""Shares of the test videos that are occluded, along an occlusion curve (our choice)."""
 
-_WORN_IN_TRAINING = ",".join(f"{kind}:0.2" for kind in OCCLUSIONS)  # the rest is bare (our choice)
+_TRAINING_OBJECTS = ",".join(f"{kind}:0.2" for kind in OCCLUSIONS)  # our choice
 
 ALONE = ", trained alone"
-"""What the names of rows end with that check a model of all regions by one of its own."""
+"""The end of the names of rows with a single region, the check of a model of all regions."""
 
 LEAKY_ROW, HONEST_ROW = f"by clip{LEAKY_MARK}", "by subject"
 
 
 def region_sets(kind: str, available: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Which regions the rows of an ablation use.
+    """Return the regions of each row of an ablation.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def region_sets(kind: str, available: Sequence[str]) -> dict[str, tuple[str, ...
     Raises
     ------
     InputError
-        If the kind is unknown or the paper's regions are not all there.
+        If the kind is unknown or the corpus lacks one of the paper's regions.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def list_region_rows(
 def list_subset_rows(corpus: Corpus) -> list[Row]:
     """One model that can do without regions, tested with every subset of them.
 
-    The single regions are also trained by themselves, to see what the shared model gives away.
+    The single regions are also trained alone, to measure what the shared model loses.
     """
     regions = corpus.regions
     rows = []
@@ -114,32 +114,32 @@ def list_subset_rows(corpus: Corpus) -> list[Row]:
 def list_mask_rows(corpus: Corpus) -> list[Row]:
     """With and without a mask, in training and in the test."""
     masked = Condition(occlude="mask")
-    worn = {"occlude": "mask:0.5"}
+    fit = {"occlude": "mask:0.5"}
     return [
-        Row("trained bare, tested bare"),
-        Row("trained bare, tested with masks", {}, masked),
-        Row("trained with masks, tested bare", worn),
-        Row("trained with masks, tested with masks", worn, masked),
+        Row("trained without masks, tested without masks"),
+        Row("trained without masks, tested with masks", {}, masked),
+        Row("trained with masks, tested without masks", fit),
+        Row("trained with masks, tested with masks", fit, masked),
     ]
 
 
 def list_occlusion_rows(corpus: Corpus) -> list[Row]:
-    """Every kind of object on a growing part of the tested videos, and random erasing.
+    """Every kind of object on a growing share of the test videos, and random erasing.
 
-    Twice: trained on bare faces, and with objects on four faces of five.
+    Twice: trained on unoccluded faces, and with objects on four faces of five.
     """
     rows = []
-    for words, fit in (("bare", {}), ("occluded", {"occlude": _WORN_IN_TRAINING})):
-        rows.append(Row(f"trained {words}, tested bare", fit))
+    for words, fit in (("unoccluded", {}), ("occluded", {"occlude": _TRAINING_OBJECTS})):
+        rows.append(Row(f"trained {words}, tested unoccluded", fit))
         for kind, share in itertools.product((*OCCLUSIONS, "erase"), SHARES):
-            worn = f"{kind}:{share:g}"
-            seen = Condition(augment=worn) if kind == "erase" else Condition(occlude=worn)
-            rows.append(Row(f"trained {words}, tested with {worn}", fit, seen))
+            objects = f"{kind}:{share:g}"
+            seen = Condition(augment=objects) if kind == "erase" else Condition(occlude=objects)
+            rows.append(Row(f"trained {words}, tested with {objects}", fit, seen))
     return rows
 
 
 def list_length_rows(corpus: Corpus) -> list[Row]:
-    """Clips of several lengths, and of one length drawn more densely."""
+    """Clips of several lengths, and overlapping clips of one length."""
     longest = int(corpus.manifest["n_found"].max())
     lengths = [n for n in (1, 5, CLIP_FRAMES, 16, 24) if n <= longest]
     rows = [Row(f"{n} frames", {"n_frames": n, "stride": n}) for n in lengths]
@@ -153,13 +153,13 @@ def list_setting_rows(name: str, values: Sequence[str]) -> list[Row]:
 
 
 def list_optimizer_rows(corpus: Corpus) -> list[Row]:
-    """Adam, RMSprop and SGD, each at its own usual rate."""
+    """Adam, RMSprop and SGD, each at a learning rate of its own."""
     rates = {"adam": 3e-3, "rmsprop": 1e-3, "sgd": 0.1}  # our choice, of compact
     return [Row(name, {"optimizer": name, "learning_rate": rate}) for name, rate in rates.items()]
 
 
 def list_protocol_rows(corpus: Corpus) -> list[Row]:
-    """The published ways to divide clips beside honest ones; each tests other clips."""
+    """The published protocols beside honest ones; each tests other clips."""
     return [
         Row(f"clips 80/20{LEAKY_MARK}", {"protocol": "clips"}),
         Row(f"clips 70/30{LEAKY_MARK}", {"protocol": "naive"}),
@@ -177,7 +177,7 @@ def list_inflation_rows(corpus: Corpus) -> list[Row]:
 
 
 def list_network_rows(corpus: Corpus) -> list[Row]:
-    """CNN1, CNN2 and ResNet18, on single pictures."""
+    """CNN1, CNN2 and ResNet18, on single images."""
     return list_setting_rows("preset", ("cnn1", "cnn2", "resnet18"))
 
 
@@ -197,7 +197,7 @@ EXPERIMENTS: dict[str, Callable[[Corpus], list[Row]]] = {
 
 
 class RunOptions(FitOptions, total=False):
-    """What every experiment takes by name: options of `run_grid`, and settings."""
+    """Keyword arguments of every experiment: options of `run_grid`, and settings."""
 
     protocol: Protocol | str
     preset: str
@@ -230,9 +230,8 @@ def run_ablation(
     regions : {"all", "paper", "full"}
         See `region_sets`.
     shuffle_labels : bool
-        Add a control row: the last region set, its labels shuffled among the videos, those that
-        are trained on and those that are tested apart.
-        It must score at chance.
+        Add a control row: the last region set, with labels shuffled among videos, separately in
+        training and in the test. It must score at chance.
     **options
         See `run_experiment`.
 
@@ -246,7 +245,7 @@ def run_ablation(
     InputError
         If `out` holds a run with other arguments or of another corpus; the difference is named.
     SplitError
-        If the subjects are too few.
+        If there are too few subjects.
     """
     check_corpus(corpus)
     rows = list_region_rows(corpus, regions, shuffle_labels=shuffle_labels)
@@ -257,7 +256,7 @@ def run_ablation(
 def run_experiment(
     name: str, corpus: Corpus, out: str | Path, **options: Unpack[RunOptions]
 ) -> Run:
-    """Do one of `EXPERIMENTS`; a run that was cut off goes on.
+    """Run one of `EXPERIMENTS`; a run that was cut off continues.
 
     Parameters
     ----------
@@ -268,7 +267,7 @@ def run_experiment(
     **options
         See `microx.experiments.run.run_grid`: protocol, preset, settings, seed, n_seeds, oracle,
         tensorboard, n_workers, dask, progress, warn, and single settings by name, such as
-        ``epochs=5``; the same for every row that does not say otherwise.
+        ``epochs=5``; the same for every row that does not set its own.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Find what stands on both sides of a split: subjects, videos, copies of them, renamed people.
+"""Find what two parts of a split share: subjects, videos, copies of them, renamed subjects.
 
-Names are compared, and what names cannot tell: the bytes of the files, the pictures, and what
-the people look like. The split may be ours or somebody else's.
+Names are compared and, since names can miss a leak, the bytes of the files, the images and the
+mean faces. The split may be our own or a published one.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from microx.progress import Progress
 from microx.text import first_few
 from microx.training.splits import Split, join_runs, make_splits, name_run, read_parts
 
-KINDS = ("subject", "video", "file", "picture", "mirrored picture", "person")
-"""What can be found on two sides of a split, the surest first."""
+KINDS = ("subject", "video", "file", "image", "mirrored image", "face")
+"""What two parts of a split can share, the most certain first."""
 
-PICTURE_LIMIT = 0.05
-"""Distance up to which two videos show the same pictures, in [0, 1] where strangers are near
-0.5 (our choice). Of 20 drawn videos re-encoded in four ways and tracked anew, all lay within
-0.036, mirrored ones within 0.040; of 1,008 and 336 drawn videos no two of different people lay
-nearer than 0.070."""
+IMAGE_LIMIT = 0.05
+"""Distance up to which two videos count as showing the same images, in [0, 1], where unrelated
+videos are near 0.5 (our choice). Of 20 drawn videos re-encoded in four ways and tracked again, all
+were within 0.036, mirrored ones within 0.040; of 1,008 and 336 drawn videos no two of different
+subjects were closer than 0.070."""
 
-STRANGERS_SHARE = 0.15
-"""Two names of one person are at most this share as far apart as two subjects usually are (our
-choice). Of 36 and of 24 drawn people the nearest two were 0.28 and 0.26 apart, one person's
-videos under two names at most 0.03 and 0.05; of 24 people with two videos each, one renamed was
-found two times in three."""
+FACE_SHARE = 0.15
+"""Two names count as one subject if their distance is at most this share of the usual distance of
+two subjects (our choice). Of 36 and of 24 drawn actors the closest two were at 0.28 and 0.26, one
+subject's videos under two names at most at 0.03 and 0.05; with 24 actors of two videos each, a
+renamed one was found two times in three."""
 
 MIN_CALIBRATION = 3
-"""Subjects of two videos or more that are needed to know how much one person varies (our
+"""Subjects of at least two videos that are needed to estimate how much one subject varies (our
 choice)."""
 
 _N_FRAMES = 8  # of a video, spread evenly (our choice)
-_PICTURE_SIDE = 32  # px of the pictures compared (our choice)
+_IMAGE_SIDE = 32  # px of the compared images (our choice)
 _N_WAVES = 12  # across and down: finer ones are lost in re-encoding (our choice)
 _BLOCK = 32  # videos compared with all others at a time, for memory's sake (our choice)
-_SIDE = 8  # px of the coloured mean pictures of a person (our choice)
+_FACE_SIDE = 8  # px of the mean faces, in colour (our choice)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SIDES = (("train", "test"), ("validation", "test"), ("train", "validation"))
 _ALIKE = ("kind", "one", "other", "detail")
@@ -59,20 +59,20 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Leak:
-    """One thing that stands on both sides of a split.
+    """One thing that two parts of a split share.
 
     Attributes
     ----------
     fold : str
-        Name of the division, such as ``"holdout"`` or ``"fold 2 of 5"``.
+        Name of the split, such as ``"holdout"`` or ``"fold 2 of 5"``.
     kind : str
         One of `KINDS`.
     train, test : str
-        The subject or video on either side; the same name twice where it is shared by name.
+        The subject or video in either part; the same name twice if it is shared by name.
     sides : (str, str)
-        The parts where they stand: train or validation, and test or validation.
+        The two parts: train or validation, and test or validation.
     detail : str
-        How alike they are; ``""`` where names say it all.
+        How similar they are; ``""`` if they share a name.
 
     Examples
     --------
@@ -93,9 +93,9 @@ class Leak:
             return f"{self.fold}: {self.kind} {self.train} is in {one} and in {other}"
         verb = {
             "file": "is the same file as",
-            "picture": "shows almost the same pictures as",
-            "mirrored picture": "shows, mirrored, almost the same pictures as",
-            "person": "looks like",
+            "image": "shows almost the same images as",
+            "mirrored image": "shows, mirrored, almost the same images as",
+            "face": "looks like",
         }[self.kind]
         return f"{self.fold}: {self.train} in {one} {verb} {self.test} in {other} ({self.detail})"
 
@@ -117,28 +117,27 @@ def find_leaks(
     Returns
     -------
     list of Leak
-        By fold and kind; empty where the split is honest, and for no parts.
+        By fold and kind; empty if nothing is shared, and for no parts.
 
     Raises
     ------
     CorpusError
-        If a video's file is gone or broken.
+        If a video's file is missing or damaged.
 
     Notes
     -----
-    *Pictures*: of 8 frames of each face the 12 x 12 lowest waves of a cosine transform, each
-    wave standardised over the corpus; the distance is half of 1 minus the cosine. It is a
-    perceptual hash not rounded to bits, which would lose half of the margin. Each frame looks
-    for its nearest in the other video, so that a copy may begin later; the median over the
-    frames counts. Videos of one named subject are left to the kind ``"subject"``. Where no
-    subjects are named, recordings of one person in one light are found, too, and should be.
+    *Images*: of 8 frames of each face the 12 x 12 lowest coefficients of a cosine transform, each
+    standardised over the corpus; the distance is half of 1 minus the cosine. It is a perceptual
+    hash without rounding to bits, which would lose half of the margin. Each frame is compared
+    with the closest of the other video, so that a copy may begin later; the distance is the
+    median over frames. Pairs of one named subject are reported as ``"subject"`` only. Where no
+    subjects are named, recordings of one subject in one light are found, too, as they should be.
 
-    *People*: the mean face of each video in colour, 8 px a side, in units of its spread within
-    subjects (Mahalanobis' distance; scikit-learn's ``ledoit_wolf``); of each subject the mean.
-    Two names look like one person where they differ far less than subjects usually do, as two
-    halves of one subject's videos do. This sees a face in its light, its make-up and glasses: a
-    person who comes back under another lamp is not found, and two people who look alike in the
-    same light may be. What it names is to be looked at.
+    *Faces*: the mean face of each video in colour, 8 px a side, in units of its spread within
+    subjects (Mahalanobis distance; scikit-learn's ``ledoit_wolf``), averaged for each subject.
+    Two names look like one subject if they differ far less than subjects usually do. Light,
+    make-up and glasses count too: a renamed subject in another light is not found, and two
+    similar subjects in the same light may be. Check by eye what is reported.
 
     Examples
     --------
@@ -168,10 +167,10 @@ def audit_file(
     ----------
     corpus : Corpus
     path : path
-        See `microx.training.splits.read_parts`. Of a predictions.csv that lies in its run, beside
-        run.json or result.json, it is known whom each fold was trained on, and each row and seed
-        is audited by itself; those that divide alike once. Videos that the corpus skipped as
-        copies count as well.
+        See `microx.training.splits.read_parts`. For a predictions.csv in its run, beside run.json
+        or result.json, the training subjects of each fold are known, and each row and seed is
+        audited by itself; those with the same split once. Videos that the corpus skipped as
+        copies are audited as well.
     progress : callable, optional
         See `find_leaks`.
 
@@ -179,13 +178,13 @@ def audit_file(
     -------
     leaks : list of Leak
     notes : list of str
-        What the audit cannot tell, one sentence each: see `list_blind_spots`.
+        What the audit cannot find, one sentence each: see `list_blind_spots`.
 
     Raises
     ------
     SplitError
-        If the file is no such list, names nothing that the corpus holds, or is of a run that
-        does not tell of each fold whom it was trained on.
+        If the file is no such list, names nothing that the corpus holds, or is of a run without
+        the training subjects of each fold.
     InputError
         If the run beside the file is damaged.
 
@@ -198,14 +197,14 @@ def audit_file(
     if results:
         parts = join_runs(pd.concat(map(_parts_of_run, results, results.values())))
     else:
-        videos = corpus.manifest.assign(status="done")  # a copy that we skipped, others did not
+        videos = corpus.manifest.assign(status="done")  # copies that we skip, others do not
         parts, notes = read_parts(path, videos, _list_clips(corpus))
     for fold, part in parts.groupby("fold", sort=False)["part"]:
         lacking = [name for name in ("train", "test") if name not in set(part)]
         if lacking:
             raise SplitError(
-                f"{path}: fold '{fold}' has no {' and no '.join(lacking)} part, so there is "
-                "nothing to compare; name both"
+                f"{path}: expected a train and a test part in fold '{fold}'; found no "
+                f"{' and no '.join(lacking)} part; add it"
             )
     return find_leaks(corpus, parts, progress=progress), notes + list_blind_spots(corpus, parts)
 
@@ -236,7 +235,7 @@ def audit_split(
     Raises
     ------
     SplitError
-        If the subjects are too few.
+        If there are too few subjects.
 
     Examples
     --------
@@ -250,7 +249,7 @@ def audit_split(
 
 
 def name_parts(clips: pd.DataFrame, splits: Sequence[Split]) -> pd.DataFrame:
-    """Say of each video in which parts its clips stand, for `find_leaks`.
+    """List the parts that each video's clips are in, for `find_leaks`.
 
     Parameters
     ----------
@@ -273,7 +272,7 @@ def name_parts(clips: pd.DataFrame, splits: Sequence[Split]) -> pd.DataFrame:
 
 
 def list_blind_spots(corpus: Corpus, parts: pd.DataFrame) -> list[str]:
-    """List what an audit of these parts cannot tell, one sentence each.
+    """List what an audit of these parts cannot find, one sentence each.
 
     Parameters
     ----------
@@ -284,7 +283,7 @@ def list_blind_spots(corpus: Corpus, parts: pd.DataFrame) -> list[str]:
     Returns
     -------
     list of str
-        Empty where nothing stays in the dark.
+        Empty if there is nothing.
     """
     audited = corpus.manifest[corpus.manifest["video_id"].isin(parts["video_id"])]
     unnamed = audited["subject"] == ""
@@ -293,34 +292,34 @@ def list_blind_spots(corpus: Corpus, parts: pd.DataFrame) -> list[str]:
     notes = []
     if strange := sorted(set(parts["video_id"]) - set(audited["video_id"])):
         notes.append(
-            f"{len(strange)} videos are not in the corpus ({first_few(strange)}): neither whom "
-            "nor what they show is compared"
+            f"{len(strange)} videos are not in the corpus ({first_few(strange)}): neither their "
+            "subjects nor their images are compared"
         )
     if unnamed.any():
         notes.append(
-            f"{unnamed.sum()} of {len(audited)} videos name no subject: names cannot tell whether "
-            "one person stands on both sides"
+            f"{unnamed.sum()} of {len(audited)} videos name no subject: whether training and test "
+            "share a subject cannot be told by name"
         )
     if unseen.any():
         notes.append(f"{unseen.sum()} of {len(audited)} videos have no crops: only names compared")
     if (n_videos > 1).sum() < MIN_CALIBRATION:
         notes.append(
             f"fewer than {MIN_CALIBRATION} subjects have two videos: whether two names are one "
-            "person is not known"
+            "subject is not known"
         )
     return notes
 
 
 def _list_clips(corpus: Corpus) -> pd.DataFrame:
     clips = corpus.clips()
-    return corpus.clips(1) if clips.empty else clips  # a corpus of pictures
+    return corpus.clips(1) if clips.empty else clips  # a corpus of images
 
 
 def _results_beside(path: Path) -> tuple[dict[str, EvaluationResult], list[str]]:
-    """The results that a predictions.csv is of, by row and seed, and what of them is missing.
+    """Find the results of a predictions.csv, by row and seed, and a note on missing ones.
 
-    None where the file lies by itself, or does not tell whom it was trained on; its predictions
-    then name the tested only.
+    None if the file is not beside its run, or the run lacks its training subjects; the file then
+    names only the test part.
     """
     folder = path.parent
     if path.name != "predictions.csv":
@@ -342,18 +341,18 @@ def _results_beside(path: Path) -> tuple[dict[str, EvaluationResult], list[str]]
 
 
 def _parts_of_run(run: str, result: EvaluationResult) -> pd.DataFrame:
-    """Whom each fold was trained on, validation included, and tested on."""
+    """List the videos that each fold was trained on, validation included, and tested on."""
     folds = np.unique(result.fold)  # a cell of a run is its fold 1 alone
     trained_on = result.facts.trained_on
     if len(folds) != len(trained_on):
         raise SplitError(
-            f"result '{run}': expected of each of its {len(folds)} folds whom it was trained on; "
-            f"found it of {len(trained_on)}; delete the folder and run again"
+            f"result '{run}': expected the training subjects of each of its {len(folds)} folds; "
+            f"found them for {len(trained_on)}; delete the folder and run again"
         )
     tables = [pd.DataFrame({"video_id": result.video_id, "fold": result.fold, "part": "test"})]
     tables += [
-        pd.DataFrame({"video_id": list(whom.videos), "fold": fold, "part": "train"})
-        for fold, whom in zip(folds, trained_on, strict=True)
+        pd.DataFrame({"video_id": list(seen.videos), "fold": fold, "part": "train"})
+        for fold, seen in zip(folds, trained_on, strict=True)
     ]
     parts = pd.concat(tables, ignore_index=True).drop_duplicates()
     return parts.assign(run=run, fold=[f"fold {fold + 1}" for fold in parts["fold"]])
@@ -367,7 +366,7 @@ def _fold_leaks(fold: str, rows: pd.DataFrame, alike: pd.DataFrame) -> Iterator[
         for part in ("train", "validation", "test")
     }
     for kind in KINDS:
-        unit = "subject" if kind in ("subject", "person") else "video_id"
+        unit = "subject" if kind in ("subject", "face") else "video_id"
         found = alike[alike["kind"] == kind]
         for sides in _SIDES:
             one, other = (held[unit, part] for part in sides)
@@ -385,11 +384,11 @@ def _find_alike(
     audited = corpus.manifest[corpus.manifest["video_id"].isin(video_ids)]
     seen = audited[(audited["status"] == "done") & (audited["n_found"] > 0)]
     waves, faces = _read_faces(corpus, seen, progress)
-    videos = [*_same_files(audited), *_same_pictures(seen, waves)]
-    people = _same_people(seen["subject"].to_numpy(str), faces)
-    # The same file shows the same pictures, too: the surest kind says it once.
+    videos = [*_same_files(audited), *_same_images(seen, waves)]
+    subjects = _same_faces(seen["subject"].to_numpy(str), faces)
+    # The same file shows the same images, too: each pair is kept once, with the surest kind.
     table = pd.DataFrame(videos, columns=list(_ALIKE)).drop_duplicates(["one", "other"])
-    table = pd.concat([table, pd.DataFrame(people, columns=list(_ALIKE))])
+    table = pd.concat([table, pd.DataFrame(subjects, columns=list(_ALIKE))])
     return pd.concat([table, table.rename(columns={"one": "other", "other": "one"})])
 
 
@@ -405,9 +404,9 @@ def _same_files(videos: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:
 def _read_faces(
     corpus: Corpus, videos: pd.DataFrame, progress: Progress | None
 ) -> tuple[Array, Array]:
-    """Read the waves of k frames of n videos, (4, n, k, p), and their mean faces, (n, q).
+    """Read the cosine waves of k frames of n videos, (4, n, k, p), and their mean faces, (n, q).
 
-    The first of the four are of the pictures as they are, the others of the mirrored ones.
+    The first of the four are of the images as they are, the others of the mirrored ones.
     """
     region = "face" if "face" in corpus.regions else corpus.regions[0]
     n_frames = int(min(_N_FRAMES, videos["n_found"].max())) if len(videos) else 1
@@ -416,9 +415,9 @@ def _read_faces(
         found = np.flatnonzero(corpus.read_frames_found(video_id))
         frames = found[np.linspace(0, len(found) - 1, n_frames).round().astype(int)]
         crops = corpus.read_crops(video_id, region, frames).astype(np.float32)
-        grey = np.array([_resize(picture, _PICTURE_SIDE) for picture in crops @ _LUMA])
+        grey = np.array([_resize(image, _IMAGE_SIDE) for image in crops @ _LUMA])
         waves.append(_find_waves(grey))
-        faces.append(_resize(crops.mean(axis=0), _SIDE))
+        faces.append(_resize(crops.mean(axis=0), _FACE_SIDE))
         if progress is not None:
             progress(done, len(videos), str(video_id))
     if not waves:
@@ -426,13 +425,13 @@ def _read_faces(
     return np.stack(waves, axis=1), np.array(faces, np.float32).reshape(len(faces), -1)
 
 
-def _resize(picture: Array, side: int) -> Array:
-    resized = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+def _resize(image: Array, side: int) -> Array:
+    resized = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, np.float32)
 
 
 def _find_waves(grey: Array) -> Array:
-    """Low cosine waves of k pictures: as they are, mirrored, and that half a pixel either way."""
+    """Low cosine waves of k images: as they are, mirrored, and that shifted half a pixel."""
     mirrored = grey[..., ::-1]
     beside = np.pad(mirrored, ((0, 0), (0, 0), (1, 1)), "edge")
     ways = [grey, mirrored, (mirrored + beside[..., :-2]) / 2, (mirrored + beside[..., 2:]) / 2]
@@ -440,8 +439,8 @@ def _find_waves(grey: Array) -> Array:
     return np.asarray(low.reshape(*low.shape[:2], -1)[..., 1:], np.float32)  # without brightness
 
 
-def _same_pictures(videos: pd.DataFrame, waves: Array) -> Iterator[tuple[str, str, str, str]]:
-    """Pairs of videos of which one shows the other's pictures, straight or mirrored."""
+def _same_images(videos: pd.DataFrame, waves: Array) -> Iterator[tuple[str, str, str, str]]:
+    """Pairs of videos that show the same images, as they are or mirrored."""
     if len(videos) < 2:
         return
     mean, spread = waves[0].mean(axis=(0, 1)), waves[0].std(axis=(0, 1))
@@ -452,13 +451,13 @@ def _same_pictures(videos: pd.DataFrame, waves: Array) -> Iterator[tuple[str, st
         block = slice(start, start + _BLOCK)
         likeness = [_likeness(way[block], waves[0]) for way in waves]
         for kind, near in (
-            ("picture", (1 - likeness[0]) / 2),
-            ("mirrored picture", (1 - np.max(likeness[1:], axis=0)) / 2),
+            ("image", (1 - likeness[0]) / 2),
+            ("mirrored image", (1 - np.max(likeness[1:], axis=0)) / 2),
         ):
-            for row, other in zip(*np.nonzero(near <= PICTURE_LIMIT), strict=True):
+            for row, other in zip(*np.nonzero(near <= IMAGE_LIMIT), strict=True):
                 one = start + row
                 if one < other and not subject[one] == subject[other] != "":
-                    detail = f"distance {near[row, other]:.3f}, strangers are near 0.5"
+                    detail = f"distance {near[row, other]:.3f}; unrelated videos are near 0.5"
                     yield kind, names[one], names[other], detail
 
 
@@ -468,15 +467,13 @@ def _likeness(some: Array, every: Array) -> Array:
     columns = every.transpose(2, 1, 0).reshape(n_waves, -1)
     cosine = some.reshape(-1, n_waves) @ columns
     cosine = cosine.reshape(len(some), n_frames, n_frames, len(every))
-    # Either may hold the other and more, so the better of the two directions counts.
+    # Either may contain the other, so the better of the two directions counts.
     ways = [np.median(cosine.max(axis=axis), axis=1) for axis in (1, 2)]
     return np.asarray(np.maximum(*ways), np.float32)
 
 
-def _same_people(
-    subject: npt.NDArray[np.str_], faces: Array
-) -> Iterator[tuple[str, str, str, str]]:
-    """Pairs of subjects whose mean faces differ far less than people do."""
+def _same_faces(subject: npt.NDArray[np.str_], faces: Array) -> Iterator[tuple[str, str, str, str]]:
+    """Pairs of names whose mean faces differ far less than subjects usually do."""
     names = [str(name) for name in np.unique(subject) if name]
     rows = [np.flatnonzero(subject == name) for name in names]
     several = [own for own in rows if len(own) > 1]
@@ -489,7 +486,7 @@ def _same_people(
     means = np.array([faces[own].mean(axis=0) for own in rows])
     distance = pdist(means)
     usual = np.median(distance)
-    for k in np.flatnonzero(distance < STRANGERS_SHARE * usual):
+    for k in np.flatnonzero(distance < FACE_SHARE * usual):
         one, other = (int(ids[k]) for ids in np.triu_indices(len(names), 1))
-        detail = f"{distance[k] / usual:.2f} times as far apart as two people usually are"
-        yield "person", names[one], names[other], detail
+        detail = f"{distance[k] / usual:.2f} times the usual distance of two subjects"
+        yield "face", names[one], names[other], detail

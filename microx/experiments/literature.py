@@ -1,7 +1,7 @@
-"""What the papers published, as data, and what a result of ours may be compared with.
+"""Published numbers, as data, and what a result of ours may be compared with.
 
-`PUBLISHED` holds the tables that `microx.experiments.replicate` does again, `ANCHORS` the numbers
-of the field; both are read from the CSV files in ``published``. Shares lie in [0, 1]. Nothing
+`PUBLISHED` holds the tables that `microx.experiments.replicate` reproduces, `ANCHORS` the numbers
+of other papers; both are read from the CSV files in ``published``. Shares are in [0, 1]. Nothing
 here was measured by microx.
 """
 
@@ -20,14 +20,13 @@ from microx.training.protocol import LEAKY
 
 PAPERS: dict[str, str] = {
     "microx": "2,747 clips of 10 frames from BAUM-1 and BAUM-2, 7 emotions; a fifth of the "
-    "shuffled clips was tested, so that clips of one video and one person stood on both sides",
-    "meeting": "28,710 pictures of FER2013 and 1,000 own faces, 48 x 48 grey, 7 emotions, "
-    "divided 8:2",
+    "shuffled clips was tested, so that training and test shared videos and subjects",
+    "meeting": "28,710 images of FER2013 and 1,000 own faces, 48 x 48 grey, 7 emotions, split 8:2",
     "apex": "254 apex frames of CASME II, padded black to 400 x 400; 99 of them are “others”",
-    "cnn6": "grey pictures of 48 x 48 pixels; accuracy and loss in training and validation",
-    "cnn-comparison": "1,860 tested pictures of 7 emotions",
+    "cnn6": "grey images of 48 x 48 pixels; accuracy and loss in training and validation",
+    "cnn-comparison": "1,860 test images of 7 emotions",
 }
-"""Papers that can be done again, and what their numbers were measured on."""
+"""Papers that can be reproduced, and what their numbers were measured on."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,9 @@ class Published:
     paper : str
         One of `PAPERS`.
     table, row : str
-        Where it stands, in plain words.
+        Where it is found, in plain words.
     metric : str
-        As the paper calls it.
+        The paper's name for it.
     value : float
         In [0, 1]; of a loss, at least 0.
     source : str
@@ -73,20 +72,20 @@ PUBLISHED: tuple[Published, ...] = tuple(
 _CONFUSION = _read_rows("cnn1_confusion.csv")
 
 CNN_SUPPORT: dict[str, int] = {row["true"]: int(row["support"]) for row in _CONFUSION}
-"""Tested images of each emotion in the paper of CNN1, CNN2 and ResNet18."""
+"""Test images of each emotion in the paper of CNN1, CNN2 and ResNet18."""
 
 CNN_CONFUSION: tuple[tuple[int, ...], ...] = tuple(
     tuple(int(row[emotion]) for emotion in CNN_SUPPORT) for row in _CONFUSION
 )
 """Confusion of its CNN1: true emotions down, predicted across, in the order of `CNN_SUPPORT`.
-The cell of surprise taken for sadness is illegible; 0 by its row's support of 260."""
+The cell of surprise predicted as sadness is illegible; it is 0 by its row's support of 260."""
 
 READ, TOLD = "read in the source", "second-hand"
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """A published number on a corpus that others can get.
+    """A published number on a corpus that others can obtain.
 
     Attributes
     ----------
@@ -96,12 +95,12 @@ class Anchor:
     metric : str
         Such as ``"UF1"``.
     classes : tuple of str
-        The emotions told apart; empty where they are not known to us.
+        The emotions; empty if we do not know them.
     protocol : str
-        One of `microx.training.splits.PROTOCOLS` or `microx.training.splits.LEAKY`; "" where it is
-        not known to us.
+        One of `microx.training.splits.PROTOCOLS` or `microx.training.splits.LEAKY`; "" if we do
+        not know it.
     n_tested : int
-        Videos or pictures tested; 0 where it is not known to us.
+        Videos or images tested; 0 if we do not know it.
     method : str
     value : float
         In [0, 1].
@@ -110,7 +109,7 @@ class Anchor:
     source : str
         In words.
     is_epoch_honest : bool or None
-        Whether the epoch was chosen without the tested people; None where that is not known.
+        Whether the epoch was chosen without the test subjects; None if that is not known.
     """
 
     task: str
@@ -142,8 +141,8 @@ def _split(names: str) -> tuple[str, ...]:
 
 
 ANCHORS: tuple[Anchor, ...] = tuple(_read_anchor(row) for row in _read_rows("anchors.csv"))
-"""Numbers of the field. The protocol "list" is the corpus's own: of FER2013 one of its two test
-parts, 3,589 pictures each; DFEW's, and which emotions it tells apart, are not known to us."""
+"""Numbers of other papers. The protocol "list" is the corpus's own: for FER2013 one of its two
+test parts, 3,589 images each; DFEW's list and its emotions are not known to us."""
 
 _SPELLINGS = {
     "casmeii": "CASME II",
@@ -162,7 +161,7 @@ _SPELLINGS = {
 
 
 def name_corpus(name: str) -> str:
-    """Write a corpus's name in one way, however it is spelled; others stay as they are.
+    """Write a corpus's name in one spelling; unknown names stay as they are.
 
     Examples
     --------
@@ -174,7 +173,7 @@ def name_corpus(name: str) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What numbers may be compared with, and with what they may not: a sentence each."""
+    """What numbers may and may not be compared with, a sentence each."""
 
     may: tuple[str, ...]
     may_not: tuple[str, ...]
@@ -186,26 +185,26 @@ def tell_comparable(facts: ResultFacts, corpora: Iterable[str], n_tested: int) -
     Parameters
     ----------
     facts : ResultFacts
-        Of a `microx.evaluation.result.EvaluationResult`; what counts is protocol, group, classes
-        and arguments.
+        Of a `microx.evaluation.result.EvaluationResult`; protocol, group, classes and arguments
+        are used.
     corpora : iterable of str
         Names in the manifest's column ``corpus``; `DRAWN` for drawn actors. Empty, or a name of
-        "", means a corpus of somebody's own.
+        "", means an unpublished corpus.
     n_tested : int
-        Videos or pictures tested.
+        Videos or images tested.
 
     Returns
     -------
     Comparison
-        Neither part is empty. A published number may be compared with only where corpora,
-        emotions, protocol and what was tested are known to be the same, and the epoch was chosen
-        without the tested people; else it stands in ``may_not``, with the reason.
+        Neither part is empty. A published number may be compared with only if corpora, emotions,
+        protocol and test set are known to be the same, and the epoch was chosen without the test
+        subjects; else it is in ``may_not``, with the reason.
 
     Examples
     --------
     >>> own = ResultFacts(classes=("a", "b"), regions=("face",), streams=("face",))
     >>> tell_comparable(own, [""], 120).may_not[0]
-    'With any published number: nobody else has measured on this corpus.'
+    'With any published number: none is known on this corpus.'
     """
     names = frozenset(name_corpus(name) for name in corpora) or frozenset([""])
     known = [anchor for anchor in ANCHORS if anchor.corpora == names]
@@ -213,51 +212,47 @@ def tell_comparable(facts: ResultFacts, corpora: Iterable[str], n_tested: int) -
     for anchor in known:
         against.setdefault(_reason_against(anchor, facts, n_tested), []).append(anchor)
     may = [f"Its {told}." for told in _quote(against.pop("", []))]
-    may.append("With other runs on the same corpus that tested the same people in the same way.")
+    may.append("With other runs on the same corpus, test subjects and protocol.")
     may_not = _about_corpus(names, known) + _about_split(facts)
     may_not += [
         f"Its {told}: {reason}." for reason, anchors in against.items() for told in _quote(anchors)
     ]
     if known:
-        may_not.append(
-            "Its accuracy with anybody's UF1, F1 or UAR: each number with its own kind only."
-        )
+        may_not.append("Its accuracy with any UF1, F1 or UAR: compare only the same metric.")
     return Comparison(tuple(may), tuple(may_not + _about_frames(facts)))
 
 
 def _reason_against(anchor: Anchor, facts: ResultFacts, n_tested: int) -> str:
-    """Say why a number of the same corpora may not be compared with; "" where it may."""
+    """Say why a number of the same corpora may not be compared with; "" if it may."""
     ours = facts.protocol
     if not anchor.protocol:
-        return "how they divided the clips is not known to us"
+        return "their protocol is not known to us"
     if anchor.protocol != ours:
-        return f"they have protocol {anchor.protocol}, this is {ours}"
+        return f"their protocol is {anchor.protocol}, this one is {ours}"
     if facts.is_leaky != (anchor.protocol in LEAKY):
-        return "here clips of the same people were trained on and tested on (LEAKY)"
+        return "here training and test share subjects (LEAKY)"
     if not anchor.classes:
-        return "which emotions they told apart is not known to us"
+        return "their emotions are not known to us"
     if _plain_names(anchor.classes) != _plain_names(facts.classes):
-        return f"they told {', '.join(anchor.classes)} apart, this {', '.join(facts.classes)}"
+        return f"their emotions are {', '.join(anchor.classes)}, these {', '.join(facts.classes)}"
     if anchor.protocol == "list" and not anchor.n_tested:
-        return "how much their list tests is not known to us"
+        return "the size of their test part is not known to us"
     if anchor.n_tested not in (0, n_tested):
-        return f"they tested {anchor.n_tested:,} videos or pictures, this {n_tested:,}"
-    # A fixed list has a validation part; who leaks already does not become worse by the epoch.
+        return f"they tested {anchor.n_tested:,} videos or images, this {n_tested:,}"
+    # A fixed list has a validation part; for a leaky protocol the choice of epoch adds little.
     if not (anchor.is_epoch_honest or anchor.protocol in ("list", *LEAKY)):
-        return (
-            "they chose their epoch on the tested people, or are not known to have done otherwise"
-        )
+        return "their epoch was chosen on the test subjects, or is not known not to have been"
     return ""
 
 
 def _plain_names(classes: Iterable[str]) -> list[str]:
-    """Emotions in one spelling and one order."""
+    """Emotions in one spelling and order."""
     spellings = read_label_set("ekman7")
     return sorted(spellings.get(name.casefold()) or name.casefold() for name in classes)
 
 
 def _quote(anchors: Sequence[Anchor]) -> list[str]:
-    """Name anchors, a phrase a task and metric."""
+    """Name anchors, a phrase for each task and metric."""
     groups: dict[tuple[str, str, str], list[Anchor]] = {}
     for anchor in anchors:
         groups.setdefault((anchor.task, anchor.metric, anchor.mark), []).append(anchor)
@@ -275,13 +270,13 @@ _OUR_NAME = {"F1": "UF1"}
 def _about_corpus(names: frozenset[str], known: Sequence[Anchor]) -> list[str]:
     if DRAWN in names:
         return [
-            "With any published number: these people are drawn, not filmed, and how well drawn "
-            "expressions are told apart says nothing about real ones."
+            "With any published number: these subjects are drawn, not filmed, and a score on drawn "
+            "expressions says nothing about real ones."
         ]
     if known:
         return []
     if "" in names:
-        return ["With any published number: nobody else has measured on this corpus."]
+        return ["With any published number: none is known on this corpus."]
     near = sorted(
         {" + ".join(sorted(anchor.corpora)) for anchor in ANCHORS if anchor.corpora & names}
     )
@@ -294,13 +289,13 @@ def _about_corpus(names: frozenset[str], known: Sequence[Anchor]) -> list[str]:
 def _about_split(facts: ResultFacts) -> list[str]:
     if facts.is_leaky:
         return [
-            "With any score on people never seen: clips of the same people were trained on and "
-            "tested on (LEAKY); what this is good for is the gap to the honest protocol."
+            "With any score on unseen subjects: training and test share subjects (LEAKY); use it "
+            "only to measure the gap to the honest protocol."
         ]
     if facts.group == "video":
         return [
-            "With any score on people never seen: the corpus names no subjects, so that only "
-            "videos were kept apart."
+            "With any score on unseen subjects: the corpus names no subjects, so that the split "
+            "is by video only."
         ]
     return []
 
@@ -310,6 +305,6 @@ def _about_frames(facts: ResultFacts) -> list[str]:
     if arguments.frames == "all" and arguments.reference != "onset":
         return []
     return [
-        "With systems that find onset or apex themselves: here the labels told where they are, "
-        "in the tested videos too."
+        "With systems that find onset or apex themselves: here they are taken from the labels, in "
+        "the test videos too."
     ]

@@ -1,13 +1,12 @@
-"""A paper's experiments done again: as it divided its clips, and with people kept apart.
+"""A paper's experiments reproduced: with its own protocol, and with subjects held out.
 
 Each row is trained twice through `microx.experiments.run.run_grid`: once under the published
-protocol, which leaks and is called so, and once with subjects held out. Published numbers are in
-`microx.experiments.literature`; ours are on another corpus, and the page says what follows from
-that.
+protocol, which leaks and is marked LEAKY, and once with subjects held out. Published numbers are
+in `microx.experiments.literature`; ours are on another corpus, and the page says what that means.
 
-Beside what the grid writes, a run folder then holds::
+Besides what the grid writes, a run folder then holds::
 
-    reproduction.csv             published, ours as published, ours honest: a line a number
+    reproduction.csv             published, ours as published, ours honest: a line for each number
     reproduction.md              the same as the paper's tables, and what may be concluded
     confusion_<leaky|honest>.csv       of the main row
     next_emotion_<leaky|honest>.csv    likewise, see `microx.evaluation.metrics.next_emotion_table`
@@ -49,14 +48,14 @@ _SIDES = ("leaky", "honest")
 
 _KINDS = {
     "confusion": "Confusion (true emotions down, predicted across, clips)",
-    "next_emotion": "Next most likely emotion (predicted ones down, the second most likely "
-    "across, shares of the clips predicted so)",
+    "next_emotion": "Next most likely emotion (predicted emotions down, the second most likely "
+    "across, shares of the clips with that prediction)",
 }
 
 _NONE = "\u2013"  # an en dash, for a number that does not exist
 
 QUICK_MARK = " (quick)"
-"""What the name of a table ends with that nobody should quote."""
+"""The end of the name of a table that should not be quoted."""
 
 N_FOLDS = 5
 """Of the honest protocol, as in the paper of the apex-frame network."""
@@ -79,18 +78,18 @@ def reproduce(
     progress: ProgressOption = None,
     warn: Callable[[str], None] | None = None,
 ) -> Run:
-    """Do a paper's experiments again, as published and honestly, and write its tables.
+    """Reproduce a paper's experiments, as published and honestly, and write its tables.
 
     Parameters
     ----------
     paper : str
         One of `microx.experiments.literature.PAPERS`.
     corpus : Corpus
-        Of at least five people, or videos where none are named.
+        Of at least five subjects, or videos if no subjects are named.
     out : path
-        Run folder, made if missing; a run that was cut off goes on.
+        Run folder, made if missing; a run that was cut off continues.
     quick : bool
-        Train less than the paper did, so that a CPU is done in minutes; every table says so.
+        Train less than the paper did, to finish on a CPU in minutes; every table says so.
     seed, n_seeds, n_workers, dask, progress, warn
         See `microx.experiments.run.run_grid`.
 
@@ -104,7 +103,7 @@ def reproduce(
     InputError
         If there is no such paper, the corpus lacks a region, or `out` holds another run.
     SplitError
-        If the people are too few.
+        If there are too few subjects.
     """
     how = _find(paper)
     rows = [
@@ -144,15 +143,14 @@ def reproduction_table(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `TABLE_COLUMNS`, a line a number, nan where there is none; those published of
-        which we have none come with their table. Shares lie in [0, 1]; honest_low and
-        honest_high are the 95 % interval over subjects. Of a quick run each table's name says
-        so.
+        Columns `TABLE_COLUMNS`, a line for each number, nan where there is none; published
+        numbers without one of ours are included. Shares are in [0, 1]; honest_low and
+        honest_high are the 95 % interval over subjects. The names of a quick run's tables say so.
 
     Raises
     ------
     InputError
-        If the run is none of `reproduce`.
+        If the run was not made by `reproduce`.
     """
     paper, how = _paper_of(run)
     lines = how.list_lines(run.about["classes"])
@@ -199,7 +197,7 @@ def write_reproduction(run: Run) -> Path:
 
 
 def render_reproduction(run: Run) -> str:
-    """Write a reproduction as Markdown, what may be concluded first.
+    """Write a reproduction as Markdown, beginning with what may be concluded.
 
     Parameters
     ----------
@@ -213,7 +211,7 @@ def render_reproduction(run: Run) -> str:
     """
     paper, how = _paper_of(run)
     mark = QUICK_MARK if run.about["arguments"]["quick"] else ""
-    parts = [f"# {how.title}, done again{mark}", *describe_reproduction(run)]
+    parts = [f"# {how.title}, reproduced{mark}", *describe_reproduction(run)]
     for name, rows in reproduction_table(run).groupby("table", sort=False):
         name = str(name)
         parts += [f"## {name[0].upper()}{name[1:]}", to_markdown(_as_text(rows))]
@@ -228,10 +226,10 @@ def render_reproduction(run: Run) -> str:
             parts += [to_markdown(table_of_kind.map(_number).rename_axis("").reset_index())]
     if paper == "cnn-comparison":
         parts += [
-            "## Published confusion (true emotions down, predicted across, pictures)",
+            "## Published confusion (true emotions down, predicted across, images)",
             to_markdown(_published_confusion()),
-            "Published: of CNN1. The cell of surprise taken for sadness is illegible; "
-            "0 by its row's support.",
+            "Published: of CNN1. The cell of surprise predicted as sadness is illegible; "
+            "it is 0 by its row's support.",
         ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -244,7 +242,7 @@ def _published_confusion() -> pd.DataFrame:
 
 
 def describe_reproduction(run: Run) -> list[str]:
-    """Say what was measured on what, and what may be concluded.
+    """Describe the corpora and protocols, and what may be concluded.
 
     Parameters
     ----------
@@ -261,14 +259,14 @@ def describe_reproduction(run: Run) -> list[str]:
     facts = next(iter(run.rows.values()))[0].facts
     about = run.about["corpus"]
     named = "".join(f", {name}" for name in corpora if name)
-    people = f"{facts.n_subjects} people" if facts.n_subjects else "people it does not name"
-    whom = "person" if facts.n_subjects else "video"
+    subjects = f"{facts.n_subjects} subjects" if facts.n_subjects else "unnamed subjects"
+    kind = "subject" if facts.n_subjects else "video"
     parts = [
         f"Published: measured on {PAPERS[paper]}.",
         f"Ours: measured on the corpus “{about['folder']}”{named}: {about['n_videos']} videos of "
-        f"{people}, crops of {facts.size} pixels. As published: {how.divided}; LEAKY, for no "
-        f"{whom} is kept apart. Honest: {run.about['arguments']['n_folds']} folds that share no "
-        f"{whom}. Seeds: {len(run.about['seeds'])}.",
+        f"{subjects}, crops of {facts.size} pixels. As published: {how.divided}; LEAKY, since the "
+        f"split is not by {kind}. Honest: {run.about['arguments']['n_folds']} folds that share no "
+        f"{kind}. Seeds: {len(run.about['seeds'])}.",
         *([f"Quick, not to be quoted: {how.quick_words}"] if quick else []),
         f"What may be concluded: {_conclude(run)}",
     ]
@@ -301,7 +299,7 @@ def _list_corpora(corpus: Corpus) -> list[str]:
 
 
 def _measure(run: Run, line: Line) -> dict[str, float]:
-    """Take a line's numbers from the run, those it has."""
+    """Take those of a line's numbers that the run has."""
     found: dict[str, float] = {}
     table = {str(row["name"]): row for row in run.table.to_dict("records")}
     for side in line.sides:
@@ -319,7 +317,7 @@ def _measure(run: Run, line: Line) -> dict[str, float]:
 
 
 def _class_tables(run: Run, main: str, side: str) -> dict[str, pd.DataFrame]:
-    """Confusion and next emotion of the main row, its seeds put together."""
+    """Confusion and next emotion of the main row, its seeds pooled."""
     results = run.rows.get(main + (LEAKY_MARK if side == "leaky" else ""), ())
     if not results:
         return {}
@@ -334,7 +332,7 @@ def _class_tables(run: Run, main: str, side: str) -> dict[str, pd.DataFrame]:
 def pool_seeds(
     results: Sequence[EvaluationResult],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Put the answers of R seeds together.
+    """Pool the predictions of R seeds.
 
     Parameters
     ----------
@@ -357,23 +355,23 @@ def pool_seeds(
 def _conclude(run: Run) -> str:
     _, how = _paper_of(run)
     corpora, quick = (run.about["arguments"][name] for name in ("corpora", "quick"))
-    told = "the gap between our two columns, which is what the published way to divide is worth"
+    told = "the gap between our two columns, which is what the published protocol adds"
     rows = [run.rows.get(how.main + mark) for mark in (LEAKY_MARK, "")]
     if rows[0] and rows[1]:
         gap, low, high, n_groups = measure_gap(rows[0], rows[1])
-        whom = f"the {n_groups} {rows[1][0].facts.group}s that both tested"
-        between = f"95 % interval {low:+.3f} to {high:+.3f} over {whom}"
+        both = f"the {n_groups} {rows[1][0].facts.group}s that both tested"
+        between = f"95 % interval {low:+.3f} to {high:+.3f} over {both}"
         if np.isnan(low):
-            between = f"no interval: {whom} are too few or show no spread"
+            between = f"no interval: {both} are too few or show no spread"
         told += "" if np.isnan(gap) else f": {gap:+.3f} in accuracy for “{how.main}” ({between})"
     if set(corpora) == set(how.corpora) and not quick:
         return (
-            f"{told}. By name the corpus is the paper's: where the counts agree, too, the column "
-            "as published may be set beside the published one."
+            f"{told}. By name the corpus is the paper's: if the counts agree, too, the column "
+            "as published may be compared with the published one."
         )
-    drawn = " Drawn people are easier to read than filmed ones." if DRAWN in corpora else ""
+    drawn = " Drawn actors are easier to classify than filmed ones." if DRAWN in corpora else ""
     return (
-        f"{told}. Not the level: people, pictures and labels are not those of the published "
+        f"{told}. Not the level: subjects, images and labels are not those of the published "
         f"numbers.{drawn}"
     )
 

@@ -1,4 +1,4 @@
-"""How each paper is done again: its rows, and the lines of its tables."""
+"""How each paper is reproduced: its rows, and the lines of its tables."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from microx.schema import DEFAULT_REGIONS
 from microx.training.facts import find_best
 
 JOYS = ("happy", "happiness", "joy")
-"""How corpora call what the meeting-recording paper calls joy."""
+"""Names in corpora for what the meeting-recording paper calls joy."""
 
-_BOTH, _GREY, _MASKED = "regions+face", "regions+face, grey", "regions+face, masks drawn"
+_BOTH, _GREY, _MASKED = "regions+face", "regions+face, grey", "regions+face, with masks"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A number of a paper's table and where ours comes from.
+    """A number of a paper's table and how ours is measured.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Line:
     measure : str or callable
         A column of `microx.evaluation.summary.results_table`, or a function of the row's results.
     sides : tuple of str
-        Of "leaky" and "honest", those that are measured.
+        Which of "leaky" and "honest" are measured.
     """
 
     table: str
@@ -51,18 +51,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Paper:
-    """How a paper is done again.
+    """How a paper is reproduced.
 
     Attributes
     ----------
     title : str
     list_rows : callable
-        A corpus to the rows of the run. A row that names a leaky protocol is trained under that
-        one alone.
+        From a corpus to the rows of the run. A row that names a leaky protocol is trained under
+        that one only.
     list_lines : callable
-        The classes to the lines of its tables.
+        From the classes to the lines of its tables.
     main : str
-        The row whose confusion is stored, and whose gap is told.
+        The row whose confusion is stored, and whose gap is reported.
     preset, leaky : str
         The network, and one of `microx.training.splits.LEAKY`.
     divided : str
@@ -72,9 +72,9 @@ class Paper:
     quick_words : str
         What they are.
     note : str
-        What the paper says without a number.
+        Further differences from the paper.
     corpora : tuple of str
-        Where its numbers were measured, if that is all known: on these the level counts, too.
+        Where its numbers were measured, if known: on these the level may be compared, too.
     """
 
     title: str
@@ -91,7 +91,7 @@ class Paper:
 
 
 def _of_history(column: str, results: Sequence[EvaluationResult]) -> float:
-    """Mean over folds and seeds of a column of the history at the epoch that was kept."""
+    """Mean over folds and seeds of a column of the history at the best epoch."""
     kept = [
         fold[column].to_numpy(float)[find_best(fold)]
         for result in results
@@ -111,9 +111,9 @@ def _seconds_to_best(results: Sequence[EvaluationResult]) -> float:
 
 
 def _share(emotion: str, of: str, results: Sequence[EvaluationResult]) -> float:
-    """Share of clips that show an emotion, or are answered so."""
-    place = results[0].classes.index(emotion)
-    return float(np.mean([np.mean(getattr(result, of) == place) for result in results]))
+    """Share of clips with an emotion as the true or the predicted class."""
+    label = results[0].classes.index(emotion)
+    return float(np.mean([np.mean(getattr(result, of) == label) for result in results]))
 
 
 def _run_accuracy(
@@ -172,7 +172,7 @@ def _list_microx_lines(classes: Sequence[str]) -> list[Line]:
 
 
 def _list_meeting_lines(classes: Sequence[str]) -> list[Line]:
-    table, of = "pictures divided 8:2", "fer_cnn"
+    table, of = "images split 8:2", "fer_cnn"
     joys = [name for name in classes if name in JOYS]
     return [
         Line(table, "all emotions", "train accuracy", of, partial(_of_history, "accuracy")),
@@ -181,7 +181,7 @@ def _list_meeting_lines(classes: Sequence[str]) -> list[Line]:
         *(
             Line("percentage of each emotion", name, metric, of, partial(_share, name, field))
             for name in classes
-            for metric, field in (("answered", "y_pred"), ("true", "y_true"))
+            for metric, field in (("predicted", "y_pred"), ("true", "y_true"))
         ),
     ]
 
@@ -273,7 +273,7 @@ def _list_comparison_lines(classes: Sequence[str]) -> list[Line]:
     ]
 
 
-_SHUFFLED = "a fifth of the shuffled pictures is tested"
+_SHUFFLED = "a fifth of the shuffled images is tested"
 
 RECIPES: dict[str, Paper] = {
     "microx": Paper(
@@ -286,8 +286,7 @@ RECIPES: dict[str, Paper] = {
         divided="a fifth of the shuffled clips is tested, as in the paper's released code",
         quick={"preset": "compact"},
         quick_words="the network is the preset compact with its own training, not the paper's.",
-        note="In place of own videos, the tested clips themselves are shown bare and with drawn "
-        "masks.",
+        note="In place of own videos, the test clips themselves are used, without and with masks.",
         corpora=("BAUM-1", "BAUM-2"),
     ),
     "meeting": Paper(
@@ -300,11 +299,10 @@ RECIPES: dict[str, Paper] = {
         divided=f"{_SHUFFLED} (8:2)",
         quick={"epochs": 40, "patience": 40, "batch_size": 8, "augment": ""},
         quick_words="40 epochs in batches of 8, in place of the paper's 50 in batches of 32, and "
-        "pictures not mirrored: with less a few hundred pictures teach it nothing.",
-        note="The paper's 66 % is a figure of training, and stands beside ours of training. Early "
-        "stopping and mirroring are ours, not the paper's. It tells the "
-        "percentage of each emotion in a recording; here it is that of "
-        "the tested pictures.",
+        "images not mirrored: with fewer steps it learns nothing from a few hundred images.",
+        note="The paper's 66 % is a training accuracy, and is compared with ours of training. "
+        "Early stopping and mirroring are ours, not the paper's. The paper gives the percentage "
+        "of each emotion in a recording; here it is that of the test images.",
     ),
     "apex": Paper(
         title="The apex-frame network",
@@ -313,15 +311,14 @@ RECIPES: dict[str, Paper] = {
         main=_APEX,
         preset="apex_dcnn",
         leaky="naive",
-        divided="naively, 70/30, shuffled frames",
+        divided="three tenths of the shuffled frames are tested (naive 70/30)",
         quick={"epochs": 15, "build": {"pad_to": None}},
         quick_words="15 epochs in place of the paper's 50, and no black border: the crops are "
         "read as they are.",
-        note="Early stopping and mirroring are ours. The paper's 5 folds divide images, so that a "
-        "subject is in several (LEAKY); the honest ones divide subjects. Where the labels name no "
-        "apex, the middle of the video takes its place. Lowest and "
-        "highest run differ only where there are several seeds. The best fold is told because "
-        "the paper tells it; what counts is all folds together.",
+        note="Early stopping and mirroring are ours. The paper's 5 folds split images, so that a "
+        "subject is in several (LEAKY); the honest ones split subjects. If the labels name no "
+        "apex, the middle of the video is used. Lowest and highest run differ only with several "
+        "seeds. The best fold is given because the paper gives it; quote all folds together.",
         corpora=("CASME II",),
     ),
     "cnn6": Paper(
@@ -331,13 +328,12 @@ RECIPES: dict[str, Paper] = {
         main="adam",
         preset="cnn6",
         leaky="clips",
-        divided=f"{_SHUFFLED}, a fifth of the others validates (our choice)",
+        divided=f"{_SHUFFLED}, a fifth of the others is for validation (our choice)",
         quick={"epochs": 12, "batch_size": 8},
         quick_words="at most 12 epochs in batches of 8, in place of 50 in batches of 32.",
         note="Early stopping and mirroring are ours: the paper names rescaling, cropping and "
-        "turning. "
-        "Training and validation are those of the epoch that is kept, the mean over the "
-        "folds; the test is what neither saw.",
+        "rotation. Scores of training and validation are those of the best epoch, averaged over "
+        "folds; the test part is used for neither.",
     ),
     "cnn-comparison": Paper(
         title="The comparison of CNN1, CNN2 and ResNet18",
@@ -349,12 +345,11 @@ RECIPES: dict[str, Paper] = {
         divided=f"{_SHUFFLED} (our choice)",
         quick={"epochs": 12, "batch_size": 8, "augment": "flip"},
         quick_words="at most 12 epochs in batches of 8, in place of 50 in batches of 32, and "
-        "pictures mirrored only, not cropped, blurred and turned.",
+        "images only mirrored, not cropped, blurred or rotated.",
         note="The paper's ResNet18 was pre-trained on ImageNet, ours is not; early stopping is "
-        "ours. "
-        "The report and the confusion of the paper are CNN1's. The paper says that CNN1 trained "
-        "fastest. Seconds are those of this machine, and "
-        "count only what trained beside nothing else.",
+        "ours. The report and the confusion of the paper are CNN1's. The paper says that CNN1 "
+        "trained fastest. Seconds are those of this machine, and comparable only if nothing else "
+        "ran at the same time.",
     ),
 }
 """The papers by their keys in `microx.experiments.literature.PAPERS`."""

@@ -1,15 +1,15 @@
-"""Many evaluations as one run: row by row, seed by seed, fold by fold, and on after a stop.
+"""Many evaluations as one run: rows, seeds and folds, one by one, continued after a stop.
 
 A run folder::
 
     RUN/run.json                             what was run: rows, seeds, arguments, corpus
     RUN/results.csv                          the table, see `results_table`
-    RUN/predictions.csv                      every row's answer to every test clip
+    RUN/predictions.csv                      every row's prediction for every test clip
     RUN/rows/<row>/seed_<s>/fold_<k>/        predictions.csv  history.csv  result.json  model.keras
     RUN/rows/<row>/seed_<s>/fold_<k>/oracle/ the same, its epoch chosen on the test clips
 
-Rows that differ only in how they are tested share a training; the model is in the folder of the
-first of them.
+Rows that differ only in their test share a training; the model is in the folder of the first of
+them.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ from microx.training.protocol import Protocol
 from microx.training.settings import FitOptions, FitSettings
 
 _OF_A_CORPUS = (*("video_id", "emotion", "subject", "corpus", "onset", "apex", "offset", "sha256"),)
-"""What makes a corpus the same, by whatever policy it was cropped."""
+"""Columns that identify a corpus, whatever policy it was cropped by."""
 
 _RUN, _RESULTS, _PREDICTIONS = "run.json", "results.csv", "predictions.csv"
 _ORACLE = "oracle"
 
 _ONE_AT_A_TIME = threading.Lock()
-"""A worker of Dask has threads, but Keras one seed and one precision a process."""
+"""A worker of Dask has threads, but Keras has one seed and one precision for each process."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class Row:
     Attributes
     ----------
     name : str
-        Of the row, unlike any other in its run.
+        Of the row, unique in its run.
     fit : mapping
         Where it differs from the run: protocol (its kind), n_folds, preset, regions,
         shuffle_labels, and settings by name.
     condition : Condition
-        How its test clips are shown.
+        How its test clips are changed.
     """
 
     name: str
@@ -92,9 +92,9 @@ class Run:
         run.json: ``experiment``, ``rows`` (name to fit and condition, in order), ``seeds``,
         ``arguments``, ``corpus``, ``classes`` and ``microx``.
     rows : dict of str to tuple of EvaluationResult
-        The finished rows in order, a result a seed.
+        The finished rows in order, a result for each seed.
     oracles : dict of str to tuple of EvaluationResult
-        What the epoch chosen on the test clips would have given; no results.
+        The same with the epoch chosen on the test clips; not honest results.
     """
 
     folder: Path
@@ -113,7 +113,7 @@ class Run:
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """Rows that lack a seed or a fold."""
+        """Rows of which a seed or a fold is missing."""
         return tuple(name for name in self.about["rows"] if name not in self.rows)
 
     @cached_property
@@ -142,40 +142,39 @@ def run_grid(
     warn: Callable[[str], None] | None = None,
     **changes: Unpack[FitOptions],
 ) -> Run:
-    """Evaluate every row with every seed; a run that was cut off goes on where it was.
+    """Evaluate every row with every seed; a run that was cut off continues where it stopped.
 
     Parameters
     ----------
     corpus : Corpus
     out : path
-        Run folder, made if missing. What is finished in it is read, not trained again.
+        Run folder, made if missing. Finished cells in it are read, not trained again.
     rows : sequence of Row
         At least one.
     experiment : str
-        What the run is called in its report, such as ``"ablate"``.
+        Name of the run in its report, such as ``"ablate"``.
     arguments : mapping
-        What the caller was given beside what follows, to be found again in run.json; fit for
-        JSON.
+        The caller's further arguments, stored in run.json; must be valid JSON.
     protocol, preset, settings, **changes
-        Of every row that does not say otherwise; see `microx.evaluation.evaluate.evaluate`.
+        Of every row that does not set its own; see `microx.evaluation.evaluate.evaluate`.
     n_seeds : int
-        Trainings of each row, of seeds `seed`, `seed` + 1 …; all test the same people.
+        Trainings of each row, with seeds `seed`, `seed` + 1 …; all test the same subjects.
     seed : int
-        Also decides who is tested.
+        Also the seed of the split.
     oracle : bool
         See `microx.evaluation.evaluate.evaluate_fold`.
     tensorboard : bool
-        Whether each training writes what TensorBoard shows, into the folder ``tensorboard``
-        beside its model.
+        Whether each training writes TensorBoard's logs into the folder ``tensorboard`` beside
+        its model.
     n_workers : int
-        Processes that train; 1 for none but this one, -1 for one per core. The numbers are the
-        same for any number of them, as long as Keras was loaded as `threads_of` says, which the
-        command line does; a process that had loaded it before rounds sums in another order.
+        Processes that train; 1 for this one only, -1 for one per core. The numbers are the same
+        for any number of them, if Keras was loaded with the threads of `threads_of`, as the
+        command line does; a process that loaded it before rounds sums in another order.
     dask : str, optional
         Address of a Dask scheduler, whose workers train instead; they must see the same folders.
     progress : callable or bool, optional
-        Called with what is done, what there is to do in all, and a few words. None shows a bar in
-        a terminal and a notebook, False shows nothing.
+        Called with the steps done, the steps in all, and a few words. None shows a bar in a
+        terminal and a notebook, False shows nothing.
     warn : callable, optional
         Called before training with each sentence about the splits, such as a class without
         training clips. The report has them, too.
@@ -188,9 +187,9 @@ def run_grid(
     ------
     InputError
         If `out` holds another run (the difference is named), two rows share a name, or an
-        argument cannot be.
+        argument is invalid.
     ModelError
-        If some of it failed; the rest is finished and kept.
+        If a training failed; the others are finished and kept.
     """
     check_new_folder(out)
     out = Path(out).absolute()  # workers may run in another folder
@@ -201,7 +200,7 @@ def run_grid(
         raise InputError(f"{out}: expected rows of different names; found {[r.name for r in rows]}")
     shared = _list_shared(Protocol.of(protocol), preset, settings, changes)
     told = {**arguments, **shared, "seed": seed, "n_seeds": n_seeds, "oracle": oracle}
-    # What cannot be is said before the folder is claimed.
+    # Invalid arguments are refused before the folder is made.
     seeds = range(seed, seed + n_seeds)
     trainings = _share_trainings(corpus, rows, shared, seeds)
     if warn is not None:
@@ -228,7 +227,7 @@ def run_grid(
     if failures:
         raise ModelError(
             f"{out}: {len(failures)} of {len(cells)} trainings failed ({failures[0]}); "
-            "the others are kept; mend it and run the same command again to go on"
+            "the others are kept; fix it and run the same command again to continue"
         )
     return run
 
@@ -254,7 +253,7 @@ def read_run(folder: str | Path) -> Run:
     if not run.rows:
         raise InputError(
             f"{folder}: none of the {len(run.about['rows'])} rows of this run is finished; "
-            f"start the same command again to go on"
+            f"run the same command again to continue"
         )
     return run
 
@@ -276,7 +275,7 @@ def _read_finished(folder: Path) -> Run:
 
 
 def row_folder(run_folder: str | Path, row: str) -> Path:
-    """Folder of a row within a run, its name made safe for every file system.
+    """Folder of a row within a run, with a name that every file system accepts.
 
     Examples
     --------
@@ -293,17 +292,17 @@ def cell_folder(run_folder: str | Path, row: str, seed: int, fold: int) -> Path:
 
 @dataclass(frozen=True, eq=False)
 class _Training:
-    """What several rows share: one way to train, and how each of them tests it."""
+    """A training that several rows share, and how each of them tests it."""
 
     fit: dict[str, Any]
-    plans: tuple[Plan, ...]  # a seed each
+    plans: tuple[Plan, ...]  # one for each seed
     rows: tuple[tuple[str, Condition], ...]
 
 
 def _share_trainings(
     corpus: Corpus, rows: Sequence[Row], shared: Mapping[str, Any], seeds: Sequence[int]
 ) -> list[_Training]:
-    """Group rows that are trained alike, in order of appearance."""
+    """Group rows with the same training, in order of appearance."""
     members: dict[str, list[Row]] = {}
     for row in rows:
         members.setdefault(json.dumps(dict(row.fit), sort_keys=True), []).append(row)
@@ -318,7 +317,7 @@ def _share_trainings(
 def _list_shared(
     protocol: Protocol, preset: str, settings: FitSettings | None, changes: FitOptions
 ) -> dict[str, Any]:
-    """What every row has that does not say otherwise, as run.json tells it."""
+    """The default arguments of all rows, as in run.json."""
     if protocol.split_file is not None:
         protocol = replace(protocol, split_file=Path(protocol.split_file).absolute())
     changed = {**(settings.changes_from(preset) if settings else {}), **changes}
@@ -327,7 +326,7 @@ def _list_shared(
 
 
 def _plan(corpus: Corpus, fit: Mapping[str, Any], *, seed: int, split_seed: int) -> Plan:
-    """Plan what run.json calls the fit of a row: its protocol, its model and its settings."""
+    """Plan the ``fit`` of a row in run.json: its protocol, its model and its settings."""
     given = dict(fit)
     protocol = Protocol(
         given.pop("protocol"),
@@ -355,7 +354,7 @@ class _Cell:
         return f"{self.rows[0][0]}, seed {self.plan.seed}, fold {self.fold + 1}"
 
     def folders(self) -> list[Path]:
-        """Where its results lie, in the order of `microx.evaluation.evaluate.evaluate_fold`."""
+        """Folders of its results, in the order of `microx.evaluation.evaluate.evaluate_fold`."""
         found = [cell_folder(self.out, row, self.plan.seed, self.fold) for row, _ in self.rows]
         return [*found, found[0] / _ORACLE] if self.oracle else found
 
@@ -363,7 +362,7 @@ class _Cell:
         return all(map(is_finished, self.folders()))
 
     def train(self, progress: Progress | None = None) -> tuple[str, dict[str, Any]]:
-        """Train, test and store; say what failed, if something did."""
+        """Train, test and store; return the reason if something failed."""
         folders = self.folders()
         try:
             results = evaluate_fold(
@@ -377,7 +376,7 @@ class _Cell:
             )
         except MicroxError as error:
             return self.give_up(str(error))
-        except Exception as error:  # such as want of memory: the other cells go on
+        except Exception as error:  # such as lack of memory: the other cells continue
             folders[0].mkdir(parents=True, exist_ok=True)
             told = folders[0] / "traceback.txt"
             told.write_text(traceback.format_exc(), encoding="utf-8")
@@ -388,7 +387,7 @@ class _Cell:
         return self.key, {}
 
     def run(self) -> tuple[str, dict[str, Any]]:
-        """Do it in this process, which a pool has lent."""
+        """Run in this process, a worker of a pool."""
         with _ONE_AT_A_TIME:
             load_keras(self.n_threads)
             return self.train()
@@ -419,7 +418,7 @@ def _start_run(
     experiment: str,
     arguments: Mapping[str, Any],
 ) -> None:
-    """Write run.json, or make sure that the one there says the same."""
+    """Write run.json, or check that the existing one is the same."""
     first = trainings[0].plans[0]
     manifest = first.corpus.manifest[list(_OF_A_CORPUS)]
     about = {
@@ -456,7 +455,7 @@ def _start_run(
         ):
             _check_same(out, part, before.get(part), run[part])
         return
-    # What the corpus holds must stay the same; where it lies, which the report reads, may change.
+    # The corpus must stay the same; its path, which the report reads, may change.
     folder = first.corpus.folder
     run["corpus"] |= {"folder": folder.name, "path": str(folder.resolve())}
     out.mkdir(parents=True, exist_ok=True)
@@ -465,7 +464,7 @@ def _start_run(
 
 
 def _hash_splits(plan: Plan) -> str:
-    """Who trains, validates and tests on which labels: what a list of others may change."""
+    """Hash the parts and labels of a plan, which another list of parts may change."""
     rows = [
         plan.clips.iloc[part][["clip_id", "emotion"]].assign(fold=fold, part=name)
         for fold, split in enumerate(plan.splits)
@@ -480,7 +479,7 @@ def _hash(table: pd.DataFrame) -> str:
 
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
-    """Keep a run folder for this process, and make it, or refuse it."""
+    """Lock a run folder for this process, made if missing, or refuse it."""
     is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     with hold_folder(out) as is_held:
@@ -496,13 +495,13 @@ def _held(out: Path) -> Iterator[None]:
 
 def _check_same(out: Path, part: str, before: Any, now: Any) -> None:
     if isinstance(before, dict) and isinstance(now, dict):
-        # Of a corpus, where it lies may change.
+        # The path of a corpus may change.
         for key in now if part == "corpus" else before | now:
             _check_same(out, f"{part} {key}", before.get(key), now.get(key))
     elif before != now:
         raise InputError(
             f"{out}: holds a run with {part} {before}, now {now}; "
-            f"use the same arguments to go on with it, or another folder"
+            f"use the same arguments to continue it, or another folder"
         )
 
 
@@ -519,7 +518,7 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
 
 
 def _join_predictions(run: Run) -> pd.DataFrame:
-    """Every row's and every seed's answer to every test clip."""
+    """Every row's and every seed's prediction for every test clip."""
     return pd.concat(
         [
             tabulate_predictions(result).assign(row=name, seed=seed, leaky=result.facts.is_leaky)

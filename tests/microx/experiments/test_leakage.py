@@ -80,10 +80,10 @@ def test_renamed_subject_looks_like_himself(small_corpus):
     train = "s0_happy s0_neutral s1_happy s1_sad s2_happy s2_sad"
     leaks = find_leaks(corpus, _parts(train=train, test="s0_sad s3_happy s3_sad"))
     leak = leaks.pop()
-    assert (leak.kind, leak.train, leak.test) == ("person", "s0", "newcomer")
+    assert (leak.kind, leak.train, leak.test) == ("face", "s0", "newcomer")
     assert [(other.kind, other.train, other.test) for other in leaks] == [
-        ("picture", "s0_neutral", "s0_sad"),  # all that moves in this corpus is a bar
-        ("picture", "s0_happy", "s0_sad"),
+        ("image", "s0_neutral", "s0_sad"),  # all that moves in this corpus is a bar
+        ("image", "s0_happy", "s0_sad"),
     ]
     assert str(leak).startswith("list: s0 in train looks like newcomer in test (0.")
     together = _parts(train=f"{train} s0_sad", test="s3_happy s3_sad")
@@ -93,12 +93,12 @@ def test_renamed_subject_looks_like_himself(small_corpus):
 def test_what_cannot_be_told_is_said(small_corpus, write_corpus):
     parts = _parts(train="s0_happy s1_happy", test="s2_happy")
     assert list_blind_spots(small_corpus, parts) == [
-        "fewer than 3 subjects have two videos: whether two names are one person is not known"
+        "fewer than 3 subjects have two videos: whether two names are one subject is not known"
     ]
     nameless = write_corpus(named_subjects=False)
     leaks, notes = audit_split(nameless)
     assert notes[0].startswith("15 of 15 videos name no subject")
-    assert _kinds(leaks) == {"picture"}  # one person in one light on both sides
+    assert _kinds(leaks) == {"image"}  # one subject in one light in both parts
 
 
 def test_each_fold_is_audited(small_corpus):
@@ -118,7 +118,7 @@ def test_each_fold_is_audited(small_corpus):
 
 @pytest.fixture(scope="module")
 def filmed(tmp_path_factory, takes, ffmpeg):
-    """Six drawn people, and of two of them copies under other names, tracked anew."""
+    """Six drawn actors, and copies of two of them under other names, tracked again."""
     folder = tmp_path_factory.mktemp("filmed")
     for emotion, path in takes.items():
         (folder / f"{emotion}.mp4").write_bytes(path.read_bytes())
@@ -141,7 +141,7 @@ def _audit_list(corpus, path, **videos):
     return audit_file(corpus, path)
 
 
-def test_copies_are_known_by_their_pictures(filmed, tmp_path):
+def test_copies_are_found_by_their_images(filmed, tmp_path):
     leaks, _ = _audit_list(
         filmed,
         tmp_path / "list.csv",
@@ -152,10 +152,10 @@ def test_copies_are_known_by_their_pictures(filmed, tmp_path):
     assert [(leak.kind, leak.train, leak.test) for leak in leaks] == [
         ("subject", "fear", "fear"),
         ("file", "fear", "twin"),
-        ("picture", "happy", "again"),
-        ("mirrored picture", "sad", "turned"),
+        ("image", "happy", "again"),
+        ("mirrored image", "sad", "turned"),
     ]
-    assert "happy in train shows almost the same pictures as again in test (distance 0.0" in str(
+    assert "happy in train shows almost the same images as again in test (distance 0.0" in str(
         leaks[2]
     )
 
@@ -208,10 +208,10 @@ def _tested_s0(corpus, folder, trained, fold=0):
 
 @pytest.mark.parametrize("fold", [0, 1, 4])
 @pytest.mark.parametrize(("trained", "leaky"), [("s1 s2", False), ("s0 s1", True)])
-def test_predictions_of_a_run_are_audited_against_whom_it_was_trained_on(
+def test_predictions_of_a_run_are_audited_against_its_training_subjects(
     small_corpus, tmp_path, trained, leaky, fold
 ):
-    """The run tested one clip of s0; of whom it did not train on, nothing is concluded."""
+    """The run tested one clip of s0; nothing is concluded of subjects it was not trained on."""
     path = _tested_s0(small_corpus, tmp_path, [trained], fold)
     leaks, _ = audit_file(small_corpus, path)
     assert _kinds(leaks) == ({"subject"} if leaky else set())
@@ -223,13 +223,15 @@ def test_predictions_of_a_run_are_audited_against_whom_it_was_trained_on(
 
 def test_result_that_tells_of_other_folds_is_refused(small_corpus, tmp_path):
     path = _tested_s0(small_corpus, tmp_path, ["s1", "s2"])
-    with pytest.raises(SplitError, match=r"'mouth': expected of each of its 1 folds .* of 2; del"):
+    with pytest.raises(
+        SplitError, match=r"'mouth': expected .* of each of its 1 folds; .* for 2; del"
+    ):
         audit_file(small_corpus, path)
 
 
 def test_run_of_another_corpus_is_told(small_corpus, tmp_path):
     _, notes = audit_file(small_corpus, _tested_s0(small_corpus, tmp_path, ["s1 s77"]))
-    assert notes[0].startswith("2 videos are not in the corpus (s77_happy, s77_sad): neither whom")
+    assert notes[0].startswith("2 videos are not in the corpus (s77_happy, s77_sad): neither their")
 
 
 LEAKY_RUN = "by clip (LEAKY)"
@@ -273,8 +275,8 @@ def test_predictions_away_from_their_run_say_what_cannot_be_told(small_corpus, r
     path = tmp_path / "predictions.csv"
     path.write_bytes((run / "predictions.csv").read_bytes())
     _, notes = audit_file(small_corpus, path)
-    assert "clips are none of the clips at hand" in notes[0]
-    assert "whether clips of one video stand in two parts is not known" in notes[0]
+    assert "clips are not among the corpus's" in notes[0]
+    assert "whether clips of one video are in two parts is not known" in notes[0]
 
 
 def test_leak_in_a_later_fold_is_told_once_for_rows_alike(small_corpus, run, tmp_path):
@@ -310,7 +312,7 @@ def test_progress_names_every_video(small_corpus):
 
 @pytest.mark.slow
 def test_quiet_on_a_thousand_honest_videos(tmp_path):
-    """And one of its 36 people, renamed in any of his videos, is found without a false alarm."""
+    """And one of its 36 actors, renamed in any of his videos, is found without a false alarm."""
     draw_corpus(tmp_path / "drawn", n_subjects=36, n_takes=4, intensity="micro", n_workers=2)
     corpus = build_corpus(
         read_labels(tmp_path / "drawn", tmp_path / "drawn" / "labels.csv"),
@@ -323,8 +325,8 @@ def test_quiet_on_a_thousand_honest_videos(tmp_path):
     assert audit_split(corpus, "kfold") == ([], [])
     video_id = corpus.manifest["video_id"].iloc[100]
     leaks, _ = audit_split(_relabelled(load_corpus(corpus.folder), **{video_id: "new"}), "loso")
-    named = {leak.train + leak.test for leak in leaks if leak.kind == "person"}
+    named = {leak.train + leak.test for leak in leaks if leak.kind == "face"}
     assert len(named) == 2  # in both orders
     assert all("new" in pair for pair in named)
-    others = [leak for leak in leaks if leak.kind != "person"]
-    assert all(leak.kind == "picture" and video_id in (leak.train, leak.test) for leak in others)
+    others = [leak for leak in leaks if leak.kind != "face"]
+    assert all(leak.kind == "image" and video_id in (leak.train, leak.test) for leak in others)

@@ -33,7 +33,7 @@ def five_regions(write_corpus):
 
 @pytest.fixture(scope="module")
 def meeting(small_corpus, tmp_path_factory):
-    """The meeting-recording network done again, in one epoch and three folds."""
+    """The meeting-recording network reproduced in one epoch and three folds."""
     with pytest.MonkeyPatch.context() as patch:
         short = {"epochs": 1, "batch_size": 8}
         patch.setitem(RECIPES, "meeting", replace(RECIPES["meeting"], quick=short))
@@ -43,7 +43,7 @@ def meeting(small_corpus, tmp_path_factory):
 
 
 def draw_result(name, *, n_right, protocol, classes=EMOTIONS):
-    """Four clips of each class by four people; the first `n_right` of each class are right."""
+    """Four clips of each class of four subjects; the first `n_right` of each class are right."""
     y_true = np.repeat(np.arange(len(classes)), 4)
     rank = np.tile(np.arange(4), len(classes))
     answer = np.where(rank < n_right, y_true, (y_true + 1) % len(classes))
@@ -145,7 +145,7 @@ def test_run_holds_both_protocols_and_its_tables(meeting):
     confusion = pd.read_csv(meeting.folder / "confusion_honest.csv", index_col=0)
     assert list(confusion) == list(confusion.index) == ["neutral", "happy", "sad"]
     assert confusion.to_numpy().sum() == 30
-    assert "3 folds that share no person" in (meeting.folder / "reproduction.md").read_text()
+    assert "3 folds that share no subject" in (meeting.folder / "reproduction.md").read_text()
 
 
 def test_training_and_validation_are_those_of_the_epoch_that_is_kept(tmp_path):
@@ -189,7 +189,7 @@ def test_joy_and_the_percentage_of_each_emotion(tmp_path):
         1,
         0.75,
     )
-    assert line(run, "fear", "answered")["honest"] == pytest.approx(1 / 7)
+    assert line(run, "fear", "predicted")["honest"] == pytest.approx(1 / 7)
     assert line(run, "fear", "true")["honest"] == pytest.approx(1 / 7)
 
 
@@ -222,13 +222,15 @@ def test_page_says_first_what_may_be_concluded(tmp_path):
     run = draw_run(tmp_path, "meeting", {"fer_cnn": (4, 3)}, corpora=[DRAWN])
     page = write_reproduction(run).read_text(encoding="utf-8")
     assert page == render_reproduction(run)
-    before, _, after = page.partition("## Pictures divided 8:2")
+    before, _, after = page.partition("## Images split 8:2")
     assert "FER2013 and 1,000 own faces" in before
-    assert "LEAKY, for no person is kept apart. Honest: 2 folds that share no person" in before
-    assert "“CORPUS”, drawn actors: 28 videos of 4 people, crops of 32 pixels" in before
+    assert (
+        "LEAKY, since the split is not by subject. Honest: 2 folds that share no subject" in before
+    )
+    assert "“CORPUS”, drawn actors: 28 videos of 4 subjects, crops of 32 pixels" in before
     assert "+0.250 in accuracy for “fer_cnn”" in before
     assert "Not the level" in before
-    assert "Drawn people" in before
+    assert "Drawn actors" in before
     assert "drawn, not filmed" in before
     # The paper's 66 % is a figure of training: of the epoch kept, ours is 0.6.
     assert "| all emotions | train accuracy | 0.660 | 0.600 | 0.600 |" in after
@@ -248,16 +250,16 @@ def test_everything_of_a_quick_run_says_so(tmp_path):
 
 def test_level_counts_on_the_corpus_of_the_paper_alone(tmp_path):
     rows = {"apex frame": (4, 3)}
-    assert "may be set beside" in render_reproduction(
+    assert "column as published may be compared" in render_reproduction(
         draw_run(tmp_path, "apex", rows, corpora=["CASME II"])
     )
     for other in ({"quick": True, "corpora": ["CASME II"]}, {"corpora": ["SAMM"]}):
         page = render_reproduction(draw_run(tmp_path, "apex", rows, **other))
-        assert "may be set beside" not in page
+        assert "column as published may be compared" not in page
         assert "Not the level" in page
 
 
-def test_gap_is_told_of_whom_it_is_over(tmp_path):
+def test_gap_names_its_subjects(tmp_path):
     run = draw_run(tmp_path, "meeting", {"fer_cnn": (4, 3)})
     assert "over the 4 subjects that both tested" in render_reproduction(run)
     by_video = [

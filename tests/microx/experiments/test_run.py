@@ -42,7 +42,7 @@ def test_table_has_a_row_per_region_set_and_the_guesses(run):
     assert baseline["accuracy"] == baseline["uar"] == pytest.approx(1 / 3)
     assert sorted(baseline[["recall_neutral", "recall_happy", "recall_sad"]]) == [0, 0, 1]
     assert (table["n_test"] == 6).all()
-    assert table["accuracy_low"].isna().all()  # one person says nothing of the next
+    assert table["accuracy_low"].isna().all()  # one subject says nothing about others
     stored = pd.read_csv(folder / "results.csv").fillna({"regions": ""})
     pd.testing.assert_frame_equal(stored, table, check_dtype=False)
 
@@ -135,7 +135,7 @@ def test_folders_that_are_no_run_are_refused(run, tmp_path):
         read_run(tmp_path)
 
 
-def test_a_run_on_pictures_knows_them(tmp_path, write_corpus):
+def test_a_run_on_images_knows_them(tmp_path, write_corpus):
     corpus = write_corpus(regions=("mouth",), n_frames=1)
     arguments = {"preset": "cnn6", "regions": "all", "epochs": 1}
     run = run_ablation(corpus, tmp_path / "run", **arguments)
@@ -147,7 +147,7 @@ def test_a_run_on_pictures_knows_them(tmp_path, write_corpus):
         run_ablation(other, tmp_path / "run", **arguments)
 
 
-def test_too_few_people_leave_the_folder_free(tmp_path, write_corpus):
+def test_too_few_subjects_leave_the_folder_free(tmp_path, write_corpus):
     with pytest.raises(SplitError, match="found 1 with usable clips"):
         run_ablation(write_corpus(n_subjects=1), tmp_path / "run", regions="all")
     assert not (tmp_path / "run").exists()
@@ -176,7 +176,7 @@ def test_workers_do_folds_and_seeds_and_share_trainings(small_corpus, tmp_path):
             assert sorted(result.clip_id) == sorted(small_corpus.clips(2, stride=10)["clip_id"])
             assert result.facts.seed == seed
     first, second = run.rows["both"]
-    np.testing.assert_array_equal(first.fold, second.fold)  # the same people
+    np.testing.assert_array_equal(first.fold, second.fold)  # the same subjects
     assert np.abs(first.y_prob - second.y_prob).max() > 1e-4
     assert list(run.oracles) == ["both"]
     assert list(run.table["n_seeds"][:2]) == [2, 2]

@@ -693,8 +693,8 @@ def test_tables_for_a_paper_lie_beside_the_page(page, run_folder):
 
 def test_what_may_be_compared_is_said(page):
     said = page.sections["comparable"]
-    assert "With other runs on the same corpus that tested the same people" in said
-    assert "nobody else has measured on this corpus" in said
+    assert "With other runs on the same corpus, test subjects and protocol" in said
+    assert "none is known on this corpus" in said
 
 
 def test_a_papers_numbers_stand_beside_ours(tmp_path, small_corpus):
@@ -715,7 +715,7 @@ def test_a_papers_numbers_stand_beside_ours(tmp_path, small_corpus):
     assert page.row("all emotions, accuracy")[1:3] == ["\u2013", "1.000"]
     assert page.row("all emotions, train accuracy")[1] == "0.660"
     assert page.row("all emotions, accuracy")[3].startswith("0.750")
-    assert "28,710 pictures of FER2013" in page.sections["comparable"]
+    assert "28,710 images of FER2013" in page.sections["comparable"]
     assert "Quick: trained far less" in page.sections["header"]
     assert "microx reproduce meeting" in page.sections["reproduce"]
 
