@@ -1,9 +1,9 @@
-"""The systems MicroX is compared with: convolutional networks that read one picture.
+"""The systems MicroX is compared with: convolutional networks that read one image.
 
-Six builders of one signature. Each reads a clip of one frame; where several regions are
-given, their pictures are laid side by side and read as one. Layers are named after the regions
-and their role, such as ``face_conv_1``. What a system's description leaves open, widths above
-all, is our choice and says so.
+Six builders of one signature. Each reads a clip of one frame; the images of several regions are
+concatenated side by side and read as one. Layers are named after the regions and their role, such
+as ``face_conv_1``. What a system's description leaves open, above all widths, is our choice and
+marked so.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from microx.models.streams import check_ends, list_regions
 from microx.schema import EMOTIONS, INPUTS
 
 FER_SIZE = 48
-"""Pixels along a side of a picture of FER2013, which most of these systems learned from."""
+"""Pixels along a side of an image of FER2013, which most of these systems were trained on."""
 
 APEX_SIZE = 340
 """Pixels along the longer side of a face in CASME II, about 280 x 340 (Yan et al., 2014)."""
 
 APEX_PADDED = 400
-"""Pixels along a side of the black square that the apex-frame network lays a face on."""
+"""Pixels along a side of the black square that the apex-frame network pads a face to."""
 
-# Of batch normalisation, as in PyTorch and torchvision (which says 0.1 for Keras's 0.9): with
-# Keras's own 0.99 the averages trail behind in trainings as short as these.
+# Of batch normalisation, as in PyTorch and torchvision (which call Keras's 0.9 0.1): with Keras's
+# default 0.99 the averages lag behind in trainings as short as these.
 _MOMENTUM, _EPSILON = 0.9, 1e-5
 
 
@@ -48,8 +48,8 @@ def build_fer_cnn(
     Parameters
     ----------
     regions : sequence of str
-        One or more, as in `microx.models.build_microx`; several are laid side by side in this
-        order, those of a joined name too.
+        One or more, as in `microx.models.build_microx`; several are concatenated side by side in
+        this order, also those of a joined name.
     n_frames : int
         Frames in a clip: 1.
     size : int
@@ -59,7 +59,7 @@ def build_fer_cnn(
     inputs : str
         Kind of pixels, one of `microx.schema.INPUTS`; decides the channels C.
     seed : int, optional
-        Sets Keras's global seed before the weights are drawn. None leaves it alone.
+        Sets Keras's global seed before the weights are initialised. None does not set it.
 
     Returns
     -------
@@ -74,16 +74,16 @@ def build_fer_cnn(
 
     Notes
     -----
-    The system is described by its data alone (FER2013 and 1,000 own faces, 48 x 48 grey, batch
-    32, 50 epochs, 66 %). Our choice: four blocks of a convolution with batch normalisation, a
-    pool and a dropout of 0.25, as small networks on FER2013 are commonly built.
+    Only the data and training of the system are described (FER2013 and 1,000 own faces, 48 x 48
+    grey, batch 32, 50 epochs, 66 %). Our choice: four blocks of a convolution with batch
+    normalisation, a pool and a dropout of 0.25, as is common for small networks on FER2013.
 
     Examples
     --------
     >>> build_fer_cnn().output_shape
     (None, 7)
     """
-    tensors, x, name = _picture(regions, n_frames, size, n_classes, inputs, seed, least=16)
+    tensors, x, name = _image(regions, n_frames, size, n_classes, inputs, seed, least=16)
     blocks = ((1, 64), (1, 128), (1, 256), (1, 256))
     x = _convolutions(x, name, blocks, batch_norm=True, dropout=0.25)
     x = layers.Flatten(name=f"{name}_flatten")(x)
@@ -103,36 +103,36 @@ def build_apex_dcnn(
     normalise: bool = True,
     seed: int | None = None,
 ) -> keras.Model:
-    """Build the deep network of the apex frame, untrained: 47 layers.
+    """Build the deep apex-frame network, untrained: 47 layers.
 
     Parameters
     ----------
     regions, n_classes, inputs, seed
-        As in `build_fer_cnn`. Two classes ask whether there is an expression at all.
+        As in `build_fer_cnn`. Two classes are for whether there is an expression at all.
     n_frames : {1, 3}
-        1 is the apex frame; 3 are onset, apex and offset, read as channels of one picture.
+        1 is the apex frame; 3 are onset, apex and offset, read as channels of one image.
     size : int
         H = W in pixels of a crop, at least 16 unless padded. The default is our choice: the
-        largest face of the network's own corpus, which 400 pixels then hold whole.
+        largest face of the network's own corpus, which fits into 400 pixels.
     pad_to : int, optional
-        Each crop is laid in the middle of a square of zeros of this side, which for ``"rgb"``
-        and ``"grey"`` is black. None reads the crops as they are.
+        Each crop is padded with zeros to a square of this side, which for ``"rgb"`` and
+        ``"grey"`` are black. None reads the crops as they are.
     normalise : bool
-        Whether each image, once padded, is brought to mean 0 and variance 1 by itself, as in the
-        paper; the stacked frames of a clip count as one image.
+        Whether each image, once padded, is normalised to mean 0 and variance 1, as in the paper;
+        the stacked frames of a clip count as one image.
 
     Returns
     -------
     keras.Model
-        As in `build_fer_cnn`, which also says what is refused.
+        As in `build_fer_cnn`, also for errors.
 
     Notes
     -----
     Source: the apex-frame network on CASME II: 14 times convolution, batch normalisation and
     ReLU, 4 max pools and one fully connected layer, on faces padded black to 400 x 400. Our
-    choice: 3, 3, 4 and 4 convolutions before each pool, 8 to 64 wide, so that 254 pictures of
-    this size can be learned from on a CPU; no bias, for batch normalisation has its own. Whether
-    the paper normalised before or after padding is not known to us.
+    choice: 3, 3, 4 and 4 convolutions before each pool, 8 to 64 wide, so that a CPU can train on
+    254 images of this size; no bias, since batch normalisation has its own. We do not know
+    whether the paper normalised before or after padding.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def build_apex_dcnn(
     """
     if pad_to is not None and (not isinstance(pad_to, int) or isinstance(pad_to, bool)):
         raise ModelError(f"pad_to must be a whole number, or null; found {pad_to!r}")
-    tensors, x, name = _picture(
+    tensors, x, name = _image(
         *(regions, n_frames, size, n_classes, inputs, seed),
         least=16,
         allowed_frames=(1, 3),
@@ -186,20 +186,20 @@ def build_cnn6(
         Penalty on the squared weights of the convolutions and the first dense layer, at least
         0; 0 is none.
     dropout : float
-        Part of the values dropped after each pool and after the dense layer, in [0, 1).
+        Share of the values dropped after each pool and after the dense layer, in [0, 1).
     batch_norm : bool
         Whether each convolution is followed by batch normalisation.
 
     Returns
     -------
     keras.Model
-        As in `build_fer_cnn`, which also says what is refused.
+        As in `build_fer_cnn`, also for errors.
 
     Notes
     -----
     Source: the six-convolution system: 48 x 48 grey, 3 x 3 ReLU convolutions, 2 x 2 max pools,
     flatten, dense, softmax; its abstract adds the options. Our choice: two convolutions before
-    each pool, 32, 64 and 128 wide, 256 in the dense layer, and where the options act.
+    each pool, 32, 64 and 128 wide, 256 in the dense layer, and the places of the options.
 
     Examples
     --------
@@ -214,16 +214,16 @@ def build_cnn6(
     if not _is_number(dropout) or not 0 <= dropout < 1:
         raise ModelError(f"dropout must be a number in [0, 1); found {dropout!r}")
     least = CELL * BLOCK if hog else 8
-    tensors, picture, name = _picture(regions, n_frames, size, n_classes, inputs, seed, least=least)
+    tensors, image, name = _image(regions, n_frames, size, n_classes, inputs, seed, least=least)
     x = _convolutions(
-        *(picture, name, ((2, 32), (2, 64), (2, 128))),
+        *(image, name, ((2, 32), (2, 64), (2, 128))),
         batch_norm=batch_norm,
         l2=l2,
         dropout=dropout,
     )
     x = layers.Flatten(name=f"{name}_flatten")(x)
     if hog:
-        edges = HOG(dtype="float32", name=f"{name}_hog")(picture)
+        edges = HOG(dtype="float32", name=f"{name}_hog")(image)
         x = layers.Concatenate(name=f"{name}_join_hog")([x, edges])
     x = layers.Dense(256, activation="relu", kernel_regularizer=_l2(l2), name=f"{name}_dense")(x)
     if dropout:
@@ -252,7 +252,7 @@ def build_cnn1(
     Returns
     -------
     keras.Model
-        As in `build_fer_cnn`, which also says what is refused.
+        As in `build_fer_cnn`, also for errors.
 
     Notes
     -----
@@ -264,7 +264,7 @@ def build_cnn1(
     >>> build_cnn1().output_shape
     (None, 7)
     """
-    tensors, x, name = _picture(regions, n_frames, size, n_classes, inputs, seed, least=8)
+    tensors, x, name = _image(regions, n_frames, size, n_classes, inputs, seed, least=8)
     x = _convolutions(x, name, ((3, 32), (3, 64), (3, 128)))
     x = layers.Flatten(name=f"{name}_flatten")(x)
     for step, units in enumerate((1024, 512), start=1):
@@ -293,7 +293,7 @@ def build_cnn2(
     Returns
     -------
     keras.Model
-        As in `build_fer_cnn`, which also says what is refused.
+        As in `build_fer_cnn`, also for errors.
 
     Notes
     -----
@@ -306,7 +306,7 @@ def build_cnn2(
     >>> build_cnn2().output_shape
     (None, 7)
     """
-    tensors, x, name = _picture(regions, n_frames, size, n_classes, inputs, seed, least=16)
+    tensors, x, name = _image(regions, n_frames, size, n_classes, inputs, seed, least=16)
     x = _convolutions(x, name, ((3, 32), (3, 64), (3, 128), (3, 256)))
     x = layers.Flatten(name=f"{name}_flatten")(x)
     for step, units in enumerate((1024, 512), start=1):
@@ -331,12 +331,12 @@ def build_resnet18(
     regions, n_frames, n_classes, inputs, seed
         As in `build_fer_cnn`.
     size : int
-        H = W in pixels of a crop, at least 32: the last stage then sees a single cell.
+        H = W in pixels of a crop, at least 32: the last stage then has a single cell.
 
     Returns
     -------
     keras.Model
-        As in `build_fer_cnn`, which also says what is refused.
+        As in `build_fer_cnn`, also for errors.
 
     Notes
     -----
@@ -350,10 +350,10 @@ def build_resnet18(
     >>> build_resnet18().output_shape
     (None, 7)
     """
-    tensors, x, name = _picture(regions, n_frames, size, n_classes, inputs, seed, least=32)
+    tensors, x, name = _image(regions, n_frames, size, n_classes, inputs, seed, least=32)
     x = _residual_convolution(x, 64, 7, 2, f"{name}_stem")
     x = layers.ReLU(name=f"{name}_stem_relu")(x)
-    # After a ReLU a border of zeros does what torchvision's of minus infinity does.
+    # After a ReLU a border of zeros is equivalent to torchvision's of minus infinity.
     x = layers.ZeroPadding2D(1, name=f"{name}_pool_border")(x)
     x = layers.MaxPooling2D(3, 2, name=f"{name}_pool")(x)
     for stage, filters in enumerate((64, 128, 256, 512), start=1):
@@ -365,7 +365,7 @@ def build_resnet18(
     return keras.Model(tensors, _softmax(x, name, n_classes), name="resnet18")
 
 
-def _picture(
+def _image(
     regions: Sequence[str],
     n_frames: int,
     size: int,
@@ -377,7 +377,7 @@ def _picture(
     allowed_frames: tuple[int, ...] = (1,),
     pad_to: int | None = None,
 ) -> tuple[dict[str, Any], Any, str]:
-    """Check the arguments; give the model's inputs, the one picture they make, and its name."""
+    """Check the arguments; return the model's inputs, the joined image, and its name."""
     regions = list_regions(regions)
     check_ends(inputs, n_classes)
     if n_frames not in allowed_frames:
@@ -385,7 +385,7 @@ def _picture(
         raise ModelError(f"n_frames must be {expected} for this network; found {n_frames}")
     if size < 1 or (pad_to or size) < least:
         raise ModelError(
-            f"this network reads pictures of at least {least} x {least} pixels; "
+            f"this network reads images of at least {least} x {least} pixels; "
             f"found {pad_to or size} x {pad_to or size}"
         )
     if pad_to is not None and size > pad_to:
@@ -397,11 +397,11 @@ def _picture(
         keras.utils.set_random_seed(seed)
     shape = (n_frames, size, size, INPUTS[inputs])
     tensors = {region: keras.Input(shape, name=region) for region in regions}
-    pictures = [_lay_out(tensors[region], region, pad_to) for region in regions]
+    images = [_lay_out(tensors[region], region, pad_to) for region in regions]
     name = "_".join(regions)
-    if len(pictures) == 1:
-        return tensors, pictures[0], name
-    x = layers.Concatenate(axis=2, name=f"{name}_side_by_side")(pictures)
+    if len(images) == 1:
+        return tensors, images[0], name
+    x = layers.Concatenate(axis=2, name=f"{name}_side_by_side")(images)
     return tensors, x, name
 
 
@@ -410,11 +410,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _lay_out(x: Any, region: str, pad_to: int | None) -> Any:
-    """One picture (B, H, W, T C) of a clip (B, T, H, W, C), padded with zeros where asked."""
+    """One image (B, H, W, T C) of a clip (B, T, H, W, C), padded with zeros to `pad_to`."""
     _, n_frames, size, _, channels = x.shape
     if n_frames > 1:
         x = layers.Permute((2, 3, 1, 4), name=f"{region}_frames_last")(x)  # (B, H, W, T, C)
-    x = layers.Reshape((size, size, n_frames * channels), name=f"{region}_picture")(x)
+    x = layers.Reshape((size, size, n_frames * channels), name=f"{region}_image")(x)
     if pad_to is None or pad_to == size:
         return x
     before = (pad_to - size) // 2
@@ -486,5 +486,5 @@ def _residual_convolution(x: Any, filters: int, kernel: int, stride: int, name: 
 
 
 def _softmax(x: Any, name: str, n_classes: int) -> Any:
-    """The classes, in float32 also where the rest computes in less."""
+    """The class probabilities, in float32 also if the rest has half precision."""
     return layers.Dense(n_classes, activation="softmax", dtype="float32", name=f"{name}_softmax")(x)

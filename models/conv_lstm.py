@@ -15,7 +15,7 @@ from microx.models.winograd import KERNEL, Tiles, transform_kernel
 
 METHODS = ("auto", "direct", "winograd", "dense")
 
-# By measurement: on smaller maps and with fewer filters Winograd's transforms cost more than the
+# Measured: on smaller maps and with fewer filters Winograd's transforms cost more than the
 # multiplications they save; on maps of few cells a convolution costs more than a matrix product.
 _LEAST_SIDE, _LEAST_FILTERS, _MOST_CELLS = 12, 32, 9
 
@@ -49,11 +49,11 @@ def classic_hard_sigmoid(x: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="microx")
 class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """The layer of `keras.layers.ConvLSTM2D`, same weights and same numbers, but faster.
+    """The layer of `keras.layers.ConvLSTM2D`, with the same weights and outputs, but faster.
 
-    The four gates are one convolution a step, over the frame and the hidden state side by
-    side; only the frame at the first step, when there is no state yet. Large maps are
-    convolved by `microx.models.winograd`; on the smallest, the step is a matrix product.
+    The four gates are one convolution at each step, over the frame and the hidden state
+    concatenated; at the first step over the frame only. Large maps are convolved by
+    `microx.models.winograd`; on the smallest, the step is a matrix product.
 
     Parameters
     ----------
@@ -65,12 +65,12 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
     recurrent_activation : str or callable
         Of the gates: ``"sigmoid"``, as in Keras 3, or `classic_hard_sigmoid`.
     return_sequences : bool
-        Whether to give the state after each frame, or the last only.
+        Whether to return the state after each frame, or the last only.
     method : {"auto", "direct", "winograd", "dense"}
-        How to convolve. ``"auto"`` is dense up to 9 cells (H' x W'), and Winograd's way for
+        How to convolve. ``"auto"`` is dense up to 9 cells (H' x W'), and Winograd's method for
         3 x 3 kernels on maps of 12 cells or more a side with 32 filters or more, computed in
-        float32 without a GPU: a GPU's own library chooses for itself, and half precision
-        would lose too much.
+        float32 without a GPU: a GPU's own library chooses its method, and half precision is too
+        inaccurate.
 
     Raises
     ------
@@ -82,7 +82,7 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
     Takes (B, T, H, W, C), gives (B, H', W', filters), or (B, T, H', W', filters) with
     `return_sequences`; H' = H - kernel_size + 1 where valid. T, H, W must be known. Weights:
     kernel (k, k, C, 4 filters), recurrent_kernel (k, k, filters, 4 filters) and bias
-    (4 filters), gates in the order input, forget, candidate, output, as Keras has them.
+    (4 filters), gates in the order input, forget, candidate, output, as in Keras.
     Source: Shi et al. (2015), "Convolutional LSTM Network", without peepholes, as Keras.
     """
 
@@ -114,7 +114,7 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
         self.input_spec = keras.layers.InputSpec(ndim=5)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights, drawn as Keras draws those of its ConvLSTM2D."""
+        """Make the weights, initialised as in Keras's ConvLSTM2D."""
         k, n_gates = self.kernel_size, 4 * self.filters
         channels, (height, width) = input_shape[-1], self._map_size(input_shape)
         if None in input_shape[1:] or min(height, width) < 1:
@@ -173,9 +173,9 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
         return ops.stack(states, axis=1) if self.return_sequences else states[-1]
 
     def _read_flat(self, x: Any, height: int, width: int) -> Any:
-        """Read a clip whose state has so few cells that they are best multiplied all by all."""
+        """Read a clip whose state has so few cells that one dense matrix product is fastest."""
         n_frames, n_cells, side = x.shape[1], height * width, height * width * self.filters
-        # Flat from the first, gate by gate: a step is then a product, a sum and the gates.
+        # Flat from the start, gate by gate: a step is then a product, a sum and the gates.
         z = ops.conv(ops.reshape(x, (-1, *x.shape[2:])), self.kernel) + self.bias
         z = ops.transpose(ops.reshape(z, (-1, n_cells, 4, self.filters)), (0, 2, 1, 3))
         sums = ops.unstack(ops.reshape(z, (-1, n_frames, 4 * side)), axis=1)
@@ -196,7 +196,7 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
         return ops.reshape(hidden, (-1, *shape))
 
     def _step(self, z: Any, cell: Any | None) -> tuple[Any, Any]:
-        """Give the hidden state and the cell after the gates' sums `z`."""
+        """Return the hidden state and the cell after the gates' sums `z`."""
         gate_in, gate_forget, candidate, gate_out = ops.split(z, 4, axis=-1)
         new = self.recurrent_activation(gate_in) * ops.tanh(candidate)
         cell = new if cell is None else self.recurrent_activation(gate_forget) * cell + new
@@ -217,7 +217,7 @@ class ConvLSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras carries no ty
         return tuple((cells or 0) - lost for cells in shape[2:4])  # type: ignore[return-value]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Shape of what `call` gives."""
+        """Shape of the output of `call`."""
         frames = input_shape[1:2] if self.return_sequences else ()
         return (input_shape[0], *frames, *self._map_size(input_shape), self.filters)
 
@@ -248,7 +248,7 @@ def _is_on_gpu() -> bool:
 
 
 def _neighbours(height: int, width: int, kernel_size: int) -> npt.NDArray[np.float32]:
-    """For each pair of cells (from, to), which tap of the kernel joins them: one-hot, or zeros."""
+    """For each pair of cells (from, to), the tap of the kernel between them: one-hot, or zeros."""
     cells = np.stack(np.meshgrid(range(height), range(width), indexing="ij"), -1).reshape(-1, 2)
     steps = cells[:, None] - cells[None] + kernel_size // 2  # (from, to, 2)
     is_tap = np.all((steps >= 0) & (steps < kernel_size), axis=-1)

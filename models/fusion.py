@@ -1,7 +1,7 @@
-"""How the streams of several regions become one answer, whichever of them are there.
+"""Fusion of the streams of several regions, with any of them missing.
 
-The model is told by its input ``present`` which regions it can see. Each stream's answer is
-weighed; the weights of those that are there add up to 1, and can be read.
+The input ``present`` says which regions a clip has. Each stream's output is weighted; the weights
+of the streams that are present sum to 1, and can be read.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import numpy as np
 from keras import layers, ops
 
 PRESENT = "present"
-"""Name of the input (B, R) that tells which of the R regions are there: 1 or 0."""
+"""Name of the input (B, R) that says which of the R regions are present: 1 or 0."""
 
 WEIGHTS, STREAMS = "fusion_weights", "fusion_streams"
-"""Names of the layers that give the weights (B, S) and the streams' answers (B, S, K)."""
+"""Names of the layers that give the weights (B, S) and the streams' outputs (B, S, K)."""
 
 _LEAST_PROBABILITY = 1e-7
 
 
 @keras.saving.register_keras_serializable(package="microx")
 class RegionDropout(layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Hides regions at random while training, so that a model learns to do without each.
+    """Drops regions at random in training, so that a model learns to do without each.
 
     Parameters
     ----------
     rate : float
-        Probability, in [0, 1), with which each region of a clip is hidden. A clip whose
-        regions would all be hidden keeps them all.
+        Probability, in [0, 1), with which each region of a clip is dropped. A clip that would
+        lose all regions keeps them all.
     seed : int, optional
 
     Notes
     -----
-    Takes and gives (B, R), 1 where a region is there. After ModDrop of Neverova et al. (2016).
+    Takes and gives (B, R), 1 where a region is present. After ModDrop of Neverova et al. (2016).
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
@@ -43,11 +43,11 @@ class RegionDropout(layers.Layer):  # type: ignore[misc]  # Keras carries no typ
         self._generator = keras.random.SeedGenerator(seed)
 
     def call(self, present: Any, training: bool = False) -> Any:
-        """Hide some regions, if training."""
+        """Drop some regions, if training."""
         if not training or self.rate == 0:
             return present
-        drawn = keras.random.uniform(ops.shape(present), seed=self._generator)
-        kept = ops.where(drawn >= self.rate, present, ops.zeros_like(present))
+        sampled = keras.random.uniform(ops.shape(present), seed=self._generator)
+        kept = ops.where(sampled >= self.rate, present, ops.zeros_like(present))
         return ops.where(ops.max(kept, axis=-1, keepdims=True) > 0, kept, present)
 
     def get_config(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class RegionDropout(layers.Layer):  # type: ignore[misc]  # Keras carries no typ
 
 @keras.saving.register_keras_serializable(package="microx")
 class HideMissing(layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Gives a region's clips, and zeros where the region is missing, whatever stood there.
+    """Replaces the clips of a missing region by zeros.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class HideMissing(layers.Layer):  # type: ignore[misc]  # Keras carries no types
 
     Notes
     -----
-    Takes (B, T, H, W, C), which may be nan where missing, and (B, R).
+    Takes (B, T, H, W, C), which may be nan for a missing region, and (B, R).
     """
 
     def __init__(self, index: int, **kwargs: Any) -> None:
@@ -74,7 +74,7 @@ class HideMissing(layers.Layer):  # type: ignore[misc]  # Keras carries no types
         self.index = index
 
     def call(self, x: Any, present: Any) -> Any:
-        """Hide the clips of a missing region."""
+        """Set the clips of a missing region to zero."""
         is_there = ops.reshape(present[:, self.index], (-1, 1, 1, 1, 1)) > 0
         return ops.where(is_there, x, ops.zeros_like(x))
 
@@ -85,17 +85,17 @@ class HideMissing(layers.Layer):  # type: ignore[misc]  # Keras carries no types
 
 @keras.saving.register_keras_serializable(package="microx")
 class StreamAnswers(layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Stacks the softmaxes of the streams as logarithms, and tells which streams are there.
+    """Stacks the logarithms of the streams' softmaxes, and says which streams are present.
 
     Parameters
     ----------
     members : list of list of int
-        For each stream, the columns of `PRESENT` of its regions; one of them is enough.
+        For each stream, the columns of `PRESENT` of its regions; one present region is enough.
 
     Notes
     -----
-    Takes S tensors (B, K) and (B, R); gives (B, S, K), in [-16.2, 0] and 0 where a stream has
-    no region, and (B, S).
+    Takes S tensors (B, K) and (B, R); gives (B, S, K), in [-16.2, 0] and 0 for a missing stream,
+    and (B, S).
     """
 
     def __init__(self, members: list[list[int]], **kwargs: Any) -> None:
@@ -104,11 +104,11 @@ class StreamAnswers(layers.Layer):  # type: ignore[misc]  # Keras carries no typ
 
     def call(self, streams: list[Any], present: Any) -> tuple[Any, Any]:
         """Stack the streams."""
-        of_region = ops.cast(present > 0, "float32")  # as for HideMissing, nan is not there
+        of_region = ops.cast(present > 0, "float32")  # as in HideMissing, nan is missing
         of_stream = [ops.max(ops.take(of_region, rows, axis=1), axis=1) for rows in self.members]
         is_there = ops.stack(of_stream, axis=1)
-        answers = ops.log(ops.maximum(ops.stack(streams, axis=1), _LEAST_PROBABILITY))
-        return answers * is_there[:, :, None], is_there
+        logs = ops.log(ops.maximum(ops.stack(streams, axis=1), _LEAST_PROBABILITY))
+        return logs * is_there[:, :, None], is_there
 
     def get_config(self) -> dict[str, Any]:
         """Arguments, to be stored with a model."""
@@ -117,39 +117,39 @@ class StreamAnswers(layers.Layer):  # type: ignore[misc]  # Keras carries no typ
 
 @keras.saving.register_keras_serializable(package="microx")
 class RegionWeights(layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Weighs the streams that are there, by how good each is and how sure of this clip.
+    """Weights the streams that are present, by a learned score and their confidence in this clip.
 
     Notes
     -----
-    Takes answers (B, S, K) and presence (B, S); gives (B, S): a softmax over the streams that
-    are there, 0 for the others. The score of a stream is learned, a part that is its own and a
-    part for each nat by which its answer is surer than no answer at all (our choice). With no
-    stream at all every weight is 0.
+    Takes log-probabilities (B, S, K) and presence (B, S); gives (B, S): a softmax over the
+    streams that are present, 0 for the others. The score of a stream is learned: a constant of
+    its own, and a factor for each nat by which its entropy is below that of the uniform
+    distribution (our choice). With no stream at all every weight is 0.
     """
 
     def build(self, answers_shape: Any, is_there_shape: Any) -> None:
-        """Make the weights; at first all streams count alike."""
+        """Make the weights; at first all streams count equally."""
         n_streams = answers_shape[1]
         self.score = self.add_weight(shape=(n_streams,), initializer="zeros", name="score")
         self.trust = self.add_weight(shape=(n_streams,), initializer="zeros", name="trust")
 
     def call(self, answers: Any, is_there: Any) -> Any:
-        """Weigh the streams."""
-        surety = ops.sum(ops.exp(answers) * answers, axis=-1) + np.log(answers.shape[-1])
-        score = ops.where(is_there > 0, self.score + self.trust * surety, -1e9)
+        """Weight the streams."""
+        confidence = ops.sum(ops.exp(answers) * answers, axis=-1) + np.log(answers.shape[-1])
+        score = ops.where(is_there > 0, self.score + self.trust * confidence, -1e9)
         weight = ops.exp(score - ops.max(score, axis=1, keepdims=True)) * is_there
         return weight / ops.maximum(ops.sum(weight, axis=1, keepdims=True), _LEAST_PROBABILITY)
 
 
 @keras.saving.register_keras_serializable(package="microx")
 class Fusion(layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """The final dense softmax of MicroX, over the streams in the measure of their weights.
+    """The final dense softmax of MicroX, over the weighted streams.
 
     Notes
     -----
-    Takes answers (B, S, K) and weights (B, S); gives (B, K), rows that sum to 1. Each stream
-    has a dense layer (K, K), at first the identity, so that training begins with the
-    streams' weighted geometric mean (our choice).
+    Takes log-probabilities (B, S, K) and weights (B, S); gives (B, K), rows that sum to 1. Each
+    stream has a dense layer (K, K), initialised as the identity, so that training begins with
+    the streams' weighted geometric mean (our choice).
     """
 
     def build(self, answers_shape: Any, weights_shape: Any) -> None:
@@ -167,12 +167,12 @@ class Fusion(layers.Layer):  # type: ignore[misc]  # Keras carries no types
 
 
 def needs_present(model: keras.Model) -> bool:
-    """Whether a model wants to be told which regions are there."""
+    """Whether a model has an input for which regions are present."""
     return any(tensor.name == PRESENT for tensor in model.inputs)
 
 
 def show_streams(model: keras.Model) -> keras.Model:
-    """A model of the same weights whose answer is followed by that of each stream.
+    """A model of the same weights that also gives the output of each stream.
 
     Parameters
     ----------
@@ -182,17 +182,17 @@ def show_streams(model: keras.Model) -> keras.Model:
     Returns
     -------
     keras.Model
-        Gives (B, 1 + S, K): the fused probabilities, then the streams'; ones for a stream that
-        has no region, so that whatever its loss, no gradient reaches it.
+        Gives (B, 1 + S, K): the fused probabilities, then the streams'; ones for a missing
+        stream, so that it gets no gradient.
     """
-    answers, _ = model.get_layer(STREAMS).output
-    # An operation, unlike a layer, does not take up a policy of half precision.
+    logs, _ = model.get_layer(STREAMS).output
+    # An operation, unlike a layer, does not follow a policy of half precision.
     fused = ops.expand_dims(model.output, axis=1)
-    return keras.Model(model.inputs, ops.concatenate([fused, ops.exp(answers)], axis=1))
+    return keras.Model(model.inputs, ops.concatenate([fused, ops.exp(logs)], axis=1))
 
 
 def show_weights(model: keras.Model) -> keras.Model:
-    """A model of the same weights that also tells what each stream counted for.
+    """A model of the same weights that also gives the weight of each stream.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Region streams fused into one model of the emotion of a clip."""
+"""Region streams fused into one model that predicts the emotion of a clip."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAPER_SIZE = 60
 """Pixels along a side of a crop in the paper's printed model (its text says 30)."""
 
 PIXELS = ("rgb", "grey")
-"""Kinds of inputs that are pixels, not what changed between them."""
+"""Kinds of inputs that are pixels, not changes between frames."""
 
 Block = Callable[[Any, str, int], Any]
 
@@ -65,40 +65,40 @@ def build_microx(
     ----------
     regions : sequence of str
         One stream each: a region, or several joined as ``"eyes"``, ``"eyes+brows"`` or
-        ``"nose+mouth"``, whose crops the stream sees side by side; see
+        ``"nose+mouth"``, whose crops the stream reads side by side; see
         `microx.models.streams.parse_streams`.
     preset : {"compact", "paper"}
         ``"paper"`` is the published network, 276,362,527 parameters with five regions at
-        60 pixels. ``"compact"`` keeps its idea in 430,577, and can do without regions.
+        60 pixels. ``"compact"`` has 430,577, and can do without regions.
     n_frames, size : int
         T, and H = W in pixels of every region's clip; `size` None means the preset's own,
         32 for compact and 60 for paper.
     n_classes : int
         K, at least 2.
     inputs : {"rgb", "grey", "difference", "flow"}
-        Kind of pixels, see `microx.preprocessing.motion.convert_crops`; decides C. Of the
-        first two, compact takes out each clip's mean and scale, and sees beside them how the
-        clip changed since its first frame.
+        Kind of pixels, see `microx.preprocessing.motion.convert_crops`; decides C. With the first
+        two, compact removes each clip's mean and scale, and also reads how the clip changed since
+        its first frame.
     region_dropout : float
-        For compact: how often, in [0, 1), training hides each region; see
+        For compact: probability, in [0, 1), that training drops each region; see
         `microx.models.fusion.RegionDropout`.
     raw_pixels : bool, optional
-        For paper: whether its streams read 0-255 BGR, as its authors' did, made by
-        `microx.models.streams.RawPixels` of what the model takes. None means yes for
-        ``"rgb"`` and ``"grey"``, no for the others.
+        For paper: whether its streams read 0-255 BGR, as its authors' did, converted by
+        `microx.models.streams.RawPixels`. None means yes for ``"rgb"`` and ``"grey"``, no for
+        the others.
     block : callable, optional
         In place of the preset's stream: from tensor (B, T, H, W, C), name and K to (B, K).
     seed : int, optional
-        Sets Keras's global seed before the weights are drawn. None leaves it alone.
+        Sets Keras's global seed before the weights are initialised. None does not set it.
 
     Returns
     -------
     keras.Model
         Takes ``{region: (B, T, H, W, C) float32}`` and gives (B, K) rows that sum to 1. Not
-        compiled. The compact one also takes ``"present": (B, R) float32``, 1 where the region
-        is there and 0 where it is missing, in the order of its regions; what stands in the
-        place of a missing region, be it nan, counts for nothing. With all of them missing
-        the row is that of the fusion's bias: those who know the clip's name refuse it before.
+        compiled. The compact one also takes ``"present": (B, R) float32``, 1 for a region that is
+        present and 0 for a missing one, in the order of its regions; the values of a missing
+        region, even nan, are ignored. With all regions missing the row is that of the fusion's
+        bias; callers refuse such clips.
 
     Raises
     ------
@@ -110,9 +110,9 @@ def build_microx(
     Source: MicroX paper, section on the model: streams end in a softmax each, and these are
     concatenated into a dense softmax. In ``"compact"`` that softmax reads the logarithms of
     the streams' and starts as their mean (our choice): on the probabilities themselves, which
-    lie within [0, 1], its gradient is so small that the streams hardly learn. On drawn
-    actors the mouth alone came to 0.45 that way, and to 0.95 with logarithms. How it weighs
-    the streams that are there: `microx.models.fusion`.
+    are in [0, 1], its gradient is so small that the streams hardly learn. On drawn actors the
+    mouth alone reached an accuracy of 0.45 that way, and 0.95 with logarithms. For the weights
+    of the streams see `microx.models.fusion`.
 
     Examples
     --------
@@ -154,12 +154,12 @@ def _build_paper(
     shown = clips
     if raw_pixels:
         shown = {region: RawPixels(name=f"{region}_raw")(clip) for region, clip in clips.items()}
-    answers = [
+    outputs = [
         block(_side_by_side(shown, regions, name), name, n_classes)
         for name, regions in _name_layers(streams).items()
     ]
-    # A single stream is still followed by the dense softmax, so that rows differ in input only.
-    x = layers.Concatenate(name="fusion_concatenate")(answers) if len(answers) > 1 else answers[0]
+    # A single stream is also followed by the dense softmax, so that rows differ in input only.
+    x = layers.Concatenate(name="fusion_concatenate")(outputs) if len(outputs) > 1 else outputs[0]
     y = layers.Dense(n_classes, activation="softmax", dtype="float32", name="fusion_softmax")(x)
     return keras.Model(clips, y, name="microx_paper")
 
@@ -179,10 +179,10 @@ def _build_compact(
     shown = {}
     for index, (region, clip) in enumerate(clips.items()):
         x = HideMissing(index, name=f"{region}_shown")(clip, present)
-        if inputs in PIXELS:  # the others tell how much changed as they are
+        if inputs in PIXELS:  # the others are changes already
             x = add_change(ClipNormalization(name=f"{region}_standardise")(x))
         shown[region] = x
-    answers, is_there = StreamAnswers(
+    logs, is_there = StreamAnswers(
         [[names.index(region) for region in regions] for regions in streams.values()],
         dtype="float32",
         name=STREAMS,
@@ -193,13 +193,13 @@ def _build_compact(
         ],
         present,
     )
-    weights = RegionWeights(dtype="float32", name=WEIGHTS)(answers, is_there)
-    y = Fusion(dtype="float32", name="fusion_softmax")(answers, weights)
+    weights = RegionWeights(dtype="float32", name=WEIGHTS)(logs, is_there)
+    y = Fusion(dtype="float32", name="fusion_softmax")(logs, weights)
     return keras.Model(clips | {PRESENT: told}, y, name="microx_compact")
 
 
 def _name_layers(streams: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Give each stream the name its layers begin with: TensorFlow's graphs allow no ``+``."""
+    """Give each stream the prefix of its layers' names: TensorFlow's graphs allow no ``+``."""
     return {stream.replace("+", "_and_"): regions for stream, regions in streams.items()}
 
 

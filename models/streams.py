@@ -1,4 +1,4 @@
-"""One stream of the network: the clips of a region, or of several, to a softmax.
+"""One stream of the network: from the clips of one or several regions to a softmax.
 
 A block is a function from tensor to tensor; each of its layers is named after the stream
 and its role, such as ``mouth_conv_lstm``.
@@ -21,13 +21,13 @@ _LEAST_VARIANCE = 1e-3
 
 
 def parse_streams(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Tell which regions each stream reads.
+    """List the regions that each stream reads.
 
     Parameters
     ----------
     streams : sequence of str
-        Regions, names of `microx.schema.JOINED`, or several of both with ``+`` between: one
-        stream each.
+        Regions, names of `microx.schema.JOINED`, or several of both joined by ``+``: one stream
+        each.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def parse_streams(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
     Raises
     ------
     ModelError
-        If there is none, a name is unknown, or a region comes twice.
+        If there is none, a name is unknown, or a region is given twice.
 
     Examples
     --------
@@ -53,14 +53,14 @@ def parse_streams(streams: Sequence[str]) -> dict[str, tuple[str, ...]]:
     if not read or set(read) - set(REGIONS) or is_repeated:
         raise ModelError(
             f"regions must be one or more of {', '.join(REGIONS)}, or {' or '.join(JOINED)}, "
-            f"joined by + where one stream is to read several, each region once; "
+            f"joined by + for one stream of several, each region once; "
             f"found {', '.join(streams) or 'none'}"
         )
     return parsed
 
 
 def check_ends(inputs: str, n_classes: int) -> None:
-    """Refuse a kind of pixels or a number of classes that no model can have: `ModelError`."""
+    """Refuse an unknown kind of pixels or fewer than two classes: `ModelError`."""
     if inputs not in INPUTS:
         raise ModelError(f"inputs must be one of {', '.join(INPUTS)}; found '{inputs}'")
     if n_classes < 2:
@@ -90,8 +90,8 @@ def paper_block(x: Any, stream: str, n_classes: int) -> Any:
 
     Notes
     -----
-    Source: MicroX paper, section on the model, and its released code (second dropout). What
-    its authors fed, `RawPixels` makes of our pixels.
+    Source: MicroX paper, section on the model, and its released code (second dropout).
+    `RawPixels` turns our pixels into those of its authors.
     """
     x = ConvLSTM(64, 3, recurrent_activation=classic_hard_sigmoid, name=f"{stream}_conv_lstm")(x)
     x = layers.Dropout(0.2, name=f"{stream}_dropout")(x)  # (B, H-2, W-2, 64), the last step only
@@ -105,30 +105,30 @@ def paper_block(x: Any, stream: str, n_classes: int) -> Any:
 
 @keras.saving.register_keras_serializable(package="microx")
 class RawPixels(layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Gives the MicroX network what its authors gave it: RGB in [0, 1] -> BGR in [0, 255].
+    """Converts pixels to those of the MicroX authors: RGB in [0, 1] -> BGR in [0, 255].
 
     Notes
     -----
     Takes and gives (B, T, H, W, C). Source: MicroX's released code, which reads images by OpenCV
-    and does not scale them. With its SGD of 1e-3, pixels in [0, 1] did not leave chance in 40
-    epochs; raw ones did.
+    and does not scale them. With its SGD at a rate of 1e-3, pixels in [0, 1] stayed at chance for
+    40 epochs; raw ones did not.
     """
 
     def call(self, x: Any) -> Any:
         """Scale pixels, and reverse the order of their channels."""
-        # Joined anew: a reversed slice is not known to every format that models are exported to.
+        # By split and concatenate: not every export format supports a reversed slice.
         return 255.0 * ops.concatenate(ops.split(x, x.shape[-1], axis=-1)[::-1], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="microx")
 class ClipNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Takes the mean and scale out of each channel of a clip, and with them skin tone and light.
+    """Removes the mean and scale of each channel of a clip, and with them skin tone and light.
 
     Notes
     -----
-    Takes and gives (B, T, H, W, C). Nothing is learned, and clips do not see each other, so it
-    does the same in training and after. Instance normalisation (Ulyanov et al., 2016) over
-    time as well as place: frames keep what changes between them.
+    Takes and gives (B, T, H, W, C). Nothing is learned, and clips are independent, so training
+    and inference are the same. Instance normalisation (Ulyanov et al., 2016) over time as well
+    as space: changes between frames are kept.
     """
 
     def call(self, x: Any) -> Any:
@@ -142,18 +142,18 @@ class ClipNormalization(layers.Layer):  # type: ignore[misc]  # Keras carries no
 
 
 def add_change(x: Any, *, side: int = 3, least: float = 0.1, scale: float = 10.0) -> Any:
-    """Put beside the channels of a clip how they changed since its first frame.
+    """Append to the channels of a clip their change since its first frame.
 
     Parameters
     ----------
     x : tensor (B, T, H, W, C)
-        Of a standard deviation about 1, as `ClipNormalization` gives it.
+        With a standard deviation of about 1, as from `ClipNormalization`.
     side : int
         Pixels along a side of the square over which a change is averaged.
     least : float
-        Change that counts for nothing, and is taken off what is larger, in the units of `x`.
+        Soft threshold of a change, in the units of `x`.
     scale : float
-        How much what is left counts.
+        Factor for what exceeds the threshold.
 
     Returns
     -------
@@ -161,9 +161,9 @@ def add_change(x: Any, *, side: int = 3, least: float = 0.1, scale: float = 10.0
 
     Notes
     -----
-    Our choice, see docs/models.md: beside the look of a face a small movement drowns; and the
-    noise of a camera and its codec, as much magnified, drowns the look. Soft thresholding
-    (Donoho, 1995) takes the noise away and leaves larger changes in their order.
+    Our choice, see docs/models.md: small movements are weak against the appearance of a face, and
+    once amplified, the noise of a camera and its codec is stronger than the appearance. Soft
+    thresholding (Donoho, 1995) removes the noise and keeps the order of larger changes.
     """
     change = x - x[:, :1]
     frames = ops.reshape(change, (-1, *x.shape[2:]))
@@ -190,11 +190,11 @@ def compact_block(x: Any, stream: str, n_classes: int) -> Any:
 
     Notes
     -----
-    Our choice, by trial on drawn actors; see docs/models.md.
+    Our choice, tried out on drawn actors; see docs/models.md.
     """
     n_frames = x.shape[1]
     for step, filters in enumerate((16, 24, 32), start=1):
-        # Each frame by itself, as if the clips of a batch were one long clip.
+        # Frame by frame, as if the clips of a batch were one long clip.
         x = ops.reshape(x, (-1, *x.shape[2:]))
         x = layers.Conv2D(filters, 3, 2, padding="same", name=f"{stream}_conv_{step}")(x)
         x = ops.reshape(x, (-1, n_frames, *x.shape[1:]))  # (B, T, H / 2**step, W / 2**step, …)

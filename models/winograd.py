@@ -1,12 +1,12 @@
 """3 x 3 convolutions with a quarter of the multiplications, as matrix products.
 
-A picture is cut into tiles of 4 x 4; each tile, with its border 6 x 6, is transformed, then
+An image is cut into tiles of 4 x 4; each tile, with its border 6 x 6, is transformed, then
 multiplied by the transformed kernel position by position, and transformed back. The sums are
 those of an ordinary convolution up to rounding.
 
 Source: Lavin and Gray (2016), "Fast Algorithms for Convolutional Neural Networks", section
-4.3, F(4 x 4, 3 x 3). That the first transform also adds the zero border, and is one matrix
-product an axis, is ours: slices would be cheap on the way there but not on the gradient's.
+4.3, F(4 x 4, 3 x 3). Ours: the first transform also adds the zero border, and is one matrix
+product for each axis, since slices are cheap in the forward pass but not in the gradient.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def transform_kernel(kernel: Any) -> Any:
 
 
 class Tiles:
-    """The tiles of a map of H x W cells: there, and back.
+    """Transforms between a map of H x W cells and its tiles.
 
     Parameters
     ----------
     height, width : int
-        Of the map that the convolution gives, at least 1.
+        Of the output map of the convolution, at least 1.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -68,13 +68,13 @@ class Tiles:
         self._count = (-(-height // TILE), -(-width // TILE))
 
     def transform(self, x: Any, border: int) -> Any:
-        """Transform the tiles of a picture.
+        """Transform the tiles of an image.
 
         Parameters
         ----------
         x : tensor (B, H + 2 - 2 border, W + 2 - 2 border, C)
         border : {0, 1}
-            Zeros to be added on each side: 0 for a picture, 1 for a map.
+            Zeros to be added on each side: 0 for an image, 1 for a map.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class Tiles:
 
 
 def _window_matrix(size: int, n_tiles: int, border: int) -> npt.NDArray[np.float32]:
-    """Matrix from an axis of `size` cells to the transformed windows on it, 6 a tile."""
+    """Matrix from an axis of `size` cells to its transformed windows, 6 for each tile."""
     matrix = np.zeros((n_tiles * WINDOW, size), np.float32)
     for tile in range(n_tiles):
         for position in range(WINDOW):

@@ -25,7 +25,7 @@ RUN_EAGERLY = keras.backend.backend() != "jax"
 """A single run is not worth compiling; only JAX is slower without."""
 
 # Layers with these endings arrange pixels; what a stream learns comes after them.
-_LAYING_OUT = ("frames_last", "picture", "border", "shown", "standardise")
+_LAYING_OUT = ("frames_last", "image", "border", "shown", "standardise")
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,8 @@ def test_cnn6_options_act_where_they_say():
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
-def test_hog_reads_the_pixels_of_the_picture():
-    """With the convolutions silenced, edges still change the answer."""
+def test_hog_reads_the_pixels_of_the_image():
+    """With the convolutions silenced, edges still change the output."""
     model = _small("cnn6", size=16, hog=True, seed=0)
     last = model.get_layer("face_conv_6")
     last.set_weights([np.zeros_like(weight) for weight in last.get_weights()])
@@ -227,17 +227,17 @@ def test_rows_sum_to_one_and_every_region_counts(name):
 def test_regions_lie_side_by_side_in_order(streams, regions):
     model = _small("cnn1", streams)
     name = f"{'_'.join(regions)}_side_by_side"
-    picture = keras.Model(model.inputs, model.get_layer(name).output)
+    image = keras.Model(model.inputs, model.get_layer(name).output)
     inputs = _inputs(model)
     expected = np.concatenate([inputs[region][:, 0] for region in regions], axis=2)
-    np.testing.assert_array_equal(picture.predict_on_batch(inputs), expected)
+    np.testing.assert_array_equal(image.predict_on_batch(inputs), expected)
 
 
 def test_onset_apex_and_offset_are_channels_amid_black():
     model = _small("apex_dcnn", size=17, n_frames=3, pad_to=20)
-    picture = keras.Model(model.inputs, model.get_layer("face_border").output)
+    image = keras.Model(model.inputs, model.get_layer("face_border").output)
     inputs = _inputs(model)
-    found = picture.predict_on_batch(inputs)
+    found = image.predict_on_batch(inputs)
     assert found.shape == (2, 20, 20, 3)
     for frame in range(3):
         np.testing.assert_array_equal(

@@ -123,9 +123,9 @@ def test_what_cannot_be_is_said(arguments, shape):
 def test_winograd_is_a_convolution(size):
     rng = np.random.default_rng(0)
     height, width = size
-    picture = rng.random((2, height + 2, width + 2, 3), np.float32)
+    image = rng.random((2, height + 2, width + 2, 3), np.float32)
     kernel = rng.random((3, 3, 3, 5), np.float32)
     tiles = Tiles(height, width)
-    cells = tiles.convolve(tiles.transform(picture, border=0), transform_kernel(kernel))
-    expected = ops.convert_to_numpy(ops.conv(picture, kernel))
+    cells = tiles.convolve(tiles.transform(image, border=0), transform_kernel(kernel))
+    expected = ops.convert_to_numpy(ops.conv(image, kernel))
     assert np.abs(ops.convert_to_numpy(tiles.to_map(cells)) - expected).max() < 1e-4

@@ -1,4 +1,4 @@
-"""Whichever regions are there, a model answers; what is missing counts for nothing."""
+"""A model predicts with any subset of regions; missing ones are ignored."""
 
 import itertools
 
@@ -49,14 +49,14 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def answers(model):
+def outputs(model):
     """Every subset of the regions, a clip each: the inputs, the probabilities and the weights."""
     inputs = _clips(model, len(SUBSETS)) | {PRESENT: SUBSETS}
     return inputs, *show_weights(model).predict_on_batch(inputs)
 
 
-def test_every_subset_of_regions_has_an_answer(answers):
-    _, y_prob, weights = answers
+def test_every_subset_of_regions_has_a_prediction(outputs):
+    _, y_prob, weights = outputs
     assert y_prob.shape == (31, 7)
     np.testing.assert_allclose(y_prob.sum(axis=1), 1, atol=1e-5)
     assert y_prob.min() >= 0
@@ -67,8 +67,8 @@ def test_every_subset_of_regions_has_an_answer(answers):
 
 
 @pytest.mark.parametrize("pixel", [np.nan, np.inf, 0.0, 1e30])
-def test_what_stands_in_the_place_of_a_missing_region_counts_for_nothing(model, answers, pixel):
-    inputs, y_prob, weights = answers
+def test_values_of_a_missing_region_are_ignored(model, outputs, pixel):
+    inputs, y_prob, weights = outputs
     other = dict(inputs)
     for index, region in enumerate(REGIONS):
         other[region] = inputs[region].copy()
@@ -78,16 +78,16 @@ def test_what_stands_in_the_place_of_a_missing_region_counts_for_nothing(model, 
     np.testing.assert_array_equal(again[1], weights)
 
 
-def test_what_is_there_counts(model, answers):
-    inputs, y_prob, _ = answers
+def test_what_is_there_counts(model, outputs):
+    inputs, y_prob, _ = outputs
     for index, region in enumerate(REGIONS):
         changed = model.predict_on_batch(inputs | {region: 1 - inputs[region] ** 2})
         differs = np.abs(changed - y_prob).max(axis=1) > 0
         np.testing.assert_array_equal(differs, SUBSETS[:, index] == 1, err_msg=region)
 
 
-def test_one_eye_keeps_the_stream_of_the_eyes(answers):
-    weights = answers[2]
+def test_one_eye_keeps_the_stream_of_the_eyes(outputs):
+    weights = outputs[2]
     by_subset = {tuple(subset): row for row, subset in enumerate(SUBSETS.astype(int).tolist())}
     one, none = by_subset[0, 1, 0, 1, 0], by_subset[0, 0, 0, 1, 0]
     assert weights[one, 0] > 0
@@ -95,7 +95,7 @@ def test_one_eye_keeps_the_stream_of_the_eyes(answers):
     assert weights[none, 2] == 1
 
 
-def test_with_everything_missing_the_bias_answers(model):
+def test_with_everything_missing_the_bias_predicts(model):
     clips = _clips(model, 2)
     nothing = {name: np.full_like(x, np.nan) for name, x in clips.items()}
     nothing[PRESENT] = np.zeros_like(clips[PRESENT])
@@ -117,16 +117,16 @@ def test_an_untrained_fusion_is_the_geometric_mean_of_its_streams():
 
 
 def test_a_surer_stream_counts_more_once_trust_is_learned():
-    answers = np.log([[[0.98, 0.01, 0.01], [0.4, 0.3, 0.3]]]).astype(np.float32)
+    outputs = np.log([[[0.98, 0.01, 0.01], [0.4, 0.3, 0.3]]]).astype(np.float32)
     layer = build_microx(("mouth", "nose"), size=18, n_frames=1, n_classes=3).get_layer(WEIGHTS)
     layer.trust.assign([1.0, 1.0])
-    weights = keras.ops.convert_to_numpy(layer(answers, np.ones((1, 2), np.float32)))
-    entropy = -(np.exp(answers) * answers).sum(axis=2)
+    weights = keras.ops.convert_to_numpy(layer(outputs, np.ones((1, 2), np.float32)))
+    entropy = -(np.exp(outputs) * outputs).sum(axis=2)
     expected = np.exp(-entropy) / np.exp(-entropy).sum()
     np.testing.assert_allclose(weights, expected, atol=1e-5)
 
 
-def test_a_missing_stream_answers_ones_and_learns_nothing():
+def test_a_missing_stream_gives_ones_and_learns_nothing():
     model = build_microx(("mouth", "nose"), size=18, n_frames=2, n_classes=3, seed=0)
     shown = show_streams(model)
     inputs = _clips(model, 4)
@@ -209,8 +209,8 @@ def test_only_compact_asks_what_is_there():
 
 
 @pytest.mark.parametrize("untold", [np.nan, -1.0])
-def test_a_region_is_missing_unless_it_is_said_to_be_there(model, answers, untold):
-    inputs, y_prob, weights = answers
+def test_a_region_is_missing_unless_it_is_said_to_be_there(model, outputs, untold):
+    inputs, y_prob, weights = outputs
     present = np.where(SUBSETS > 0, np.float32(0.5), np.float32(untold))
     again = show_weights(model).predict_on_batch(inputs | {PRESENT: present})
     np.testing.assert_array_equal(again[0], y_prob)
@@ -240,8 +240,8 @@ def test_streams_are_fused_in_full_precision(precision):
     finally:
         keras.config.set_dtype_policy(before)
     assert model.get_layer("mouth_conv_1").compute_dtype == precision.removeprefix("mixed_")
-    answers, is_there = model.get_layer("fusion_streams").output
-    assert {answers.dtype, is_there.dtype, model.output.dtype} == {"float32"}
+    outputs, is_there = model.get_layer("fusion_streams").output
+    assert {outputs.dtype, is_there.dtype, model.output.dtype} == {"float32"}
     y_prob = model.predict_on_batch(_clips(model, 3))
     np.testing.assert_allclose(y_prob.sum(axis=1), 1, atol=1e-6)
     rows = shown.predict_on_batch(_clips(model, 3))

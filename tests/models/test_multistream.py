@@ -164,7 +164,7 @@ def test_unusable_arguments_are_refused(regions, arguments, message):
 
 
 @pytest.mark.parametrize("preset", ["compact", "paper"])
-def test_joined_streams_answer_in_batches_too(preset):
+def test_joined_streams_predict_in_batches_too(preset):
     """TensorFlow's graphs refuse some names of layers that other calls take."""
     model = build_microx(("mouth+nose", "face"), preset=preset, n_frames=2, size=17, seed=0)
     clips = {tensor.name: np.ones((1, *tensor.shape[1:]), "float32") for tensor in model.inputs}

@@ -102,7 +102,7 @@ def test_noise_is_no_change():
 
 
 @pytest.mark.parametrize("size", [17, 18, 32, 48, 60])
-def test_compact_stream_takes_pictures_of_many_sizes(size):
+def test_compact_stream_takes_images_of_many_sizes(size):
     clip = keras.Input((3, size, size, 1))
     y = compact_block(clip, "mouth", 4)
     assert y.shape == (None, 4)
