@@ -450,7 +450,7 @@ def test_training_does_not_continue_from_a_model_that_does_not_fit(
 
 def test_there_must_be_something_to_continue_from(small_corpus, tmp_path):
     for name in ("none.keras", "none.weights.h5"):
-        with pytest.raises(ModelError, match=f"{re.escape(name)}: expected .*; found none"):
+        with pytest.raises(ModelError, match=f"{re.escape(name)}: expected .*; found no"):
             _continue(small_corpus, tmp_path / "new", tmp_path / name)
 
 
