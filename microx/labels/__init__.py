@@ -1,1 +1,1 @@
-"""Which label each video has, and who is seen in it: folders, sheets and corpora as downloaded."""
+"""The label and subject of each video: from folders, sheets and corpora as downloaded."""

@@ -1,7 +1,7 @@
 """What the columns and cells of a sheet mean: titles, missing values, subjects.
 
 A title is taken for a column if it is its name, or one of the names in `TITLES`, which are those
-of released corpora and of sheets that people keep. What was taken for what is a note, and what
+of released corpora and of users' own sheets. What was taken for what is a note, and what
 could be two things is asked for by name.
 """
 
@@ -118,13 +118,13 @@ def read_rows(
     place, n_known = _find_header(page.rows, columns)
     bare = None if n_known else _guess_columns(page.rows, spellings)
     if bare is not None:
-        notes.append(f"no header: its columns are taken for {', '.join(bare)}")
+        notes.append(f"no header: its columns were read as {', '.join(bare)}")
         titles, rows = bare, page.rows
     else:
         titles, rows = page.rows[place][1], page.rows[place + 1 :]
         if place:
             above = page.rows[0][1][0]
-            notes.append(f"passed over what stands above the header, from {above!r} on")
+            notes.append(f"skipped the lines above the header, from {above!r} on")
     table = _tabulate(titles, rows)
     chosen, said, cautions = _choose_columns(path, list(table.columns), columns)
     notes += said
@@ -230,8 +230,8 @@ def _choose_columns(
         close = _resembling("subject", unused)
         hint = f" ({close} → subject? then `columns=subject={close}`)" if close else ""
         cautions.append(
-            f"{path.name} has no column subject{hint}: microx cannot tell who is seen, so one "
-            "subject may stand in training and in test"
+            f"{path.name} has no column subject{hint}: microx does not know the subjects, so one "
+            "subject may be in training and in test"
         )
     return chosen, notes, cautions
 
@@ -348,7 +348,7 @@ def unify_subjects(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[s
         for key, found in spelled.items()
     }
     notes = [
-        f"subjects taken for one, being equal as numbers or but for capitals: "
+        f"subjects treated as one, equal as numbers or apart from capitals: "
         f"{', '.join(sorted(set(found)))} → {kept[key]}"
         for key, found in spelled.items()
         if len(set(found)) > 1
@@ -360,7 +360,7 @@ def unify_subjects(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[s
             near.setdefault((key[0], _bare_subject(subject)), set()).add(subject)
     cautions = [
         f"subjects {', '.join(sorted(found))} differ by little: if they are one, training and test "
-        "share somebody; write them alike"
+        "share a subject; write them in the same way"
         for found in near.values()
         if len(found) > 1
     ]
@@ -368,7 +368,7 @@ def unify_subjects(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[s
 
 
 def _bare_subject(subject: str) -> str:
-    """Leave out what people forget: accents, signs, spaces, zeros before a number."""
+    """Leave out what is often written differently: accents, signs, spaces, leading zeros."""
     letters = unicodedata.normalize("NFKD", subject.casefold())
     plain = "".join(letter for letter in letters if letter.isalnum())
     return re.sub(r"(?<!\d)0+(?=\d)", "", plain)

@@ -36,7 +36,7 @@ class CorpusFormat:
     Parameters
     ----------
     name, title : str
-        What the command line and what people call it.
+        Its name on the command line, and its usual name.
     read : callable
         Gives the rows of labels of a folder and, if there is one, a coding sheet.
     layout : str
@@ -44,7 +44,7 @@ class CorpusFormat:
     n_rows, n_subjects : tuple of int
         Counts of its releases; empty where not known to us.
     licence, ask, protocol, compare : str
-        Its terms, who gives it away, which protocol to use, and what a score may stand beside.
+        Its terms, its owner, the protocol to use, and what a score may be compared with.
     sheets : tuple of str
         Patterns of the name of its coding sheet, the likeliest first; none where names tell all.
     columns : mapping of str to str
@@ -60,7 +60,7 @@ class CorpusFormat:
     frame_rate : float, optional
         Frames a second to take; None for all.
     faces : str
-        ``"cropped"`` where pictures are cut about a face.
+        ``"cropped"`` for images that are face crops.
     label_set : str, optional
     known : tuple of str
         Errors of the release, and our choice where there are several.

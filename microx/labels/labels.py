@@ -320,7 +320,7 @@ def read_label_set(name: str) -> dict[str, str]:
     for spelling, emotion in zip(table["spelling"], table["emotion"], strict=True):
         key = spelling.strip().casefold()
         if mapping.setdefault(key, emotion.strip()) != emotion.strip():
-            raise InputError(f"{name}: spelling {spelling!r} stands for two emotions")
+            raise InputError(f"{name}: spelling {spelling!r} is given for two emotions")
     return mapping
 
 
@@ -335,14 +335,14 @@ def _labels_from_folders(root: Path, found: list[Path]) -> LabelRows:
                 "path": relative.as_posix(),
                 "emotion": relative.parts[0] if labelled else "",
                 "row": "",
-                "reason": "" if labelled else "no label: it lies in no class sub-folder",
+                "reason": "" if labelled else "no label: it is in no class sub-folder",
             }
         )
     table = pd.DataFrame(rows, dtype=str)
     odd = sorted(
         {name for name in table["emotion"] if name and name.casefold() not in _spellings()}
     )
-    notes = ("class sub-folders name no subjects, so one may stand in training and in test",)
+    notes = ("class sub-folders name no subjects, so one may be in training and in test",)
     if not odd:
         return LabelRows(table, str(root), notes)
     caution = (

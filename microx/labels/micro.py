@@ -72,7 +72,7 @@ def _read_casme_squared(form: CorpusFormat, root: Path, sheet: Path | None) -> L
     rows = []
     for number, cells in pages[0].rows:
         if not cells[0].isdigit():
-            continue  # a title that somebody added
+            continue  # an added title
         cells = [*cells, *[""] * 9]
         subject = subjects.get(cells[0], cells[0])
         code = videos.get(cells[1].split("_")[0], cells[1])
@@ -161,7 +161,7 @@ _MEGC_EMOTIONS = frozenset(
 
 
 def _leave_out_of_megc(table: pd.DataFrame) -> None:
-    """Leave out what MEGC2019 takes not of CASME II: fear and sadness, and two clips of 147."""
+    """Leave out what MEGC2019 does not use of CASME II: fear and sadness, and two clips of 147."""
     other = table["emotion"].isin(["fear", "sadness"])
     table.loc[other, "reason"] = "its emotion is left out of CASME II by MEGC2019"
     dropped = table["path"].str.endswith(("sub04/EP12_01f", "sub05/EP09_05f"))
@@ -334,7 +334,7 @@ MEVIEW = CorpusFormat(
     licence=_RESEARCH,
     ask="Czech Technical University in Prague (Husák et al. 2017)",
     protocol="kfold",
-    compare="nothing: too few videos, and subjects are not named",
+    compare="none: too few videos, and subjects are not named",
     sheets=(r".*MEVIEW.*", r".*labels?.*"),
     columns={"path": "video", "emotion": "emotion", "onset": "onset", "offset": "offset"},
     frame_numbers="from0",

@@ -25,7 +25,7 @@ from microx.labels.formats import (
 from microx.labels.sheets import read_pages
 
 PIXELS = "fer2013_images"
-"""Folder that the pictures of ``fer2013.csv`` are written to, beside it."""
+"""Folder that the images of ``fer2013.csv`` are written to, beside it."""
 
 _SIDE = 48
 _EMOTIONS = "angry disgust fear happy sad surprise neutral"
@@ -161,13 +161,13 @@ FER2013 = CorpusFormat(
     },
     n_rows=(35887,),
     n_subjects=(),
-    licence="of the Kaggle challenge; the pictures have their own owners",
+    licence="of the Kaggle challenge; the images have their own owners",
     ask="kaggle.com, Challenges in Representation Learning (Goodfellow et al. 2013)",
     protocol="list, its Training, PublicTest and PrivateTest",
     compare="FER2013 PrivateTest: small CNNs 57-66 %, humans 65±5 %",
     label_set="ekman7",
     faces="cropped",
-    known=("subjects are not named; about 1,900 pictures are exact copies, some in two parts",),
+    known=("subjects are not named; about 1,900 images are exact copies, some in two parts",),
 )
 FERPLUS = CorpusFormat(
     name="ferplus",
@@ -176,7 +176,7 @@ FERPLUS = CorpusFormat(
     layout="fer2013new.csv beside fer2013.csv",
     n_rows=(),
     n_subjects=(),
-    licence="MIT for the votes; the pictures as FER2013",
+    licence="MIT for the votes; the images as FER2013",
     ask="github.com/microsoft/FERPlus (Barsoum et al. 2016)",
     protocol="list, its Training, PublicTest and PrivateTest",
     compare="FERPlus PrivateTest, 8 emotions, majority vote",

@@ -1,4 +1,4 @@
-"""Reads a sheet as people save them: Excel, OpenDocument, CSV of any encoding and separator.
+"""Reads a sheet in any usual form: Excel, OpenDocument, CSV of any encoding and separator.
 
 A sheet becomes rows of text, each with the number that a spreadsheet shows beside it. What had
 to be guessed on the way is a note. What the columns mean is the matter of

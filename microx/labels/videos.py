@@ -72,7 +72,7 @@ def _baum(name: str, title: str, n_rows: int, n_subjects: tuple[int, ...]) -> Co
         compare=(
             "BAUM-1s, six basic emotions, 521 clips: 45.04 %, 46.51 %"
             if name == "baum1s"
-            else "nothing that we know of"
+            else "none that we know of"
         ),
         sheets=(rf".*{title.replace('-', '.?')}.*", r".*annotation.*", r".*label.*"),
         known=(

@@ -338,5 +338,5 @@ def test_folders_of_emotions_are_noted_to_name_no_subjects(tmp_path):
     labels = read_labels(tmp_path)
     assert labels.cautions == ()
     assert labels.notes == (
-        "class sub-folders name no subjects, so one may stand in training and in test",
+        "class sub-folders name no subjects, so one may be in training and in test",
     )

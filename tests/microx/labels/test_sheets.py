@@ -1,4 +1,4 @@
-"""Every form in which people save a sheet gives the same four rows."""
+"""Every usual form of a sheet gives the same four rows."""
 
 import itertools
 import zipfile
@@ -41,16 +41,16 @@ def told(labels, text):
         ("labels.xlsx", None),
         ("cp1252.csv", "read as Windows-1252, such as 'lächeln.mp4'"),
         ("utf16.csv", "read as UTF-16"),
-        ("comment.csv", "passed over what stands above the header, from '# exported 2024-01-01'"),
+        ("comment.csv", "skipped the lines above the header, from '# exported 2024-01-01'"),
         ("sepline.csv", None),
-        ("noheader.csv", "no header: its columns are taken for path, emotion, subject"),
+        ("noheader.csv", "no header: its columns were read as path, emotion, subject"),
         ("other_ext.csv", "4 rows found with another ending or none"),
         ("upper_ext.csv", "4 rows found but for capitals"),
         ("windows_abs.csv", "4 rows found by the end of the path"),
         ("casme_titles.csv", "took the column 'Estimated Emotion' for emotion"),
     ],
 )
-def test_sheets_as_people_have_them_give_the_four_rows(real_data, four, name, note):
+def test_sheets_of_every_form_give_the_four_rows(real_data, four, name, note):
     labels = read_labels(four, real_data / "sheets" / name)
     assert rows_of(labels) == RIGHT
     assert note is None or told(labels, note)
