@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 
 def render_page(template: str, context: Mapping[str, Any]) -> str:
@@ -29,7 +30,19 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["mark_code"] = mark_code
     return environment.get_template(template).render(context)
+
+
+def mark_code(text: object) -> Markup:
+    """Escape a message for HTML, what it marks by backticks as code.
+
+    Examples
+    --------
+    >>> print(mark_code("a < b: use `faces=main`"))
+    a &lt; b: use <code>faces=main</code>
+    """
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(str(text))))
 
 
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|$~])")

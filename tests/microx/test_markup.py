@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from microx.markup import escape_latex, escape_markdown, to_html, to_latex, to_markdown
+from microx.markup import escape_latex, escape_markdown, mark_code, to_html, to_latex, to_markdown
 
 HOSTILE = pd.DataFrame({"row_a|b": ["left_eye & <b> 50\xa0% $x^2$ {\\o} ~ #1 [a](b)\n\nline"]})
 
@@ -41,3 +41,8 @@ def test_every_mark_is_escaped_once():
     assert escape_latex("\\&") == r"\textbackslash{}\&"
     assert escape_markdown("a*b_c`d") == r"a\*b\_c\`d"
     assert escape_markdown("two\nlines") == "two lines"
+
+
+def test_arguments_in_messages_become_code():
+    assert mark_code("<b> or `faces=all`") == "&lt;b&gt; or <code>faces=all</code>"
+    assert mark_code("one ` alone") == "one ` alone"
