@@ -19,13 +19,13 @@ Progress = Callable[[int, int, str], None]
 
 ProgressOption = Progress | bool | None
 """What a public function takes as `progress`: a callable; False for silence; None (or True) for a
-bar where someone looks at it, see `tell_progress`."""
+bar in a terminal or a notebook, see `tell_progress`."""
 
 TOLD_EVERY_S = 60
 """Between two lines of progress in a file (our choice)."""
 
 DRAWN_EVERY_S = 0.5
-"""Between two pictures of the bar in a notebook (our choice)."""
+"""Between two updates of the bar in a notebook (our choice)."""
 
 NOTEBOOK_COLUMNS = 100
 """Of the bar in a notebook (our choice)."""
@@ -164,7 +164,7 @@ def _notebook_cell(bar: rich.progress.Progress) -> Callable[[], None]:
     """Give what draws the bar below the cell, again and again in one place.
 
     rich itself needs ipywidgets for that, and warns where they are missing; every notebook can
-    show text anew.
+    update text.
     """
     from rich.console import Console
 

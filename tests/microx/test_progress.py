@@ -1,4 +1,4 @@
-"""A bar where someone looks at it, and nothing where nobody does."""
+"""A bar in a terminal or a notebook, and nothing elsewhere."""
 
 import json
 import os

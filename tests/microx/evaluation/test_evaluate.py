@@ -131,7 +131,7 @@ def test_a_model_with_nothing_to_see_is_refused(two_streams, small_corpus):
         evaluate_model(two_streams[0], small_corpus, without=("mouth", "face"))
 
 
-def test_pictures_are_evaluated_as_clips_of_one_frame(write_corpus, tmp_path):
+def test_images_are_evaluated_as_clips_of_one_frame(write_corpus, tmp_path):
     corpus = write_corpus(n_frames=1)
     result = evaluate(corpus, preset="fer_cnn", epochs=1, out=tmp_path)
     assert result.regions == ("face",)

@@ -193,7 +193,7 @@ def test_unusable_labels_are_refused():
 CLASSES = ["anger", "fear", "happy", "sad"]
 NOTHING = np.array([], int)
 
-# True a a a a f f h, predicted a a a f f h h; nobody is sad.
+# True a a a a f f h, predicted a a a f f h h; no row is sad.
 TABLE_TRUE = np.array([0, 0, 0, 0, 1, 1, 2])
 TABLE_PRED = np.array([0, 0, 0, 1, 1, 2, 2])
 

@@ -22,7 +22,7 @@ N_SUBJECTS, N_CLIPS = 12, 8
 
 
 def _result(share_right, *, seed=0, name="row", **facts):
-    """Twelve subjects, eight clips each of two classes; so many of them named right."""
+    """Twelve subjects, eight clips each of two classes; so many of them predicted correctly."""
     rng = np.random.default_rng(seed)
     n = N_SUBJECTS * N_CLIPS
     y_true = np.tile([0, 1], n // 2)

@@ -280,7 +280,7 @@ def test_predictions_away_from_their_run_say_what_cannot_be_told(small_corpus, r
 
 
 def test_leak_in_a_later_fold_is_told_once_for_rows_alike(small_corpus, run, tmp_path):
-    """Somebody tested in the second fold is written into its training."""
+    """A test subject of the second fold is written into its training."""
     run = shutil.copytree(run, tmp_path / "RUN")
 
     def plant(row):

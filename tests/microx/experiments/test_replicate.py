@@ -22,7 +22,7 @@ from microx.experiments.run import Run, read_run
 from microx.report.tables import next_rows
 from microx.schema import DEFAULT_REGIONS, DRAWN, EMOTIONS
 
-# Numbers that no training of ours stands beside: others' systems, and a report of one of three.
+# Numbers without a training of ours: others' systems, and a report of one of three.
 WITHOUT_OURS = {("microx", "others on BAUM-1"), ("cnn-comparison", "classification report")}
 
 

@@ -155,7 +155,7 @@ def test_clips_are_compared_with_the_onset_where_labels_name_it(write_corpus, in
         expected = convert_crops(crops[start : start + 10], inputs, reference=crops[4])
         np.testing.assert_allclose(onset[clip], expected, rtol=1e-6)
         assert np.abs(onset[clip] - first[clip]).max() > 0
-    np.testing.assert_array_equal(onset[2], first[2])  # nobody marked it: its first frame
+    np.testing.assert_array_equal(onset[2], first[2])  # without an onset: its first frame
     happy = corpus.read_crops("s0_happy", "mouth")
     expected = convert_crops(happy[10:], inputs, reference=happy[0])
     np.testing.assert_allclose(onset[3], expected, rtol=1e-6)  # not the clip's own first
