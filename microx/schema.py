@@ -40,6 +40,8 @@ Experiment = Literal[
     "lengths",
     "optimizers",
     "networks",
+    "motion",
+    "apex",
     "protocols",
 ]
 

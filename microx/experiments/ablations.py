@@ -18,7 +18,7 @@ from microx.evaluation.result import LEAKY_MARK
 from microx.experiments.run import Row, Run, run_grid
 from microx.preprocessing.occlusion.occluder import OCCLUSIONS
 from microx.progress import ProgressOption
-from microx.schema import CLIP_FRAMES, DEFAULT_REGIONS, RegionSet
+from microx.schema import CLIP_FRAMES, DEFAULT_REGIONS, Apex, MotionNetwork, RegionSet
 from microx.training.protocol import Protocol
 from microx.training.settings import FitOptions, FitSettings
 
@@ -181,6 +181,26 @@ def list_network_rows(corpus: Corpus) -> list[Row]:
     return list_setting_rows("preset", ("cnn1", "cnn2", "resnet18"))
 
 
+def list_motion_rows(corpus: Corpus) -> list[Row]:
+    """Networks of micro-expressions, and the support vector machine that they have to beat.
+
+    The machine twice: at the apex, and on the mean of the motion around it, which is what microx's
+    own network reads.
+    """
+    own = [Row(name, {"preset": name}) for name in (*get_args(MotionNetwork), "flow+svm")]
+    around = {"preset": "flow+svm", "frames": "around-apex"}
+    return [*own, Row("flow+svm around apex", around)]
+
+
+def list_apex_rows(corpus: Corpus) -> list[Row]:
+    """What it costs not to be told the apex: annotated, estimated, or the middle of the video."""
+    return [
+        Row(f"{preset}, apex {apex}", {"preset": preset, "apex": apex})
+        for preset in ("motion", "flow+svm")
+        for apex in get_args(Apex)
+    ]
+
+
 EXPERIMENTS: dict[str, Callable[[Corpus], list[Row]]] = {
     "regions": list_region_rows,
     "subsets": list_subset_rows,
@@ -190,6 +210,8 @@ EXPERIMENTS: dict[str, Callable[[Corpus], list[Row]]] = {
     "lengths": list_length_rows,
     "optimizers": list_optimizer_rows,
     "networks": list_network_rows,
+    "motion": list_motion_rows,
+    "apex": list_apex_rows,
     "protocols": list_protocol_rows,
     "inflation": list_inflation_rows,
 }
