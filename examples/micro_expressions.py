@@ -1,4 +1,4 @@
-"""Scores of networks of motion, on the half of the subjects they were chosen on and on the other.
+"""Scores of networks of motion, on the selection half of the subjects and on the other.
 
     microx preprocess CASME2 --corpus casme2 --regions face --size 128 --out CORPUS
     microx experiment motion CORPUS --protocol loso --seeds 3 --out RUN
@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
     """Print a table: a line for each row of the run."""
     run = read_run(folder)
     subjects = np.unique(run.rows[BASELINE][0].subject)
-    halves = {"chosen on": subjects[::2], "other half": subjects[1::2], "all": subjects}
+    halves = {"selection half": subjects[::2], "other half": subjects[1::2], "all": subjects}
     lines = []
     for name, results in run.rows.items():
         line = {"row": name}
@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
             scores = [_uf1(result, members) for result in results]
             spread = f" ± {np.std(scores, ddof=1):.3f}" if len(scores) > 1 else ""
             line[half] = f"{np.mean(scores):.3f}{spread}"
-            if half != "chosen on" and name != BASELINE:
+            if half != "selection half" and name != BASELINE:
                 counts, theirs = (_counts(r, members) for r in (results, run.rows[BASELINE]))
                 line[f"p, {half}"] = f"{permutation_test(counts, theirs, 'uf1'):.4f}"
         lines.append(line)
