@@ -210,7 +210,7 @@ def test_folders_without_videos_are_named(tmp_path):
         with pytest.raises(InputError, match="found no video file in it and no image"):
             read_labels(tmp_path, input_fps=input_fps)
     (tmp_path / "a.mp4").touch()
-    with pytest.raises(InputError, match=r"labels\.csv: expected a labels file; found none"):
+    with pytest.raises(InputError, match=r"labels\.csv: expected a labels file; found nothing"):
         read_labels(tmp_path, tmp_path / "labels.csv")
 
 
