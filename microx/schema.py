@@ -11,8 +11,8 @@ from typing import Literal, get_args
 # The known choices, each list once: settings check against it, the command line offers it.
 Network = Literal["compact", "paper", "fer_cnn", "apex_dcnn", "cnn6", "cnn1", "cnn2", "resnet18"]
 MotionNetwork = Literal["motion", "ststnet", "off_apexnet", "sssnet"]
-Machine = Literal["flow+svm", "pixels+svm", "hog+svm"]
-Preset = Literal[Network, MotionNetwork, Machine]
+SVM = Literal["flow+svm", "pixels+svm", "hog+svm"]
+Preset = Literal[Network, MotionNetwork, SVM]
 Inputs = Literal["rgb", "grey", "difference", "flow", "motion"]
 Flow = Literal["dis-medium", "dis-fast", "dis-ultrafast", "farneback"]
 Frames = Literal["all", "apex", "around-apex", "onset-apex-offset", "onset|apex"]

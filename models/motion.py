@@ -23,13 +23,13 @@ MOTION_STREAMS = ("eyes", "nose", "mouth", "face")
 
 @keras.saving.register_keras_serializable("microx")
 class MeanOfPresent(layers.Layer):  # type: ignore[misc]  # Keras carries no types
-    """Mean of the logits of the streams that are there: (B, S, K) and (B, R) to (B, K).
+    """Mean of the logits of the present streams: (B, S, K) and (B, R) to (B, K).
 
     Parameters
     ----------
     members : list of list of int
-        For each of the S streams, which of the R regions it reads. It is there where one of them
-        is. With none there, all logits are 0.
+        For each of the S streams, which of the R regions it reads; one present region is enough.
+        With none present, all logits are 0.
     """
 
     def __init__(self, members: list[list[int]], **kwargs: Any) -> None:
@@ -39,11 +39,11 @@ class MeanOfPresent(layers.Layer):  # type: ignore[misc]  # Keras carries no typ
     def call(self, logits: Any, present: Any) -> Any:
         """Give the mean."""
         of_region = ops.cast(present > 0, logits.dtype)
-        there = ops.stack(
+        is_present = ops.stack(
             [ops.max(ops.take(of_region, rows, axis=1), axis=1) for rows in self.members], axis=1
         )[..., None]
-        shown = ops.where(there > 0, logits, ops.zeros_like(logits))
-        return ops.sum(shown, axis=1) / ops.maximum(ops.sum(there, axis=1), 1)
+        shown = ops.where(is_present > 0, logits, ops.zeros_like(logits))
+        return ops.sum(shown, axis=1) / ops.maximum(ops.sum(is_present, axis=1), 1)
 
     def get_config(self) -> dict[str, Any]:
         """What the layer was made of."""
@@ -84,7 +84,7 @@ def build_motion(
     -------
     keras.Model
         Takes ``{region: (B, T, h, w, 3) float32}`` and ``"present": (B, R)``, 1 where a region is
-        there and 0 where it is missing, and gives (B, K) rows that sum to 1. Not compiled.
+        present and 0 where it is missing, and gives (B, K) rows that sum to 1. Not compiled.
 
     Raises
     ------

@@ -54,9 +54,12 @@ def read_image(path: Path) -> np.ndarray:
             f"{path}: expected an image; found a JPEG that ends before its image data do; "
             "copy it again"
         )
+    is_avif = b"avif" in _brands(data)
+    # Of an AVIF its own properties count; OpenCV turns by the EXIF that stands beside them, too.
+    flags = cv2.IMREAD_COLOR_RGB | (cv2.IMREAD_IGNORE_ORIENTATION if is_avif else 0)
     try:
         with silent_opencv():
-            rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+            rgb = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # empty, or of more pixels than OpenCV takes
         rgb = None
     if rgb is None:
@@ -64,7 +67,7 @@ def read_image(path: Path) -> np.ndarray:
             f"{path}: expected an image that OpenCV can decode; found {first_bytes(path)}; "
             "check that it opens, or save it again as PNG"
         )
-    return _orientation_of_avif(data).apply(rgb) if b"avif" in _brands(data) else rgb
+    return _orientation_of_avif(data).apply(rgb) if is_avif else rgb
 
 
 def _brands(data: bytes) -> list[bytes]:

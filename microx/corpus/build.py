@@ -37,6 +37,7 @@ from microx.files import (
     whole_file,
 )
 from microx.labels.labels import Labels, read_labels
+from microx.labels.sheets import SHEET_SUFFIXES
 from microx.parallel import run_here, run_on_dask
 from microx.preprocessing.pipeline import stream_video
 from microx.preprocessing.recipe import PIPELINE_VERSION, Recipe, check_backend
@@ -254,7 +255,7 @@ class _Job:
 def _check_videos(labels: str | Path) -> None:
     """Refuse a sheet in the place of the folder of videos."""
     path = Path(labels)
-    if path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".txt", ".xlsx", ".ods"):
+    if path.is_file() and path.suffix.lower() in SHEET_SUFFIXES:
         raise InputError(
             f"{path}: expected labels of read_labels, or a folder of videos; found a file; if it "
             f"is a labels file, read it with its videos: read_labels(FOLDER, {path.name!r})"
@@ -445,8 +446,11 @@ def _remove_unnamed(out: Path, rows: Mapping[str, Any]) -> int:
     """Remove the crops of videos that are neither there nor named any more, and count them."""
     unnamed = [path for path in _crops_files(out) if path.stem not in rows]
     for path in unnamed:
-        with _writing(path):
-            path.unlink(missing_ok=True)
+        kept = out.glob("motion/*/*.npz")
+        motion = [one for one in kept if one.stem.partition(FACE_MARK)[0] == path.stem]
+        for one in (path, *motion):
+            with _writing(one):
+                one.unlink(missing_ok=True)
     return len(unnamed)
 
 

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import joblib
@@ -48,9 +49,9 @@ class MotionRecipe:
     flow: str = "dis-medium"
 
     def hash(self, corpus: Corpus) -> str:
-        """Name the folder of what is kept: it depends on the crops, too."""
-        told = json.dumps([_VERSION, asdict(self), corpus.recipe_hash, cv2.__version__])
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """Hash of the recipe and of that of the crops, the name of the folder of its maps."""
+        text = json.dumps([_VERSION, asdict(self), corpus.recipe_hash, cv2.__version__])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 USUAL_MOTION = MotionRecipe()
@@ -117,10 +118,17 @@ def _read_video(
         maps = np.concatenate([maps, _measure(corpus, video_id, lacking, recipe)])
         pairs = np.concatenate([pairs, np.array(lacking, np.int64)])
         known |= {pair: len(known) + place for place, pair in enumerate(lacking)}
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as partial, partial.open("wb") as file:
-            np.savez(file, pairs=pairs, maps=maps, made_of=np.array(made_of))
+        _keep(path, pairs=pairs, maps=maps, made_of=np.array(made_of))
     return maps[[known[tuple(pair)] for pair in wanted.tolist()]]
+
+
+def _keep(path: Path, **arrays: npt.NDArray[Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial, partial.open("wb") as file:
+            np.savez(file, **arrays)
+    except OSError:
+        pass  # a corpus that may not be written to: it is measured again next time
 
 
 def _read_kept(
@@ -130,7 +138,7 @@ def _read_kept(
         with np.load(path) as file:
             if str(file["made_of"]) == made_of:
                 return file["pairs"], file["maps"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         pass  # not there, or broken: it is made again
     return np.empty((0, 2), np.int64), np.empty((0, recipe.size, recipe.size, 3), np.float32)
 
@@ -142,7 +150,7 @@ def _measure(
     faces = dict(zip(frames.tolist(), corpus.read_crops(video_id, "face", frames), strict=True))
     landmarks, size_hw = corpus.read_landmarks(video_id), corpus.read_size_hw(video_id)
     cuts = {
-        frame: _three(
+        frame: _to_homogeneous(
             crop_transform(
                 landmarks[frame],
                 "face",
@@ -182,7 +190,7 @@ def _box_face(xy: npt.NDArray[np.float32], cut: Matrix, size: int) -> Matrix:
     else:
         grow = MEAN_FACE_UNIT / scale
         offset = MEAN_FACE_ORIGIN - grow * (points.mean(axis=0) - scale * mean.mean(axis=0))
-    box: Matrix = _three(np.column_stack([np.diag(grow), offset])) @ cut
+    box: Matrix = _to_homogeneous(np.column_stack([np.diag(grow), offset])) @ cut
     return box
 
 
@@ -194,7 +202,7 @@ def _warp(face: npt.NDArray[np.uint8], into: Matrix) -> npt.NDArray[np.uint8]:
     return warped
 
 
-def _three(matrix: npt.NDArray[np.float64]) -> Matrix:
+def _to_homogeneous(matrix: npt.NDArray[np.float64]) -> Matrix:
     """A map of the plane as a matrix that can be inverted; where there is none, the identity."""
     is_map = np.isfinite(matrix).all() and abs(np.linalg.det(matrix[:, :2])) > 0
     return np.vstack([matrix if is_map else np.eye(2, 3), [0.0, 0.0, 1.0]])

@@ -24,13 +24,13 @@ from microx.evaluation.result import (
     EvaluationResult,
     join_folds,
 )
-from microx.evaluation.svm import SVMS, fit_svm
+from microx.evaluation.svm import fit_svm
 from microx.files import check_new_folder
 from microx.progress import Progress, ProgressOption, part_of, tell_progress
 from microx.training.backend import load_keras, threads_of
 from microx.training.facts import FitFacts
 from microx.training.protocol import Protocol
-from microx.training.settings import STREAMED, FitOptions, FitSettings
+from microx.training.settings import STREAMED, SVMS, FitOptions, FitSettings
 from microx.training.splits import Split, clip_groups, make_splits, read_parts, split_warnings
 
 BATCH_CLIPS = 32
@@ -252,7 +252,7 @@ def evaluate_fold(
 def _evaluate_svm(
     plan: Plan, clips: pd.DataFrame, fold: int, conditions: Sequence[tuple[str, Condition]]
 ) -> list[EvaluationResult]:
-    """Do a fold by a support vector machine, which has no epochs and is not stored."""
+    """Evaluate one fold of a support vector machine, which has no epochs and is not stored."""
     from microx.training.fit import describe_fit
 
     split, results = plan.splits[fold], []
@@ -262,14 +262,14 @@ def _evaluate_svm(
     )
     facts = ResultFacts.of(replace(fit, n_parameters=0), plan.facts, n_test=(len(test),))
     history = pd.DataFrame(columns=list(HISTORY_COLUMNS), dtype=float)
-    learned = _show(plan, train, Condition())
+    trained_on = _show(plan, train, Condition())
     for name, condition in conditions:
         start = time.perf_counter()
         y_prob = fit_svm(
             plan.preset,
-            learned,
+            trained_on,
             _show(plan, test, condition),
-            is_weighed=plan.settings.balance == "weights",
+            is_weighted=plan.settings.balance == "weights",
         )
         told = replace(
             facts,
@@ -336,8 +336,7 @@ def evaluate(
     ----------
     corpus : Corpus
     regions : sequence of str, optional
-        Streams of the model; None means one for every region the corpus holds, or the face
-        for presets that read single images.
+        Streams of the model; None means those of `microx.training.fit.default_regions`.
     protocol : Protocol or str
         How clips are divided, or its kind alone.
     preset : str
@@ -366,7 +365,8 @@ def evaluate(
     Returns
     -------
     EvaluationResult
-        Each test clip predicted once, by the epoch that was best on other, validation subjects.
+        Each test clip predicted once, by the epoch that was best on other, validation subjects, or
+        with ``patience=0`` by the last.
 
     Raises
     ------

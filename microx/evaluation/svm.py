@@ -1,41 +1,38 @@
-"""Support vector machines on motion, pixels or HOG: the simple baselines a network has to beat.
+"""Support vector machines on motion, pixels or HOG: simple baselines of every network.
 
 They are rows like any other: the same splits, the same clips, the same metrics.
 """
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from microx.errors import ModelError
-from microx.schema import Machine
-
-SVMS: tuple[str, ...] = get_args(Machine)
-"""Presets of this module; the rest are networks, of `microx.models.BUILDERS`."""
 
 
-def fit_svm(preset: str, train: Any, test: Any, *, is_weighed: bool) -> npt.NDArray[np.float32]:
-    """Fit a support vector machine to training clips and name the class of each tested one.
+def fit_svm(preset: str, train: Any, test: Any, *, is_weighted: bool) -> npt.NDArray[np.float32]:
+    """Fit a support vector machine to training clips and predict the test clips.
 
     Parameters
     ----------
     preset : str
-        Of `SVMS`: what is read of a clip. ``"flow+svm"``: its motion, the mean over its frames,
-        undone of `microx.preprocessing.motion.MOTION_SCALE`; ``"pixels+svm"``: its pixels;
-        ``"hog+svm"``: their histograms of gradients, see `microx.models.hog.HOG`.
+        Of `microx.training.settings.SVMS`: what is read of a clip. ``"flow+svm"``: its motion, the
+        mean over its frames, in pixels, not in units of `microx.preprocessing.motion.MOTION_SCALE`;
+        ``"pixels+svm"``: its pixels; ``"hog+svm"``: their histograms of gradients, see
+        `microx.models.hog.HOG`.
     train, test : ClipDataset
         Not shuffled.
-    is_weighed : bool
-        Whether each class weighs n / (K n_class).
+    is_weighted : bool
+        Whether each class is weighted by n / (K n_class).
 
     Returns
     -------
     array (N, K) float32
-        1 for the class that is named, 0 for the others: scikit-learn's machine gives no
-        probabilities that could be trusted.
+        1 for the predicted class, 0 for the others: the probabilities of scikit-learn's SVC are not
+        calibrated on small corpora.
 
     Raises
     ------
@@ -55,10 +52,10 @@ def fit_svm(preset: str, train: Any, test: Any, *, is_weighed: bool) -> npt.NDAr
             f"{preset}: expected training clips of two classes or more; found "
             f"{train.clips['emotion'].iloc[0]} alone"
         )
-    machine = SVC(class_weight="balanced" if is_weighed else None)
+    machine = SVC(class_weight="balanced" if is_weighted else None)
     machine.fit(_describe(preset, train), labels)
-    named = machine.predict(_describe(preset, test))
-    answers: npt.NDArray[np.float32] = np.eye(test[0][1].shape[1], dtype=np.float32)[named]
+    predicted = machine.predict(_describe(preset, test))
+    answers: npt.NDArray[np.float32] = np.eye(test[0][1].shape[1], dtype=np.float32)[predicted]
     return answers
 
 

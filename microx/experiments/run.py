@@ -49,7 +49,7 @@ from microx.progress import Progress, ProgressOption, part_of, tell_progress
 from microx.training.backend import load_keras, threads_of
 from microx.training.model_file import read_versions
 from microx.training.protocol import Protocol
-from microx.training.settings import FitOptions, FitSettings
+from microx.training.settings import SVMS, FitOptions, FitSettings
 
 _OF_A_CORPUS = (*("video_id", "emotion", "subject", "corpus", "onset", "apex", "offset", "sha256"),)
 """Columns that identify a corpus, whatever policy it was cropped by."""
@@ -356,7 +356,8 @@ class _Cell:
     def folders(self) -> list[Path]:
         """Folders of its results, in the order of `microx.evaluation.evaluate.evaluate_fold`."""
         found = [cell_folder(self.out, row, self.plan.seed, self.fold) for row, _ in self.rows]
-        return [*found, found[0] / _ORACLE] if self.oracle else found
+        has_oracle = self.oracle and self.plan.preset not in SVMS  # which have no epochs
+        return [*found, found[0] / _ORACLE] if has_oracle else found
 
     def is_finished(self) -> bool:
         return all(map(is_finished, self.folders()))

@@ -30,7 +30,7 @@ from microx.explain.layers import (
     read_layers,
     stop_at,
 )
-from microx.models.fusion import PRESENT, needs_present, show_weights
+from microx.models.fusion import PRESENT, WEIGHTS, needs_present, show_weights
 from microx.training.dataset import ClipDataset, open_clips
 from microx.training.facts import FitFacts
 
@@ -302,7 +302,7 @@ def region_weights(
     InputError
         As for `open_for_model`.
     """
-    if not needs_present(model):
+    if all(layer.name != WEIGHTS for layer in model.layers):
         raise ModelError(
             f"expected a model that weighs its streams, as preset compact does; {model.name} does "
             "not; train with `preset=compact`"

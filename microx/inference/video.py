@@ -292,9 +292,9 @@ def predict_video(
         for piece in stream:
             reader = readers.setdefault(piece.face, _Reader(read, length, stride))
             reader.read(piece)
-    interlaced = "the video is interlaced, so that what moves is a comb" * bool(
-        stream.ledger.n_combed
-    )
+    interlaced = ""
+    if stream.ledger.n_combed:
+        interlaced = "the video is interlaced: moving edges are combed"
     note = _joined(note, interlaced, _note_rate(stream.ledger, used.frame_rate))
     prediction = readers.get(stream.main_face, _Reader(read, length, stride)).result(
         Path(path), file, note, stream.ledger

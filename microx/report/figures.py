@@ -181,10 +181,13 @@ def _draw_curves(run: Run) -> list[dict[str, Any]]:
         best = [epoch for result in run.rows[name] for epoch in result.facts.best_epoch]
         title = marked(name, is_leaky(run.rows[name][0]))
         figure = charts.draw_curves(history, best_epochs=best, title=title, max_loss=top)
-        in_words = (
-            f"Loss and accuracy of {name} by epoch, training and inner validation; chosen epoch "
-            f"{', '.join(map(str, best))}."
-        )
+        kept = ", ".join(map(str, best))
+        in_words = f"Loss and accuracy of {name} by epoch, training alone; last epoch {kept}."
+        if any(run.rows[name][0].facts.n_validation):
+            in_words = (
+                f"Loss and accuracy of {name} by epoch, training and inner validation; chosen "
+                f"epoch {kept}."
+            )
         embedded.append(_embedded(figure, in_words, vector=n_lines <= VECTOR_LINES))
     return embedded
 

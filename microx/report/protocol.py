@@ -111,8 +111,14 @@ def protocol_in_words(main: EvaluationResult, *, oracle: bool = False) -> list[s
     subjects = sorted(set(main.subject.tolist()) - {""})
     if subjects:
         lines.append(f"Subjects tested ({len(subjects)}): {first_few(subjects, N_NAMES)}.")
-    lines.append(_validation(facts.protocol, group))
-    lines.append("The test clips were predicted once, after the epoch was chosen.")
+    if any(facts.n_validation):
+        lines.append(_validation(facts.protocol, group))
+        lines.append("The test clips were predicted once, after the epoch was chosen.")
+    else:
+        lines.append(
+            "No epoch was chosen: every clip that is not tested was trained on, for as many epochs "
+            "as were set before. The test clips were predicted once, after the last."
+        )
     if oracle:
         lines.append(
             "They were also predicted after every epoch (oracle), only for the gap "

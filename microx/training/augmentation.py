@@ -168,6 +168,17 @@ def augment_clip(
     return changed
 
 
+def mirror_region(region: str) -> str:
+    """Name the region that one becomes when the face is mirrored.
+
+    Examples
+    --------
+    >>> mirror_region("left_eye"), mirror_region("mouth")
+    ('right_eye', 'mouth')
+    """
+    return _MIRRORED.get(region, region)
+
+
 def augment_motion(
     maps: np.ndarray, changes: Sequence[Change], rng: np.random.Generator
 ) -> np.ndarray:
@@ -178,8 +189,8 @@ def augment_motion(
     maps : (B, T, S, S, 3) float32
         u, v and strain of B clips; see `microx.preprocessing.motion.measure_motion`.
     changes : sequence of Change
-        Of `MOTION_CHANGES`. Mirrored, u changes its sign. Shifts are whole pixels; where nothing
-        is known, nothing moves.
+        Of `MOTION_CHANGES`. When mirrored, u changes its sign. Shifts are whole pixels; what comes
+        in at the border does not move.
     rng : Generator
 
     Returns
@@ -199,11 +210,11 @@ def augment_motion(
 
 
 def _mirror(clip: Clip) -> Clip:
-    if any(_MIRRORED.get(region, region) not in clip for region in clip):
+    if any(mirror_region(region) not in clip for region in clip):
         return clip
     mirrored = {}
     for region in clip:
-        crops = clip[_MIRRORED.get(region, region)]
+        crops = clip[mirror_region(region)]
         mirrored[region] = cv2.flip(_stack(crops), 1).reshape(crops.shape)
     return mirrored
 

@@ -61,7 +61,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Store the model if it is better; Keras calls this."""
-        loss = (logs or {}).get(WATCHED, float("nan"))
+        told = logs or {}
+        loss = told.get(WATCHED, -epoch if told else float("nan"))  # without validation, the last
         if loss < self._lowest:
             self._lowest = loss
             self._keep()
@@ -85,6 +86,8 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no
         """Stop the clock and report the epoch."""
         self.seconds.append(time.perf_counter() - self._start)
         if self._progress:
-            accuracy = (logs or {}).get("val_output_accuracy", float("nan"))
-            words = f"epoch {epoch + 1}, validation accuracy {accuracy:.2f}"
+            told = logs or {}
+            words = f"epoch {epoch + 1}, loss {told.get('output_loss', float('nan')):.2f}"
+            if "val_output_accuracy" in told:
+                words = f"epoch {epoch + 1}, validation accuracy {told['val_output_accuracy']:.2f}"
             self._progress(epoch + 1, self._epochs, words)

@@ -23,7 +23,13 @@ from microx.preprocessing.occlusion.occluder import (
 )
 from microx.preprocessing.regions import crop_transform
 from microx.schema import motion_window
-from microx.training.augmentation import augment_clip, augment_motion, parse_augmentation
+from microx.training.augmentation import (
+    MOTION_CHANGES,
+    augment_clip,
+    augment_motion,
+    mirror_region,
+    parse_augmentation,
+)
 from microx.training.settings import COMPARED, FitSettings
 
 CACHE_BYTES = 2 * 2**30
@@ -153,7 +159,10 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         self._video_id = self.clips["video_id"].to_list()
         self._frames = _list_frames(self.clips)
         self._reference = self._find_references(reference)
-        self._motion = self._measure_motion(motion) if inputs == "motion" else None
+        self._motion_recipe = motion
+        self._motion: npt.NDArray[np.float32] | None = None  # measured when first asked for
+        if inputs == "motion":
+            self._check_motion()
         # Flow takes 40 ms a clip: it is kept where neither augmentation nor objects change it.
         self._comes_again = not self._occlusions and {c.kind for c in self._changes} <= {"flip"}
         self._compared: dict[tuple[int, bool], dict[str, npt.NDArray[np.float32]]] = {}
@@ -181,6 +190,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         TensorFlow keeps every dataset that a model was given.
         """
         self._crops.forget()
+        self._motion = None
         self._room += sum(x.nbytes for clip in self._compared.values() for x in clip.values())
         self._compared.clear()
 
@@ -195,7 +205,9 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         """
         first = index * self.batch_size
         rows = self._order[first : first + self.batch_size]
-        if self._motion is not None:
+        if self.inputs == "motion":
+            if self._motion is None:
+                self._motion = self._measure_motion(self._motion_recipe)
             return self._show_motion(self._motion[rows], first), self._one_hot[rows]
         clips = [self._make(row, first + place) for place, row in enumerate(rows)]
         inputs = self._join(clips)
@@ -204,16 +216,27 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
             inputs["present"] = np.array(present, np.float32)
         return inputs, self._one_hot[rows]
 
+    def _check_motion(self) -> None:
+        """Refuse changes that motion, measured once, cannot show."""
+        kinds = {change.kind for change in self._changes} - set(MOTION_CHANGES)
+        if kinds or self._occlusions:
+            found = [*sorted(kinds), *(f"occlude {one.kind}" for one in self._occlusions)]
+            raise InputError(
+                f"{self.corpus.folder}: motion can only be changed by {', '.join(MOTION_CHANGES)}; "
+                f"received {', '.join(found)}; use a corpus made with `occlude`, or `without`"
+            )
+
     def _measure_motion(self, recipe: MotionRecipe) -> npt.NDArray[np.float32]:
         """Measure the motion of every clip's frames, (N, T, S, S, 3)."""
         assert self._reference is not None  # motion is compared
-        references = np.broadcast_to(self._reference[:, None], self._frames.shape)
-        pairs = np.stack([references, self._frames], axis=-1)  # (N, T, 2)
+        of_video = {name: len(self.corpus.read_frames_found(name)) for name in set(self._video_id)}
+        last = np.array([of_video[name] - 1 for name in self._video_id])[:, None]
+        frames = np.minimum(self._frames, last)  # a padded clip repeats the last frame
+        references = np.broadcast_to(self._reference[:, None], frames.shape)
+        pairs = np.stack([references, frames], axis=-1)  # (N, T, 2)
         rows = pd.Series(range(len(pairs))).groupby(np.array(self._video_id)).indices
         maps = np.empty((*self._frames.shape, recipe.size, recipe.size, 3), np.float32)
-        wanted = {
-            str(video_id): pairs[of_video].reshape(-1, 2) for video_id, of_video in rows.items()
-        }
+        wanted = {str(video_id): pairs[clips].reshape(-1, 2) for video_id, clips in rows.items()}
         for video_id, motion in read_motion(self.corpus, wanted, recipe).items():
             maps[rows[video_id]] = motion.reshape(-1, *maps.shape[1:])
         return maps
@@ -225,7 +248,9 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         if self._changes:
             epoch = self._epoch if self.shuffle else 0  # what tests show stays the same
             rng = np.random.default_rng([self.seed, epoch, first])
-            maps = augment_motion(maps, self._changes, rng)
+            is_whole = all(mirror_region(region) in self.regions for region in self.regions)
+            changes = [one for one in self._changes if one.kind != "flip" or is_whole]
+            maps = augment_motion(maps, changes, rng)
         shown = {}
         for region in self.regions:
             rows, columns = motion_window(region, maps.shape[2])
@@ -346,7 +371,8 @@ def open_clips(corpus: Corpus, settings: FitSettings) -> tuple[Corpus, pd.DataFr
     ----------
     corpus : Corpus
     settings : FitSettings
-        Its frames, n_frames, stride and tail.
+        Its frames, apex, n_frames, stride and tail; an estimated apex depends on motion_size and
+        flow, too.
 
     Returns
     -------

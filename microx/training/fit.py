@@ -36,7 +36,7 @@ from microx.training.model_file import (
     save_model,
 )
 from microx.training.network import compile_for_training, open_network
-from microx.training.settings import COMPARED, STREAMED, FitOptions, FitSettings
+from microx.training.settings import COMPARED, STREAMED, SVMS, FitOptions, FitSettings
 from microx.training.splits import Split, make_splits, split_warnings
 
 _PLATEAU_FACTOR = 0.2
@@ -298,7 +298,7 @@ def train(
     out : path
         Folder for model.keras, history.csv and split.csv (clip_id, video_id, subject, part).
     regions : sequence of str, optional
-        Streams of the model; None means one for every region the corpus holds.
+        Streams of the model; None means those of `default_regions`.
     preset, seed, start
         See `fit_split`.
     tensorboard : bool
@@ -328,6 +328,10 @@ def train(
     """
     check_corpus(corpus)
     check_new_folder(out)
+    if preset in SVMS:
+        raise ModelError(
+            f"{preset} is evaluated, not stored; use `evaluate`, or an experiment such as motion"
+        )
     path = Path(out) / "model.keras"
     if path.exists():
         raise InputError(f"{path}: already there; choose another folder for a new model")
@@ -397,7 +401,11 @@ def describe_fit(
     cautions = split_warnings(clips, split, corpus.classes)
     if settings.reference == "onset" and settings.inputs in COMPARED:
         cautions.append("it compares with the annotated onset, which a new video lacks")
-    if settings.frames != "all" and settings.apex == "coded":
+    if settings.frames != "all" and settings.apex == "estimated":
+        cautions.append("its apex is estimated from the annotated onset, which a new video lacks")
+    if settings.frames == "onset-apex-offset" or (
+        settings.frames != "all" and settings.apex == "coded"
+    ):
         cautions.append(
             f"its clips are the annotated frames ({settings.frames}), which are not known for a "
             "new video"

@@ -29,7 +29,7 @@ _OPTIMIZERS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network before its training, and what it then was.
+    """A network ready for training, and its state before any.
 
     Attributes
     ----------
@@ -93,7 +93,9 @@ def open_network(facts: FitFacts, *, n_steps: int, keep: bool = False) -> Networ
         return _kept[told]
     if keep:
         _kept.clear()
-        keras.utils.clear_session()  # or each graph stays in memory
+        policy = keras.config.dtype_policy()
+        keras.utils.clear_session()  # or each graph stays in memory; it forgets the policy, too
+        keras.config.set_dtype_policy(policy)
     model = _build(facts.preset, facts.streams, facts.arguments, facts)
     keras.utils.set_random_seed(facts.seed)
     trained = compile_for_training(model, facts.arguments, n_steps)

@@ -12,11 +12,13 @@ from microx.preprocessing.occlusion.occluder import parse_occlusions
 from microx.schema import (
     CLIP_FRAMES,
     MOTION_SIZE,
+    SVM,
     Apex,
     Balance,
     Flow,
     Frames,
     Inputs,
+    MotionNetwork,
     Optimizer,
     Precision,
     Reference,
@@ -42,11 +44,23 @@ CHOICES: dict[str, tuple[str, ...]] = {
 COMPARED = ("difference", "flow", "motion")
 """Kinds of input that tell what changed since another frame."""
 
-OF_MOTION = ("motion", "ststnet", "off_apexnet", "sssnet", "flow+svm")
+OF_MOTION = (*get_args(MotionNetwork), "flow+svm")
 """Presets that read motion and nothing else."""
 
 STREAMED = ("compact", "motion")
 """Presets whose streams can do without each other."""
+
+SVMS: tuple[str, ...] = get_args(SVM)
+"""Presets that are support vector machines, see `microx.evaluation.svm`; the rest are networks."""
+
+_OF_NETWORKS = (
+    *("epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "schedule"),
+    *("label_smoothing", "patience", "precision"),
+)
+"""Settings that an SVM has none of: they stay its preset's, so that a run's networks can share
+others."""
+
+_NOT_OF_SVMS = ("augment", "occlude", "build")
 
 
 class FitOptions(TypedDict, total=False):
@@ -189,6 +203,10 @@ class FitSettings:
         parse_occlusions(self.occlude)
         if self.inputs == "motion":
             self._check_motion({change.kind for change in changes})
+        if self.frames == "onset|apex" and self.apex != "coded":
+            raise InputError(
+                f"frames onset|apex needs the annotated apex; received apex {self.apex}"
+            )
         if self.patience == 0 and self.schedule == "plateau":
             raise InputError(
                 "schedule plateau watches the validation, which patience 0 leaves out; use "
@@ -245,6 +263,8 @@ class FitSettings:
         _check_names(changes)
         given: dict[str, Any] = {n: value for n, value in changes.items() if value is not None}
         chosen = replace(FIT_SETTINGS[preset] if settings is None else settings, **given)
+        if preset in SVMS:
+            chosen = chosen._for_svm(preset)
         for name, presets in (("region_dropout", STREAMED), ("auxiliary", ("compact",))):
             if preset not in presets and (value := getattr(chosen, name)):
                 raise InputError(
@@ -257,6 +277,16 @@ class FitSettings:
                 f"inputs {chosen.inputs} for {preset}"
             )
         return chosen
+
+    def _for_svm(self, preset: str) -> FitSettings:
+        """Leave out what only networks have; refuse what would change the clips."""
+        own = FIT_SETTINGS[preset]
+        for name in _NOT_OF_SVMS:
+            if (value := getattr(self, name)) != getattr(own, name):
+                raise InputError(f"{name} is for networks; received {value!r} for {preset}")
+        if self.balance == "sampling":
+            raise InputError(f"balance of {preset} must be none or weights; received sampling")
+        return replace(self, **{name: getattr(own, name) for name in _OF_NETWORKS})
 
     def changes_from(self, preset: str) -> FitOptions:
         """Settings that are not the preset's own, by name."""

@@ -5,10 +5,16 @@ import numpy as np
 import pytest
 
 from microx.errors import InputError
-from microx.training.augmentation import CHANGES, Change, augment_clip, parse_augmentation
+from microx.training.augmentation import (
+    CHANGES,
+    Change,
+    augment_clip,
+    augment_motion,
+    parse_augmentation,
+)
 
 REGIONS = ("left_eye", "right_eye", "nose", "mouth", "face")
-EVERYTHING = parse_augmentation("flip,crop,rotate,blur,brightness,erase:1")
+EVERYTHING = parse_augmentation("flip,crop,shift,rotate,blur,brightness,erase:1")
 
 
 def smooth_clip(n_frames=4, size=32, regions=REGIONS):
@@ -233,3 +239,31 @@ def test_unreadable_changes_are_refused(text, message):
 def test_a_change_twice_is_refused(clip):
     with pytest.raises(InputError, match="each augmentation once"):
         augment_clip(clip, (Change("flip", 1), Change("flip", 0.5)), np.random.default_rng(0))
+
+
+def test_mirrored_motion_changes_the_sign_of_u():
+    maps = np.random.default_rng(0).normal(size=(3, 2, 8, 8, 3)).astype(np.float32)
+    mirrored = augment_motion(maps, parse_augmentation("flip:1"), np.random.default_rng(0))
+    assert np.array_equal(mirrored[..., 0], -maps[:, :, :, ::-1, 0])
+    assert np.array_equal(mirrored[..., 1:], maps[:, :, :, ::-1, 1:])
+
+
+def test_shifted_motion_has_nothing_at_the_border_and_is_the_same_in_all_frames():
+    maps = np.ones((20, 3, 28, 28, 3), np.float32)
+    shifted = augment_motion(maps, parse_augmentation("shift"), np.random.default_rng(0))
+    assert np.array_equal(shifted[:, 0], shifted[:, 2])
+    n_kept = (shifted[:, 0, :, :, 0] > 0).sum(axis=(1, 2))
+    assert n_kept.min() >= 26 * 26  # 0.07 of 28 pixels is 2
+    assert len(set(n_kept.tolist())) > 2
+    assert np.array_equal(maps, np.ones_like(maps))  # the given ones stay
+
+
+def test_a_shifted_clip_moves_by_at_most_its_share():
+    crops = np.zeros((2, 40, 40, 3), np.uint8)
+    crops[:, 20, 20] = 255
+    for seed in range(5):
+        clip = {"face": crops}
+        moved = augment_clip(clip, parse_augmentation("shift:0.1"), np.random.default_rng(seed))
+        at = np.unravel_index(moved["face"][0, :, :, 0].argmax(), (40, 40))
+        assert max(abs(place - 20) for place in at) <= 4
+        assert np.array_equal(moved["face"][0], moved["face"][1])
