@@ -25,7 +25,7 @@ from microx.preprocessing.regions import crop_region
 from microx.preprocessing.tracking.dlib import CroppedFaces, DlibTracker
 from microx.preprocessing.tracking.faces import Face, Sighting, Status, TableFaces, fill_gaps
 from microx.preprocessing.tracking.shots import CutFinder
-from microx.preprocessing.video import Frame, probe_video, read_frames, resample_frames
+from microx.preprocessing.video import Frame, count_claimed, read_frames, resample_frames
 from microx.progress import Progress
 from microx.schema import N_LANDMARKS
 
@@ -174,15 +174,19 @@ class VideoStream:
         """The face seen the most, by the sum of its outer-eye distances; 0 where there is none."""
         return max(self._presence, key=lambda face: self._presence[face], default=0)
 
-    def __iter__(self) -> Iterator[FaceFrames]:
-        info = probe_video(self.path, input_fps=self.recipe.input_fps)
-        n_claimed = info.n_frames_claimed
-        if info.orientation.mirrored and self.recipe.landmarks != "dlib":
+    def _refuse_mirrored(self) -> None:
+        """Refuse tables of programs that pass over the mirror a video asks for."""
+        if probe_video(self.path, input_fps=self.recipe.input_fps).orientation.mirrored:
             raise InputError(
                 f"{self.path}: asks to be shown mirrored, which other programs pass over, so that "
                 "their landmarks do not fit; use `landmarks=dlib`, or store it as it is shown: "
                 "ffmpeg -i IN OUT.mp4"
             )
+
+    def __iter__(self) -> Iterator[FaceFrames]:
+        if self.recipe.landmarks in ("openface", "csv"):
+            self._refuse_mirrored()
+        n_claimed = count_claimed(self.path, input_fps=self.recipe.input_fps)
         tables = self._tables(n_claimed)
         locate = self._locator(tables)
         decoding = _Decoding(self.path, self.recipe, locate, n_claimed, self._progress)
@@ -206,7 +210,7 @@ class VideoStream:
 
     def _tables(self, n_claimed: int) -> list[Landmarks] | None:
         several = self.recipe.faces == "all"
-        if self.recipe.landmarks == "dlib":
+        if self.recipe.landmarks in ("dlib", "none"):
             return None
         if self.recipe.landmarks == "openface":
             return self._run_openface(n_claimed, several=several)
@@ -242,7 +246,7 @@ class VideoStream:
         if tables is not None:
             return TableFaces(tables, self.recipe.max_gap)
         if self.recipe.faces == "cropped":
-            return CroppedFaces()
+            return CroppedFaces(fit=self.recipe.landmarks != "none")
         return DlibTracker(self.recipe.max_gap)
 
     def _check_rows(self, tables: list[Landmarks] | None, n_decoded: int) -> None:
@@ -413,7 +417,7 @@ class _Collector:
         for place, region in enumerate(self._recipe.regions):
             crop, boxes[place] = crop_region(
                 rgb,
-                face.xy,
+                None if self._recipe.landmarks == "none" else face.xy,
                 region,
                 size=self._recipe.size,
                 policy=self._recipe.policy,

@@ -14,7 +14,7 @@ from microx.preprocessing.tracking.faces import MAX_GAP
 from microx.preprocessing.tracking.weights import find_weights
 from microx.schema import CROP_SIZE, DEFAULT_REGIONS, FRAME_RATE
 
-BACKENDS = ("dlib", "openface", "csv")
+BACKENDS = ("dlib", "openface", "csv", "none")
 FACES = ("main", "all", "cropped")
 
 MIN_FACE = 12.0
@@ -31,12 +31,14 @@ class Recipe:
 
     Parameters
     ----------
-    landmarks : {"dlib", "openface", "csv"}
+    landmarks : {"auto", "dlib", "openface", "csv", "none"}
         What finds the landmarks: the embedded tracker, the OpenFace program, or tables that
-        a program wrote before.
+        a program wrote before. Images that are face crops already do without any where only
+        the face is asked for: the crop is the whole image. "auto" stands for "none" there,
+        unless something is drawn on the faces, and for "dlib" elsewhere.
     faces : {"main", "all", "cropped"}
         The face seen the most (by time and size), every face, or images that are face crops
-        already, in which no face is searched for (dlib only).
+        already, in which no face is searched for (dlib or none).
     regions : tuple of str
         Of `microx.schema.REGIONS`.
     size : int
@@ -65,7 +67,7 @@ class Recipe:
         If a value is unknown or out of its range.
     """
 
-    landmarks: str = "dlib"
+    landmarks: str = "auto"
     faces: str = "main"
     regions: tuple[str, ...] = DEFAULT_REGIONS
     size: int = CROP_SIZE
@@ -83,13 +85,21 @@ class Recipe:
         if isinstance(regions, str):
             raise InputError(f"`regions` must be several names; received the text {regions!r}")
         object.__setattr__(self, "regions", check_regions(self.regions))
+        whole = self.faces == "cropped" and self.regions == ("face",) and not self.occlude
+        if self.landmarks == "auto":
+            object.__setattr__(self, "landmarks", "none" if whole else "dlib")
         for name, known in (("landmarks", BACKENDS), ("faces", FACES), ("policy", POLICIES)):
             if getattr(self, name) not in known:
                 raise InputError(
                     f"`{name}` {getattr(self, name)!r} is unknown; known: {', '.join(known)}"
                 )
-        if self.faces == "cropped" and self.landmarks != "dlib":
+        if self.faces == "cropped" and self.landmarks not in ("dlib", "none"):
             raise InputError("faces 'cropped' need landmarks 'dlib'; received " + self.landmarks)
+        if self.landmarks == "none" and not whole:
+            raise InputError(
+                "landmarks 'none' are for faces 'cropped', the region face alone, and nothing "
+                "drawn on it; leave `landmarks` out, or name what finds them: dlib"
+            )
         for name, kind, low, high in _RANGES:
             value = getattr(self, name)
             if value is not None or name not in ("frame_rate", "input_fps"):
@@ -157,7 +167,9 @@ def check_backend(
     elif recipe.landmarks == "openface":
         if not isinstance(openface, OpenFace):
             find_openface(openface, several=recipe.faces == "all")
-    elif landmarks_dir is None or not Path(landmarks_dir).is_dir():
+    elif recipe.landmarks == "csv" and (
+        landmarks_dir is None or not Path(landmarks_dir).is_dir()
+    ):
         raise InputError(
             f"landmarks 'csv' need a folder of CSVs; found {landmarks_dir or 'none given'}; "
             "name it with `landmarks_dir`"

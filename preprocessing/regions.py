@@ -36,6 +36,8 @@ _PAPER_BOX: dict[str, tuple[int, int, int, int]] = {
 }
 _PAPER_PADDING = 5  # px, same source
 
+_NO_POINTS = np.empty((0, 2), np.float32)
+
 # The points of a region are consecutive; a slice is quicker than a list of them.
 _POINTS = {region: slice(points[0], points[-1] + 1) for region, points in REGION_LANDMARKS.items()}
 
@@ -54,7 +56,7 @@ def check_regions(regions: Sequence[str]) -> tuple[str, ...]:
 
 def crop_region(
     rgb: np.ndarray,
-    xy: np.ndarray,
+    xy: np.ndarray | None,
     region: str,
     *,
     size: int = 32,
@@ -67,10 +69,10 @@ def crop_region(
     ----------
     rgb : ndarray of shape (H, W, 3), uint8
         The frame.
-    xy : ndarray of shape (68, 2)
-        Its landmarks in pixels.
+    xy : ndarray of shape (68, 2), optional
+        Its landmarks in pixels. None: the frame is a face crop already, and the face is all of it.
     region : str
-        One of `microx.schema.REGIONS`.
+        One of `microx.schema.REGIONS`; "face" where there are no landmarks.
     size : int
         Pixels along a side of the square crop.
     policy : {"aligned", "paper"}
@@ -85,8 +87,17 @@ def crop_region(
     box_xyxy : ndarray of shape (4,), float32
         The upright box about the crop, in pixels of the frame; NaN where it is empty.
         An aligned box may reach past the frame; what lies outside repeats its edge.
+
+    Examples
+    --------
+    >>> crop_region(np.zeros((48, 40, 3), np.uint8), None, "face")[1]
+    array([-4.,  0., 44., 48.], dtype=float32)
     """
     _check_policy(policy)
+    if xy is None:
+        if region != "face":
+            raise InputError(f"region {region!r} needs landmarks; without any there is the face")
+        xy = _NO_POINTS
     if policy == "aligned":
         return _crop_aligned(rgb, xy, region, size, margin)
     return _crop_paper(rgb, xy, region, size)
@@ -160,7 +171,7 @@ def _check_policy(policy: str) -> None:
 def _crop_aligned(
     rgb: np.ndarray, xy: np.ndarray, region: str, size: int, margin: float
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    square = _find_square(xy, region, margin)
+    square = _find_square(xy, region, margin) if len(xy) else _square_about(rgb.shape)
     if square is None:
         return None, np.full(4, np.nan, np.float32)
     axes, corner, side = square
@@ -185,6 +196,13 @@ def _find_square(
     low, high = levelled.min(axis=0), levelled.max(axis=0)
     side = float((high - low).max()) * (1 + 2 * margin)
     return None if side < 1 else (axes, (low + high) / 2 - side / 2, side)
+
+
+def _square_about(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, float]:
+    """The square about a whole frame, as `_find_square` gives one."""
+    size_wh = np.array(shape[1::-1], np.float64)
+    side = float(size_wh.max())
+    return np.eye(2), (size_wh - side) / 2, side
 
 
 def _cut(

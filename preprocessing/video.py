@@ -131,6 +131,21 @@ def probe_video(path: str | Path, *, input_fps: float | None = None) -> VideoInf
         )
 
 
+def count_claimed(path: str | Path, *, input_fps: float | None = None) -> int:
+    """Count the frames a video claims, as `probe_video` does, but decode no image for it."""
+    path = Path(path)
+    if path.is_dir() and _checked_rate(path, input_fps):
+        return len(list_files(path))
+    if is_image(path):
+        return 1
+    return probe_video(path).n_frames_claimed
+
+
+def is_image(path: Path) -> bool:
+    """Tell by its name whether a file is an image: a video of one frame."""
+    return _ends_in(path, IMAGE_SUFFIXES) and not path.is_dir()
+
+
 def read_frames(path: str | Path, *, input_fps: float | None = None) -> Iterator[Frame]:
     """Decode a video frame by frame, each with its presentation time.
 

@@ -52,9 +52,13 @@ class Follower:
         The frame the face was found in.
     box : ndarray of shape (4,)
         Where, xyxy in pixels.
+    level : bool
+        Whether the face is level already, so that one fit does.
     """
 
-    def __init__(self, fit: Fit, grey: np.ndarray, box: np.ndarray) -> None:
+    def __init__(
+        self, fit: Fit, grey: np.ndarray, box: np.ndarray, *, level: bool = False
+    ) -> None:
         self._fit = fit
         side = float(box[2] - box[0])
         # The first fit is done twice: once to level the face, once on the levelled face.
@@ -63,10 +67,11 @@ class Follower:
         middle = np.array([PATCH - PATCH_BOX, PATCH - PATCH_BOX, PATCH + PATCH_BOX] * 2)[:4] / 2
         middle[3] = middle[2]
         self.xy = self.to_frame(fit(patch, middle))
-        self._anchor()
-        self.patch = self.cut(grey)
-        points = self._to_patch(self.xy)
-        self.xy = self.to_frame(fit(self.patch, box_of(points)))
+        self.patch = patch
+        if not level:
+            self._anchor()
+            self.patch = self.cut(grey)
+            self.xy = self.to_frame(fit(self.patch, self.patch_box))
         self._age = 0
         self._pull = np.zeros_like(self.xy)
         self.doubt, self.share_carried = 0.0, 1.0
