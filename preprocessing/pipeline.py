@@ -25,7 +25,13 @@ from microx.preprocessing.regions import crop_region
 from microx.preprocessing.tracking.dlib import CroppedFaces, DlibTracker
 from microx.preprocessing.tracking.faces import Face, Sighting, Status, TableFaces, fill_gaps
 from microx.preprocessing.tracking.shots import CutFinder
-from microx.preprocessing.video import Frame, count_claimed, read_frames, resample_frames
+from microx.preprocessing.video import (
+    Frame,
+    count_claimed,
+    probe_video,
+    read_frames,
+    resample_frames,
+)
 from microx.progress import Progress
 from microx.schema import N_LANDMARKS
 

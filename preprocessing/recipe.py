@@ -167,9 +167,7 @@ def check_backend(
     elif recipe.landmarks == "openface":
         if not isinstance(openface, OpenFace):
             find_openface(openface, several=recipe.faces == "all")
-    elif recipe.landmarks == "csv" and (
-        landmarks_dir is None or not Path(landmarks_dir).is_dir()
-    ):
+    elif recipe.landmarks == "csv" and (landmarks_dir is None or not Path(landmarks_dir).is_dir()):
         raise InputError(
             f"landmarks 'csv' need a folder of CSVs; found {landmarks_dir or 'none given'}; "
             "name it with `landmarks_dir`"

@@ -38,7 +38,10 @@ ROOMS = {
         *("sheets", "columns", "matching", "frame_numbers", "intervals", "formats"),
         *("micro", "videos", "photographs", "corpora", "labels"),
     ),
-    "corpus": (*("storage", "corpus", "build", "quality", "check", "contact_sheets", "inspect"),),
+    "corpus": (
+        *("storage", "shards", "corpus", "build", "quality", "check", "contact_sheets"),
+        "inspect",
+    ),
     "training": (
         *("backend", "augmentation", "settings", "protocol", "facts", "dataset", "splits"),
         *("model_file", "losses", "callbacks", "fit"),

@@ -179,7 +179,13 @@ def preprocess(
             "(negative, positive, surprise), or a CSV."
         ),
     ] = None,
-    landmarks: Annotated[Backend, typer.Option(help="Who finds landmarks.")] = Backend.dlib,
+    landmarks: Annotated[
+        Backend,
+        typer.Option(
+            help="Who finds landmarks; none: face crops of which only the face is asked for are "
+            "taken whole. Default (auto): dlib, or none where that does."
+        ),
+    ] = Backend.auto,
     landmarks_dir: Annotated[
         Path | None, typer.Option(help="For csv: folder of OpenFace CSVs.")
     ] = None,

@@ -26,9 +26,11 @@ class Intensity(StrEnum):
 class Backend(StrEnum):
     """Who finds the landmarks."""
 
+    auto = "auto"
     dlib = "dlib"
     openface = "openface"
     csv = "csv"
+    none = "none"
 
 
 class Faces(StrEnum):

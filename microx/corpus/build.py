@@ -7,8 +7,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,16 @@ from microx.corpus.corpus import (
     load_corpus,
     read_description,
 )
+from microx.corpus.shards import (
+    Image,
+    deal_images,
+    list_shards,
+    preprocess_image,
+    read_index,
+    read_shard,
+    shard_path,
+    write_shard,
+)
 from microx.corpus.storage import read_crops_file, read_facts, write_crops
 from microx.errors import CorpusError, InputError, LandmarkError
 from microx.files import (
@@ -39,9 +49,9 @@ from microx.files import (
 from microx.labels.labels import Labels, read_labels
 from microx.labels.sheets import SHEET_SUFFIXES
 from microx.parallel import run_here, run_on_dask
-from microx.preprocessing.pipeline import stream_video
+from microx.preprocessing.pipeline import VideoStream, stream_video
 from microx.preprocessing.recipe import PIPELINE_VERSION, Recipe, check_backend
-from microx.preprocessing.video import VIDEO_SUFFIXES, list_files
+from microx.preprocessing.video import VIDEO_SUFFIXES, is_image, list_files
 from microx.progress import ProgressOption, tell_progress
 
 _SAFE_ID = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -63,11 +73,11 @@ def build_corpus(
     """Preprocess every labelled video into a corpus folder; what is already there stays.
 
     Each video's file is written under another name and then renamed, so it is whole or not
-    there. A video that cannot be used is a row of the manifest with its reason, never an
-    exception; one that kills its worker process is tried again alone, and is such a row if it
-    does so again. Run again after an interruption, it goes on where it was; a video whose
-    bytes have changed is done anew, and the crops of one that is gone from folder and labels
-    are removed.
+    there; of many images, several share a file. A video that cannot be used is a row of the
+    manifest with its reason, never an exception; one that kills its worker process is tried
+    again alone, and is such a row if it does so again. Run again after an interruption, it
+    goes on where it was; a video whose bytes have changed is done anew, and the crops of one
+    that is gone from folder and labels are removed.
 
     Parameters
     ----------
@@ -142,11 +152,10 @@ def build_corpus(
         rows = {str(row["video_id"]): row for row in labels.table.to_dict("records")}
         usable = [row for row in rows.values() if not row["reason"]]
         names = Counter(Path(row["path"]).stem for row in usable)
-        jobs = [
-            _Job(
-                key=str(row["video_id"]),
+        videos = {
+            str(row["video_id"]): _Video(
+                video_id=str(row["video_id"]),
                 path=root / row["path"],
-                target=out / "crops" / f"{row['video_id']}.h5",
                 recipe=recipe,
                 tables=_tables_for(row["path"], folder, names),
                 places=(root,) if folder is None else (root, folder),
@@ -154,82 +163,64 @@ def build_corpus(
                 timeout_s=timeout_s,
             )
             for row in usable
-        ]
+        }
+        jobs = _deal(videos, recipe, out / "crops")
+        files = {job.target: job.videos for job in jobs}
+        n_left_out = len(_held_ids(out) - rows.keys())
         outcomes: dict[str, dict[str, Any]] = {}
-        run = run_here(jobs, n_workers) if dask is None else run_on_dask(jobs, dask)
-        with closing(run), tell_progress(progress, "preprocessing", "videos") as told:
-            for video_id, outcome in run:
-                outcomes[video_id] = outcome
-                if told:
-                    told(len(outcomes), len(jobs), video_id)
+        with tell_progress(progress, "preprocessing", "videos") as told:
+            while jobs:
+                run = run_here(jobs, n_workers) if dask is None else run_on_dask(jobs, dask)
+                given_up = []
+                with closing(run):
+                    for key, done in run:
+                        outcomes |= done
+                        given_up += [] if done else [key]
+                        if told and done:
+                            told(len(outcomes), len(videos), next(reversed(done)))
+                # Each image of a shard that cannot be made shows alone whether it is the one.
+                jobs = [one for job in jobs if job.key in given_up for one in job.split()]
         for video_id, outcome in outcomes.items():
             _place_marks(rows[video_id], outcome, out / "crops" / f"{video_id}.h5")
         _skip_copies(rows, outcomes)
-        n_left_out = _remove_unnamed(out, rows)
+        _remove_unnamed(out, rows, files)
         _write_manifest(out, rows, outcomes, every_face=recipe.faces == "all")
         n_kept = sum(outcome["kept"] for outcome in outcomes.values())
         return replace(load_corpus(out), n_kept=n_kept, n_left_out=n_left_out)
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Video:
     """One video to preprocess."""
 
-    key: str  # the video's id
+    video_id: str
     path: Path
-    target: Path
     recipe: Recipe
     tables: tuple[Path, ...]
     places: tuple[Path, ...]  # folders that reasons leave out
     openface: str | Path | None
     timeout_s: float | None
 
-    def run(self) -> tuple[str, dict[str, Any]]:
-        """Preprocess the video unless its file is there already; say what became of it."""
-        if not self.target.parent.is_dir():
-            raise CorpusError(
-                f"{self.target.parent}: expected the corpus's folder; found none; Dask workers "
-                "must see the same paths, and nobody may move a corpus while it is written"
-            )
-        n_threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # the processes share the cores already
+    def outcome(
+        self, make: Callable[[_Video, dict[str, str]], tuple[dict[str, Any], bool]]
+    ) -> dict[str, Any]:
+        """Say what became of the video; `make` gives its facts and whether they were there."""
         try:
-            return self.key, self._outcome()
+            table = self._table()
+            made_of = {
+                "recipe_hash": hash_recipe(self.recipe.as_dict()),
+                "pipeline": str(PIPELINE_VERSION),
+                "format": str(FORMAT),
+                "sha256": _hash_files(list_files(self.path)),
+                "landmarks_sha256": _hash_files([table]) if table else "",
+            }
+            facts, kept = make(self, made_of)
         except (InputError, LandmarkError, OSError) as error:
             # An OSError here is the video's: one of the corpus's own files is a CorpusError.
             reason = str(error).removeprefix(f"{self.path}: ")
-        finally:
-            cv2.setNumThreads(n_threads)
-        for place in self.places:
-            reason = reason.replace(f"{place}/", "")
-        return self.give_up(" ".join(reason.split()))
-
-    def give_up(self, reason: str) -> tuple[str, dict[str, Any]]:
-        """Leave the video out of the corpus."""
-        outcome = {"status": "skipped", "reason": reason, "faces": [], "kept": False}
-        return self.key, outcome
-
-    def _outcome(self) -> dict[str, Any]:
-        table = self._table()
-        made_of = {
-            "recipe_hash": hash_recipe(self.recipe.as_dict()),
-            "pipeline": str(PIPELINE_VERSION),
-            "format": str(FORMAT),
-            "sha256": _hash_files(list_files(self.path)),
-            "landmarks_sha256": _hash_files([table]) if table else "",
-        }
-        facts = read_facts(self.target, made_of)
-        kept = facts is not None
-        if facts is None:
-            stream = stream_video(
-                self.path,
-                self.recipe,
-                name=self.key,
-                landmarks_csv=table,
-                openface=self.openface,
-                timeout_s=self.timeout_s,
-            )
-            facts = write_crops(self.target, stream, made_of)
+            for place in self.places:
+                reason = reason.replace(f"{place}/", "")
+            return _skipped(" ".join(reason.split()))
         outcome: dict[str, Any] = facts["video"] | {"faces": facts["faces"], "kept": kept}
         outcome["sha256"] = made_of["sha256"]
         if not any(face["n_found"] for face in facts["faces"]):
@@ -250,6 +241,85 @@ class _Job:
             if path.is_file():
                 return path
         raise InputError(f"{self.tables[0]}: expected the landmarks of this video; found no file")
+
+    def stream(self) -> VideoStream:
+        """The video, not yet decoded."""
+        return stream_video(
+            self.path,
+            self.recipe,
+            name=self.video_id,
+            landmarks_csv=self._table(),
+            openface=self.openface,
+            timeout_s=self.timeout_s,
+        )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A file to write: of one video, or of several images."""
+
+    target: Path
+    videos: tuple[_Video, ...]
+
+    @property
+    def key(self) -> str:
+        return self.target.name
+
+    def run(self) -> tuple[str, dict[str, Any]]:
+        """Preprocess what is not there already; say what became of each video."""
+        if not self.target.parent.is_dir():
+            raise CorpusError(
+                f"{self.target.parent}: expected the corpus's folder; found none; Dask workers "
+                "must see the same paths, and nobody may move a corpus while it is written"
+            )
+        n_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # the processes share the cores already
+        try:
+            return self.key, self._write_one() if len(self.videos) == 1 else self._write_shard()
+        finally:
+            cv2.setNumThreads(n_threads)
+
+    def give_up(self, reason: str) -> tuple[str, dict[str, Any]]:
+        """Leave the video out of the corpus; of several, none yet."""
+        alone = len(self.videos) == 1
+        return self.key, {self.videos[0].video_id: _skipped(reason)} if alone else {}
+
+    def split(self) -> list[_Job]:
+        """Give a job for each of the videos."""
+        folder = self.target.parent
+        return [_Job(folder / f"{video.video_id}.h5", (video,)) for video in self.videos]
+
+    def _write_one(self) -> dict[str, Any]:
+        def make(video: _Video, made_of: dict[str, str]) -> tuple[dict[str, Any], bool]:
+            facts = read_facts(self.target, made_of)
+            if facts is not None:
+                return facts, True
+            return write_crops(self.target, video.stream(), made_of), False
+
+        return {video.video_id: video.outcome(make) for video in self.videos}
+
+    def _write_shard(self) -> dict[str, Any]:
+        try:
+            before = read_shard(self.target)
+        except CorpusError:  # it is not there, or broken
+            before = {}
+        images: dict[str, Image] = {}
+
+        def make(video: _Video, made_of: dict[str, str]) -> tuple[dict[str, Any], bool]:
+            image = before.get(video.video_id)
+            if image is None or image.made_of != made_of:
+                image = preprocess_image(video.stream(), made_of)
+            images[video.video_id] = image
+            return image.facts, image is before.get(video.video_id)
+
+        outcomes = {video.video_id: video.outcome(make) for video in self.videos}
+        if images != before:
+            write_shard(self.target, images)
+        return outcomes
+
+
+def _skipped(reason: str) -> dict[str, Any]:
+    return {"status": "skipped", "reason": reason, "faces": [], "kept": False}
 
 
 def _check_videos(labels: str | Path) -> None:
@@ -371,7 +441,7 @@ def _check_same_videos(out: Path, before: str, labels: Labels) -> None:
 
     The same videos may well have moved.
     """
-    held = {path.stem for path in _crops_files(out)}
+    held = _held_ids(out)
     if not before or not held or Path(before).resolve() == labels.root.resolve():
         return
     if Path(before).exists() or not held & set(labels.table["video_id"]):
@@ -379,6 +449,24 @@ def _check_same_videos(out: Path, before: str, labels: Labels) -> None:
             f"{out}: was made of the videos in {before}; received {labels.root}; use another "
             "`out`, or put both folders under one"
         )
+
+
+def _deal(videos: Mapping[str, _Video], recipe: Recipe, folder: Path) -> list[_Job]:
+    """Deal videos to files: each has one, but many images share theirs."""
+    # OpenFace takes longer to start than a file to write: a kill should not cost many images.
+    images = [
+        video_id
+        for video_id, video in videos.items()
+        if is_image(video.path) and recipe.landmarks != "openface"
+    ]
+    shards = deal_images(images, 3 * recipe.size**2 * len(recipe.regions))
+    shared = set(images)
+    alone = [[video_id] for video_id in videos if video_id not in shared]
+    jobs = []
+    for number, ids in enumerate([*shards, *alone]):
+        target = folder / f"{ids[0]}.h5" if len(ids) == 1 else shard_path(folder, number)
+        jobs.append(_Job(target, tuple(videos[video_id] for video_id in ids)))
+    return jobs
 
 
 def _tables_for(path: str, folder: Path | None, names: Counter[str]) -> tuple[Path, ...]:
@@ -404,10 +492,12 @@ def _place_marks(row: dict[Any, Any], outcome: dict[str, Any], crops: Path) -> N
         if number != number:  # nan: the labels name none
             continue
         if seconds:
-            times = read_crops_file(crops, "timestamp").astype(float)
-            nearest = int(abs(times - number).argmin())
             known = -0.5 <= number <= outcome["duration_s"] + 0.5
-            row[name] = str(int(read_crops_file(crops, "source_frame")[nearest]))
+            row[name] = "0"
+            if outcome["n_frames"] > 1:
+                times = read_crops_file(crops, "timestamp").astype(float)
+                nearest = int(abs(times - number).argmin())
+                row[name] = str(int(read_crops_file(crops, "source_frame")[nearest]))
         else:
             known = 0 <= number < outcome["n_decoded"]
         if not known:
@@ -442,16 +532,32 @@ def _crops_files(out: Path) -> list[Path]:
     return list((out / "crops").glob("[!.]*.h5"))  # hidden ones are being written
 
 
-def _remove_unnamed(out: Path, rows: Mapping[str, Any]) -> int:
-    """Remove the crops of videos that are neither there nor named any more, and count them."""
-    unnamed = [path for path in _crops_files(out) if path.stem not in rows]
-    for path in unnamed:
-        kept = out.glob("motion/*/*.npz")
-        motion = [one for one in kept if one.stem.partition(FACE_MARK)[0] == path.stem]
-        for one in (path, *motion):
-            with _writing(one):
-                one.unlink(missing_ok=True)
-    return len(unnamed)
+def _held_ids(out: Path) -> set[str]:
+    """The videos whose crops are there."""
+    shards = set(list_shards(out / "crops"))
+    held = {path.stem for path in _crops_files(out) if path not in shards}
+    for path in shards:
+        with suppress(CorpusError):  # a broken one is made anew
+            held |= {image["video_id"] for image in read_index(path)}
+    return held
+
+
+def _remove_unnamed(
+    out: Path, rows: Mapping[str, Any], files: Mapping[Path, tuple[_Video, ...]]
+) -> None:
+    """Remove the crops of videos neither there nor named any more, and of images held twice."""
+    shards = set(list_shards(out / "crops"))
+    shared = {video.video_id for path in shards & files.keys() for video in files[path]}
+    for path in _crops_files(out):
+        alone = path.stem in rows and path.stem not in shared
+        needed = path in files if path in shards else alone
+        if not needed:
+            with _writing(path):
+                path.unlink(missing_ok=True)
+    for path in out.glob("motion/*/*.npz"):
+        if path.stem.partition(FACE_MARK)[0] not in rows:
+            with _writing(path):
+                path.unlink(missing_ok=True)
 
 
 def _write_manifest(

@@ -2,7 +2,8 @@
 
 A corpus folder holds ``corpus.json`` (the hashed recipe and the classes), ``manifest.csv``
 (one row a video, or a face of one, the skipped ones with their reason) and
-``crops/<video_id>.h5``, see `microx.corpus.storage`.
+``crops/<video_id>.h5``, see `microx.corpus.storage`. Many images are held together in
+``crops/shard~<number>.h5``, see `microx.corpus.shards`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from microx.corpus.shards import hash_shard, list_shards, read_index
 from microx.corpus.storage import (
     STATUS_COUNTS,
     hash_crops,
@@ -149,7 +151,9 @@ class Corpus:
 
     def crops_path(self, video_id: str) -> Path:
         """Path of the HDF5 file that holds a row of the manifest."""
-        return self.folder / "crops" / f"{video_id.partition(FACE_MARK)[0]}.h5"
+        name = video_id.partition(FACE_MARK)[0]
+        shared = self._shared.get(name)
+        return shared.path if shared else self.folder / "crops" / f"{name}.h5"
 
     def read_crops(
         self, video_id: str, region: str, frames: Sequence[int] | np.ndarray | None = None
@@ -178,6 +182,8 @@ class Corpus:
     def read_size_hw(self, video_id: str) -> tuple[int, int]:
         """Read the height and width of a video's frames."""
         self._row(video_id)
+        if shared := self._shared.get(video_id.partition(FACE_MARK)[0]):
+            return shared.size_hw
         facts = read_facts(self.crops_path(video_id)) or {"video": {"size_hw": (0, 0)}}
         height, width = facts["video"]["size_hw"]
         return int(height), int(width)
@@ -205,7 +211,7 @@ class Corpus:
         """
         from microx.preprocessing.tracking.faces import Status
 
-        row, path = self._row(video_id), self.crops_path(video_id)
+        row = self._row(video_id)
         nobody: dict[str, Any] = {"status": "no_face", "segment": -1, "confidence": 0.0}
         faceless = row["n_frames"] and not _has_face(row)
         seen = nobody
@@ -213,16 +219,17 @@ class Corpus:
             seen = {name: self._read(video_id, name) for name in nobody}
             seen["status"] = [Status(status).name.lower() for status in seen["status"]]
         times = {
-            "time_s": read_crops_file(path, "timestamp"),
-            "source_frame": read_crops_file(path, "source_frame"),
+            "time_s": self._read_rows(video_id, "timestamp"),
+            "source_frame": self._read_rows(video_id, "source_frame"),
         }
         return pd.DataFrame(times | seen)
 
     def content_hash(self) -> str:
         """Hash all that the corpus holds: the same for equal recipes, labels and videos.
 
-        It does not depend on where the corpus lies, on how many processes made it, nor on
-        how often they were interrupted. Paths and reasons are left out, which name places.
+        It does not depend on where the corpus lies, on how many processes made it, on how
+        often they were interrupted, nor on which files hold which images. Paths and reasons
+        are left out, which name places.
 
         Raises
         ------
@@ -232,13 +239,15 @@ class Corpus:
         digest = hashlib.sha256(self.recipe_hash.encode())
         rows = self.manifest.drop(columns=["path", "reason"]).sort_values("video_id")
         digest.update(rows.to_csv(index=False).encode())
-        done = {
-            self.crops_path(video_id) for video_id in rows["video_id"][rows["status"] == "done"]
-        }
-        # Of a video that broke, a file of better days may be there still.
-        every = {self.crops_path(video_id) for video_id in rows["video_id"][rows["n_frames"] > 0]}
-        for path in sorted(done | {path for path in every if path.is_file()}):
-            digest.update(hash_crops(path).encode())
+        names = rows["video_id"].str.partition(FACE_MARK)[0]
+        done, every = set(names[rows["status"] == "done"]), set(names[rows["n_frames"] > 0])
+        shared: dict[str, str] = {}
+        for path in list_shards(self.folder / "crops"):
+            shared |= hash_shard(path)
+        for name in sorted(done | every):
+            # Of a video that broke, a file of better days may be there still.
+            if name in shared or name in done or self.crops_path(name).is_file():
+                digest.update((shared.get(name) or hash_crops(self.crops_path(name))).encode())
         return digest.hexdigest()[:16]
 
     def clips(
@@ -322,8 +331,7 @@ class Corpus:
         if not 0 <= number < row["n_decoded"]:  # nor is nan
             return None
         if video_id not in self._source_frames:
-            shown = read_crops_file(self.crops_path(video_id), "source_frame")
-            self._source_frames[video_id] = shown.astype(float)
+            self._source_frames[video_id] = self._read_rows(video_id, "source_frame").astype(float)
         source = np.where(self._segments[video_id] < 0, np.inf, self._source_frames[video_id])
         return int(np.argmin(np.abs(source - number)))
 
@@ -429,6 +437,18 @@ class Corpus:
         return {}  # each read when it is first asked for
 
     @cached_property
+    def _shared(self) -> dict[str, _Shared]:
+        return {
+            image["video_id"]: _Shared(path, row, tuple(image["facts"]["video"]["size_hw"]))
+            for path in list_shards(self.folder / "crops")
+            for row, image in enumerate(read_index(path))
+        }
+
+    @cached_property
+    def _columns(self) -> dict[tuple[Path, str, int | None], np.ndarray]:
+        return {}
+
+    @cached_property
     def _segments(self) -> dict[str, np.ndarray]:
         done = self.manifest.loc[self.manifest["status"] == "done", "video_id"]
         return {video_id: self._read(video_id, "segment") for video_id in done}
@@ -457,7 +477,34 @@ class Corpus:
                 f"{self.folder}: expected a video with crops; {video_id!r} was skipped: "
                 f"{row['reason']}"
             )
-        return read_crops_file(self.crops_path(video_id), name, int(row["face"]), frames)
+        return self._read_rows(video_id, name, int(row["face"]), frames)
+
+    def _read_rows(
+        self,
+        video_id: str,
+        name: str,
+        face: int | None = None,
+        frames: Sequence[int] | np.ndarray | None = None,
+    ) -> np.ndarray:
+        shared = self._shared.get(video_id.partition(FACE_MARK)[0])
+        if shared is None:
+            return read_crops_file(self.crops_path(video_id), name, face, frames)
+        rows = np.full(1, shared.row)[slice(None) if frames is None else np.asarray(frames, int)]
+        if name in self.regions:
+            return read_crops_file(shared.path, name, face, rows)
+        # The rest is small, and soon wanted of every image: each is read once.
+        place = (shared.path, name, face)
+        if place not in self._columns:
+            self._columns[place] = read_crops_file(*place)
+        return np.asarray(self._columns[place][rows])
+
+
+class _Shared(NamedTuple):
+    """Where an image is that shares its file with others."""
+
+    path: Path
+    row: int
+    size_hw: tuple[int, int]
 
 
 def _has_face(row: Mapping[Hashable, Any]) -> bool:

@@ -60,20 +60,26 @@ def write_crops(target: Path, stream: VideoStream, made_of: Mapping[str, str]) -
     with (
         _room_for(target),
         scratch_file(target) as scratch,
-        whole_file(target) as partial,
         _DiskFile(scratch) as scratch_disk,
         h5py.File(scratch_disk, "w") as file,
     ):
-        for piece in _watched(stream):
+        for piece in watch(stream):
             _append(file.require_group(f"face_{piece.face}"), piece)
             scratch_disk.check()
-        with _DiskFile(partial) as disk:
-            with h5py.File(disk, "w") as final:
-                facts = _finish(file, final, stream)
-                final.attrs.update(dict(made_of) | {"facts": json.dumps(facts)})
+        with create_file(target) as final:
+            facts = _finish(file, final, stream)
+            final.attrs.update(dict(made_of) | {"facts": json.dumps(facts)})
             scratch_disk.check()
-            disk.check()
     return facts
+
+
+@contextmanager
+def create_file(target: Path) -> Iterator[h5py.File]:
+    """Create an HDF5 file that appears whole or not at all; a full disk is a `CorpusError`."""
+    with _room_for(target), whole_file(target) as partial, _DiskFile(partial) as disk:
+        with h5py.File(disk, "w") as file:
+            yield file
+        disk.check()
 
 
 def read_facts(path: Path, made_of: Mapping[str, str] | None = None) -> dict[str, Any] | None:
@@ -105,26 +111,16 @@ def read_crops_file(
     CorpusError
         If the file or the dataset is not there or broken.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            place = file if face is None else file[f"face_{face}"]
-            if name in place:
-                if frames is None:
-                    return np.asarray(place[name][()])
-                chosen, order = np.unique(np.asarray(frames, int), return_inverse=True)
-                return np.asarray(place[name][chosen])[order]  # HDF5 reads in order, each once
-            held = ", ".join(place)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise _broken(path, error) from None
+    with open_crops(path) as file:
+        place = file if face is None else file[f"face_{face}"]
+        if name in place:
+            if frames is None:
+                return np.asarray(place[name][()])
+            chosen, order = np.unique(np.asarray(frames, int), return_inverse=True)
+            return np.asarray(place[name][chosen])[order]  # HDF5 reads in order, each once
+        held = ", ".join(place)
     raise CorpusError(
         f"{path}: expected {name!r}; found {held}; preprocess with `regions` that name it"
-    )
-
-
-def _broken(path: Path, error: Exception) -> CorpusError:
-    found = " ".join(str(error).split())
-    return CorpusError(
-        f"{path}: expected the crops of a video; {found}; run microx preprocess again"
     )
 
 
@@ -136,24 +132,46 @@ def hash_crops(path: Path) -> str:
     CorpusError
         If the file is not there or broken.
     """
-    digest = hashlib.sha256()
+    with open_crops(path) as file:
+        return hash_arrays(str(file.attrs["facts"]), list_arrays(file))
 
-    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset):
-            digest.update(f"{name} {item.shape} {item.dtype}".encode())
-            for start in range(0, len(item), _ROWS_TO_HASH):
-                digest.update(item[start : start + _ROWS_TO_HASH].tobytes())
 
-    try:
-        with h5py.File(path, "r") as file:
-            digest.update(str(file.attrs["facts"]).encode())
-            file.visititems(add)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise _broken(path, error) from None
+def hash_arrays(facts: str, arrays: Mapping[str, Any]) -> str:
+    """Hash a video's facts and arrays by name, wherever they are stored: SHA-256."""
+    digest = hashlib.sha256(facts.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.shape} {array.dtype}".encode())
+        for start in range(0, len(array), _ROWS_TO_HASH):
+            digest.update(array[start : start + _ROWS_TO_HASH].tobytes())
     return digest.hexdigest()
 
 
-def _watched(stream: VideoStream) -> Iterator[FaceFrames]:
+def list_arrays(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """List the datasets of a file that have rows, by name."""
+    found: dict[str, h5py.Dataset] = {}
+
+    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape:
+            found[name] = item
+
+    file.visititems(add)
+    return found
+
+
+@contextmanager
+def open_crops(path: Path) -> Iterator[h5py.File]:
+    """Open a file of crops for reading; one that is not there or broken is a `CorpusError`."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:  # h5py raises any of them
+        found = " ".join(str(error).split())
+        raise CorpusError(
+            f"{path}: expected the crops of a video; {found}; run microx preprocess again"
+        ) from None
+
+
+def watch(stream: VideoStream) -> Iterator[FaceFrames]:
     """Give the stream's pieces; whatever goes wrong in it is the video's fault, not the disk's."""
     try:
         yield from stream
@@ -240,7 +258,8 @@ def _room_for(target: Path) -> Iterator[None]:
         ) from None
 
 
-def _arrays(piece: FaceFrames) -> dict[str, np.ndarray]:
+def name_arrays(piece: FaceFrames) -> dict[str, np.ndarray]:
+    """Give the arrays of a face by the names of their datasets."""
     return piece.crops | {
         "landmarks": piece.landmarks.xy,
         "confidence": piece.landmarks.confidence,
@@ -251,24 +270,28 @@ def _arrays(piece: FaceFrames) -> dict[str, np.ndarray]:
 
 
 def _append(group: h5py.Group, piece: FaceFrames) -> None:
-    for name, array in _arrays(piece).items():
+    for name, array in name_arrays(piece).items():
         dataset = group.get(name)
         if dataset is None:
-            dataset = _create(group, name, array.shape[1:], array.dtype)
+            dataset = create_rows(group, name, array.shape[1:], array.dtype)
         end = piece.start + len(piece)
         dataset.resize(max(end, len(dataset)), axis=0)
         dataset[piece.start : end] = array
 
 
-def _create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
-    fill: Any = -1 if name == "segment" else np.nan if name in ("landmarks", "box_xyxy") else 0
+def create_rows(
+    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, n_rows: int = 0
+) -> h5py.Dataset:
+    """Create a dataset of rows of this shape; those never written take no room."""
+    kind = name.rpartition("/")[2]
+    fill: Any = -1 if kind == "segment" else np.nan if kind in ("landmarks", "box_xyxy") else 0
     row_bytes = np.dtype(dtype).itemsize * math.prod(shape)
-    n_rows = max(1, min(_ROWS_IN_CHUNK, _BYTES_IN_CHUNK // row_bytes))
+    n_together = max(1, min(_ROWS_IN_CHUNK, _BYTES_IN_CHUNK // row_bytes))
     return group.create_dataset(
         name,
-        shape=(0, *shape),
+        shape=(n_rows, *shape),
         maxshape=(None, *shape),
-        chunks=(n_rows, *shape),
+        chunks=(n_together, *shape),
         dtype=dtype,
         fillvalue=fill,
     )
@@ -276,21 +299,41 @@ def _create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) ->
 
 def _finish(scratch: h5py.File, final: h5py.File, stream: VideoStream) -> dict[str, Any]:
     """Move the faces that are kept to the file, whole over the video, and count."""
-    ledger, every = stream.ledger, stream.recipe.faces == "all"
+    ledger = stream.ledger
     final["timestamp"], final["source_frame"] = ledger.timestamp, ledger.source_frame
-    for name in scratch:
-        for dataset in scratch[name].values():
+    for group in scratch.values():
+        for dataset in group.values():
             dataset.resize(len(ledger), axis=0)
+    groups = {int(name.removeprefix("face_")): group for name, group in scratch.items()}
+    facts = choose_faces(groups, stream)
+    for face in facts["faces"]:
+        _copy(groups[face["face"]], final, len(ledger))
+    return facts
+
+
+def choose_faces(groups: Mapping[int, Mapping[str, Any]], stream: VideoStream) -> dict[str, Any]:
+    """Count a video and the faces of it that are kept, the frames of the others marked in them.
+
+    Parameters
+    ----------
+    groups : mapping of int to mapping of str to dataset or ndarray
+        Every face and its arrays, all of T rows.
+    stream : VideoStream
+        The video, iterated to its end.
+
+    Returns
+    -------
+    dict
+        The facts, see `write_crops`.
+    """
     faces = []
-    for face in sorted(int(name.removeprefix("face_")) for name in scratch):
-        group = scratch[f"face_{face}"]
-        if not every and face != stream.main_face:
-            continue
-        if not every:
-            _mark_other_faces(group, [other for other in scratch.values() if other != group])
-        _copy(group, final, len(ledger))
+    for face, group in sorted(groups.items()):
+        if stream.recipe.faces != "all":
+            if face != stream.main_face:
+                continue
+            _mark_other_faces(group, [other for name, other in groups.items() if name != face])
         faces.append({"face": face} | _count(group))
-    return {"video": _count_video(ledger, stream, len(scratch)), "faces": faces}
+    return {"video": _count_video(stream.ledger, stream, len(groups)), "faces": faces}
 
 
 def _copy(group: h5py.Group, final: h5py.File, n_frames: int) -> None:
@@ -301,14 +344,14 @@ def _copy(group: h5py.Group, final: h5py.File, n_frames: int) -> None:
         final[f"{group.name}/{name}"] = dataset[()]
 
 
-def _mark_other_faces(group: h5py.Group, others: list[h5py.Group]) -> None:
+def _mark_other_faces(group: Mapping[str, Any], others: list[Mapping[str, Any]]) -> None:
     status = group["status"][()]
     for other in others:
         status[(status == Status.NO_FACE) & (other["segment"][()] >= 0)] = Status.OTHER_FACE
     group["status"][...] = status
 
 
-def _count(group: h5py.Group) -> dict[str, int]:
+def _count(group: Mapping[str, Any]) -> dict[str, int]:
     status, segment = group["status"][()], group["segment"][()]
     counts = {name: int((status == s).sum()) for name, s in zip(STATUS_COUNTS, Status, strict=True)}
     return {

@@ -227,7 +227,8 @@ def predict_video(
         can do without them.
     landmarks : {"dlib", "openface"}, optional
         Who finds the landmarks; without it, who found those the model learned from, or dlib
-        where these came as CSV. Where the two differ, the note says so.
+        where these came as CSV, or where there were none and `faces` is "main". Where the two
+        differ, the note says so.
     faces : {"main", "cropped"}, optional
         Whether the video shows people, or is cut about a face already; without it, "cropped"
         if that is what the model learned from.
@@ -267,11 +268,14 @@ def predict_video(
     recipe = facts.recipe
     learned_from = recipe.get("landmarks", "dlib")
     if landmarks is None:
-        landmarks = "dlib" if learned_from == "csv" else learned_from
+        needed = learned_from == "csv" or (learned_from == "none" and faces == "main")
+        landmarks = "dlib" if needed else learned_from
     if learned_from != landmarks:
         note = _joined(
             note,
-            f"the model learned from {learned_from} landmarks, this video's are of {landmarks}",
+            "the model learned from whole face crops, this video's are cut about the landmarks"
+            if learned_from == "none"
+            else f"the model learned from {learned_from} landmarks, this video's are of {landmarks}",
         )
     length = facts.n_frames
     stride = max(1, length // 2) if stride is None else stride
@@ -281,7 +285,9 @@ def predict_video(
             f"over; found {stride}"
         )
     if faces is None:
-        faces = "cropped" if recipe.get("faces") == "cropped" and landmarks == "dlib" else "main"
+        faces = (
+            "cropped" if recipe.get("faces") == "cropped" and landmarks != "openface" else "main"
+        )
     taken = {name: recipe[name] for name in _TAKEN_OVER if name in recipe}
     used = Recipe(
         landmarks=landmarks, faces=faces, regions=facts.regions, input_fps=input_fps, **taken

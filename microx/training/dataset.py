@@ -135,6 +135,11 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
                 f"{corpus.folder}: its faces are already occluded by {corpus.recipe['occlude']}; "
                 f"received occlude {occlude}; use a corpus made without `occlude`"
             )
+        if occlude and corpus.recipe.get("landmarks") == "none":
+            raise InputError(
+                f"{corpus.folder}: its faces have no landmarks to draw {occlude} by; preprocess "
+                "with `landmarks=dlib`"
+            )
         if clips.empty or clips["length"].nunique() != 1:
             lengths = ", ".join(map(str, sorted(clips["length"].unique()))) or "no clips"
             raise InputError(f"{corpus.folder}: expected clips of one length; found {lengths}")

@@ -56,9 +56,7 @@ class Follower:
         Whether the face is level already, so that one fit does.
     """
 
-    def __init__(
-        self, fit: Fit, grey: np.ndarray, box: np.ndarray, *, level: bool = False
-    ) -> None:
+    def __init__(self, fit: Fit, grey: np.ndarray, box: np.ndarray, *, level: bool = False) -> None:
         self._fit = fit
         side = float(box[2] - box[0])
         # The first fit is done twice: once to level the face, once on the levelled face.
