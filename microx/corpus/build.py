@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ class _Video:
         try:
             table = self._table()
             made_of = {
-                "recipe_hash": hash_recipe(self.recipe.as_dict()),
+                "recipe_hash": _hash_recipe(self.recipe),
                 "pipeline": str(PIPELINE_VERSION),
                 "format": str(FORMAT),
                 "sha256": _hash_files(list_files(self.path)),
@@ -316,6 +317,11 @@ class _Job:
         if images != before:
             write_shard(self.target, images)
         return outcomes
+
+
+@cache
+def _hash_recipe(recipe: Recipe) -> str:
+    return hash_recipe(recipe.as_dict())
 
 
 def _skipped(reason: str) -> dict[str, Any]:

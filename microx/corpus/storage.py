@@ -202,9 +202,9 @@ def stretch_lengths(segment: np.ndarray) -> np.ndarray:
     >>> stretch_lengths(np.array([0, 0, -1, 0, 1, 1, 1])).tolist()
     [2, 1, 3]
     """
-    edges = np.flatnonzero(np.diff(segment)) + 1
-    starts, ends = np.r_[0, edges], np.r_[edges, len(segment)]
-    return np.asarray((ends - starts)[segment[starts] >= 0] if len(segment) else starts[:0])
+    edges = np.flatnonzero(segment[1:] != segment[:-1]) + 1
+    bounds = np.array([0, *edges, len(segment)])
+    return np.diff(bounds)[segment[bounds[:-1]] >= 0] if len(segment) else bounds[:0]
 
 
 class _DiskFile(io.FileIO):
@@ -353,7 +353,9 @@ def _mark_other_faces(group: Mapping[str, Any], others: list[Mapping[str, Any]])
 
 def _count(group: Mapping[str, Any]) -> dict[str, int]:
     status, segment = group["status"][()], group["segment"][()]
-    counts = {name: int((status == s).sum()) for name, s in zip(STATUS_COUNTS, Status, strict=True)}
+    counts = dict(
+        zip(STATUS_COUNTS, np.bincount(status, minlength=len(Status)).tolist(), strict=True)
+    )
     return {
         "n_found": int((segment >= 0).sum()),
         "n_segments": len(stretch_lengths(segment)),

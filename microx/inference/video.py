@@ -271,12 +271,8 @@ def predict_video(
         needed = learned_from == "csv" or (learned_from == "none" and faces == "main")
         landmarks = "dlib" if needed else learned_from
     if learned_from != landmarks:
-        note = _joined(
-            note,
-            "the model learned from whole face crops, this video's are cut about the landmarks"
-            if learned_from == "none"
-            else f"the model learned from {learned_from} landmarks, this video's are of {landmarks}",
-        )
+        what = "whole face crops" if learned_from == "none" else f"{learned_from} landmarks"
+        note = _joined(note, f"the model learned from {what}, this video's are of {landmarks}")
     length = facts.n_frames
     stride = max(1, length // 2) if stride is None else stride
     if not 1 <= stride <= length:
@@ -285,9 +281,8 @@ def predict_video(
             f"over; found {stride}"
         )
     if faces is None:
-        faces = (
-            "cropped" if recipe.get("faces") == "cropped" and landmarks != "openface" else "main"
-        )
+        stays = recipe.get("faces") == "cropped" and landmarks != "openface"
+        faces = "cropped" if stays else "main"
     taken = {name: recipe[name] for name in _TAKEN_OVER if name in recipe}
     used = Recipe(
         landmarks=landmarks, faces=faces, regions=facts.regions, input_fps=input_fps, **taken
