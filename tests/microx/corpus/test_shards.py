@@ -1,5 +1,4 @@
-"""Many images share a file: whoever shares one, and however often a run is killed, they are the
-same images as alone."""
+"""Many images share a file: shared or alone, killed or not, they give the same."""
 
 import os
 import random
@@ -41,9 +40,9 @@ def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     for subject, emotion in enumerate(("happy", "sad", "surprise")):
         (folder / emotion).mkdir()
-        take = draw_take(subject, emotion, n_frames=7)
-        for number, frame in enumerate(take.frames):
-            frame = np.roll(frame[20:140, 20:140], number, axis=1)
+        take = draw_take(subject, emotion, n_frames=16)
+        for number, frame in enumerate(take.frames[:7]):
+            frame = np.roll(frame[40:220, 40:220], number, axis=1)
             small = cv2.resize(frame, (48, 48), interpolation=cv2.INTER_AREA)
             cv2.imwrite(str(folder / emotion / f"{number}.png"), small[..., ::-1])
     return folder
@@ -207,7 +206,7 @@ def test_images_come_and_go(corpus, images, tmp_path):
 
 
 def test_of_several_faces_each_is_a_row(tmp_path):
-    faces = [draw_take(subject, "happy", n_frames=1).frames[0] for subject in range(2)]
+    faces = [draw_take(subject, "happy", n_frames=16).frames[0] for subject in range(2)]
     (tmp_path / "v" / "happy").mkdir(parents=True)
     wall = np.full_like(faces[0], 90)
     for number in range(MOST_FILES + 2):
@@ -242,7 +241,10 @@ def test_an_image_that_kills_its_process_takes_no_other_with_it(
     monkeypatch.setattr(build, "run_here", deadly)
     told = []
     hurt = build_corpus(
-        images, tmp_path / "c", progress=lambda done, total, name: told.append((done, total)), **FACE
+        images,
+        tmp_path / "c",
+        progress=lambda done, total, name: told.append((done, total)),
+        **FACE,
     )
     rows = hurt.manifest.set_index("video_id")
     assert rows["reason"].to_dict() == dict.fromkeys(rows.index, "") | {"happy_2": KILLED}
