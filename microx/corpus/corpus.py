@@ -190,7 +190,15 @@ class Corpus:
 
     def read_frames_found(self, video_id: str) -> np.ndarray:
         """Read whether a face was found in each frame of a video: ``(T,)`` bool."""
-        return self._read(video_id, "segment") >= 0
+        return self.read_segments(video_id) >= 0
+
+    def read_segments(self, video_id: str) -> np.ndarray:
+        """Read the segment of each frame of a video: ``(T,)`` int, -1 where no crops."""
+        return self._read(video_id, "segment")
+
+    def read_confidence(self, video_id: str) -> np.ndarray:
+        """Read the confidence of each frame of a video: ``(T,)``, 0 to 1."""
+        return self._read(video_id, "confidence")
 
     def read_ledger(self, video_id: str) -> pd.DataFrame:
         """Read what became of each of the T frames of a video.
@@ -290,6 +298,8 @@ class Corpus:
             segments = self._segments[str(video.video_id)]
             for start in clip_starts(len(segments), length, stride or length, tail):
                 window = segments[start : start + length]
+                if len(window) < length:
+                    window = np.pad(window, (0, length - len(window)), "edge")
                 rows.append(
                     {
                         "clip_id": f"{video.video_id}:{start}",
@@ -300,9 +310,7 @@ class Corpus:
                         "label": self.classes.index(str(video.emotion)),
                         "subject": video.subject,
                         "corpus": video.corpus,
-                        "n_found": _longest_stretch(
-                            np.pad(window, (0, length - len(window)), "edge")
-                        ),
+                        "n_found": _longest_stretch(window),
                     }
                 )
         clips = pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
@@ -423,8 +431,9 @@ class Corpus:
         CorpusError
             If no video shows one face in so many frames on end.
         """
-        longest = max(map(_longest_stretch, self._segments.values()), default=0)
-        if longest < length:
+        segments = self._segments.values()
+        if not any(_longest_stretch(of_video) >= length for of_video in segments):
+            longest = max(map(_longest_stretch, segments), default=0)
             raise CorpusError(
                 f"{self.folder}: expected clips of {length} frames; no video shows one face in "
                 f"{length} frames on end (at most in {longest}); give longer videos, "

@@ -37,6 +37,9 @@ from microx.text import first_few
 N_SHEETS = 24
 """Videos that get their own sheet unless more are requested, the worst first (our choice)."""
 
+N_LISTED = 1000
+"""Videos on the page unless more are requested, the worst first (our choice)."""
+
 N_CROPS = 48
 """Crops on the sheet of an emotion (our choice)."""
 
@@ -64,7 +67,8 @@ def write_inspection(
         Ids or paths of videos to show; without them, all.
     n_sheets : int
         Videos that get a sheet, the most doubtful first by `microx.corpus.quality.tabulate_videos`;
-        listed ones always do. The page lists every video with four crops of each.
+        listed ones always do. The page lists `N_LISTED` or as many as get one, with four crops
+        of each.
     progress : callable, optional
         Called with the images done, all of them, and the video or emotion.
 
@@ -89,7 +93,9 @@ def write_inspection(
     videos = tabulate_videos(corpus, names)
     emotions = tabulate_emotions(corpus)
     shown = len(videos) if names else min(n_sheets, len(videos))
-    n_steps = len(videos) + len(emotions)
+    listed = videos.head(max(shown, N_LISTED))
+    n_videos = 0 if names else len(videos)
+    n_steps = len(listed) + len(emotions)
 
     def advance(done: int, what: str) -> None:
         if progress:
@@ -99,15 +105,16 @@ def write_inspection(
         for folder in ("video_sheets", "emotion_sheets"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         lines = []
-        for place, video in enumerate(videos.to_dict("records")):
+        for place, video in enumerate(listed.to_dict("records")):
             lines.append(_show_video(corpus, video, out if place < shown else None))
             advance(place + 1, str(video["video_id"]))
         groups = []
         for place, emotion in enumerate(emotions.to_dict("records")):
             groups.append(_show_emotion(corpus, emotion, videos, out, place))
-            advance(len(videos) + place + 1, str(emotion["emotion"]))
+            advance(len(listed) + place + 1, str(emotion["emotion"]))
         page = render_page(
-            "inspection.html.j2", _context(corpus, lines, groups, shown, bool(names))
+            "inspection.html.j2",
+            _context(corpus, lines, groups, shown, n_videos),
         )
         with whole_file(out / "index.html") as partial:
             partial.write_text(page, encoding="utf-8")
@@ -233,7 +240,7 @@ def _context(
     videos: list[dict[str, Any]],
     emotions: list[dict[str, Any]],
     n_shown: int,
-    chosen: bool,
+    n_videos: int,
 ) -> dict[str, Any]:
     summary = summarize_corpus(corpus)
     statuses = [
@@ -252,7 +259,7 @@ def _context(
         "videos": videos,
         "emotions": emotions,
         "n_sheets": n_shown,
-        "chosen": chosen,
+        "n_videos": n_videos,  # 0 where some were asked for by name
         "every_face": summary.every_face,
         "region": _best_region(corpus).replace("_", " "),
         "size": corpus.size,

@@ -188,8 +188,8 @@ def tabulate_videos(corpus: Corpus, names: Sequence[str] = ()) -> pd.DataFrame:
         frames without crops (where the corpus holds every face: between the first and the last
         frame of this face); ``confidence``, the lowest of a frame with crops; ``jump``, the
         largest of `measure_jumps`; ``eyes_px``, the median outer-eye distance in pixels, the
-        size of the face before cropping; ``doubt``, by which it is sorted: missing +
-        (1 - confidence) + jump, where jump counts up to 1 (our choice).
+        size of the face before cropping, NaN without landmarks; ``doubt``, by which
+        it is sorted: missing + (1 - confidence) + jump, where jump counts up to 1 (our choice).
 
     Raises
     ------
@@ -235,6 +235,8 @@ def measure_jumps(xy: np.ndarray, segment: np.ndarray) -> np.ndarray:
     """
     jumps = np.zeros(len(xy))
     follows = np.flatnonzero((segment[1:] >= 0) & (segment[1:] == segment[:-1])) + 1
+    if not len(follows):
+        return jumps
     way = np.median(np.linalg.norm(xy[follows] - xy[follows - 1], axis=2), axis=1)  # (n,)
     jumps[follows] = way / np.maximum(outer_eye_distance(xy[follows - 1]), 1e-6)
     return jumps
@@ -377,15 +379,15 @@ def _select(done: pd.DataFrame, names: Sequence[str], corpus: Corpus) -> pd.Data
 
 def _measure(corpus: Corpus, video_id: str) -> tuple[float, float, float, float]:
     """Return the share missing, the lowest confidence, the largest jump, the eyes' distance."""
-    ledger = corpus.read_ledger(video_id)
-    found = np.flatnonzero(ledger["segment"] >= 0)
+    segment = corpus.read_segments(video_id)
+    found = np.flatnonzero(segment >= 0)
     if not len(found):
         return 1.0, 0.0, 0.0, 0.0
     every_face = corpus.recipe.get("faces") == "all"
-    n_frames = found[-1] - found[0] + 1 if every_face else len(ledger)
+    n_frames = found[-1] - found[0] + 1 if every_face else len(segment)
     xy = corpus.read_landmarks(video_id)
-    jump = float(measure_jumps(xy, ledger["segment"].to_numpy()).max())
-    confidence = float(ledger["confidence"].to_numpy()[found].min())
+    jump = float(measure_jumps(xy, segment).max())
+    confidence = float(corpus.read_confidence(video_id)[found].min())
     eyes_px = float(np.median(outer_eye_distance(xy[found])))
     return 1 - len(found) / n_frames, confidence, jump, eyes_px
 
