@@ -139,6 +139,49 @@ def test_images_already_cropped_are_not_searched(take, tmp_path):
     assert cut.landmarks.confidence[0] == 0.5
 
 
+@pytest.mark.parametrize("size_wh", [(48, 48), (40, 48)])
+def test_the_face_of_a_face_crop_is_the_whole_image(size_wh, take, tmp_path):
+    bgr = cv2.resize(take.frames[0], size_wh)
+    cv2.imwrite(str(tmp_path / "face.png"), bgr)
+    whole = preprocess_video(tmp_path / "face.png", faces="cropped", regions=("face",), size=48)
+    middle = slice(24 - size_wh[0] // 2, 24 + size_wh[0] // 2)
+    assert np.array_equal(whole.crops["face"][0, :, middle], bgr[..., ::-1])
+    assert whole.status.tolist() == [Status.ASSUMED]
+    assert whole.n_found == 1
+    assert np.isnan(whole.landmarks.xy).all()
+    stretched = preprocess_video(
+        tmp_path / "face.png", faces="cropped", regions=("face",), size=48, policy="paper"
+    )
+    assert stretched.box_xyxy[0, 0].tolist() == [0, 0, *size_wh]
+    fitted = preprocess_video(
+        tmp_path / "face.png", faces="cropped", regions=("face",), landmarks="dlib"
+    )
+    assert np.isfinite(fitted.landmarks.xy).all()
+
+
+def test_frames_of_face_crops_are_one_segment_up_to_a_cut(take, tmp_path):
+    for number, level in enumerate((40, 42, 200)):
+        image = np.full((48, 48, 3), level, np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+    settings = {"faces": "cropped", "regions": ("face",), "input_fps": 30}
+    assert preprocess_video(tmp_path, **settings).segment.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "landmarks"),
+    [
+        ({}, "dlib"),
+        ({"faces": "cropped"}, "dlib"),
+        ({"regions": ("face",)}, "dlib"),
+        ({"faces": "cropped", "regions": ("face",)}, "none"),
+        ({"faces": "cropped", "regions": ("face",), "occlude": "mask"}, "dlib"),
+        ({"faces": "cropped", "regions": ("face",), "landmarks": "dlib"}, "dlib"),
+    ],
+)
+def test_only_face_crops_do_without_landmarks(settings, landmarks):
+    assert Recipe(**settings).landmarks == landmarks
+
+
 def test_an_occluder_is_put_on_before_cropping_and_landmarks_stay(video, take):
     bare = preprocess_video(video)
     masked = preprocess_video(video, occlude="mask")
@@ -166,6 +209,8 @@ def test_an_occluder_is_put_on_before_cropping_and_landmarks_stay(video, take):
         ({"min_face": -1}, "`min_face` must be from 0 to 1000"),
         ({"max_gap": -1}, "`max_gap` must be a whole number from 0 to 100"),
         ({"faces": "cropped", "landmarks": "csv"}, "faces 'cropped' need landmarks 'dlib'"),
+        ({"landmarks": "none"}, "landmarks 'none' are for faces 'cropped', the region face"),
+        ({"faces": "cropped", "landmarks": "none"}, "leave `landmarks` out, or name what"),
         ({"occlude": "hat"}, "hat"),
         ({"regions": ("ear",)}, "region 'ear' is unknown"),
         ({"regions": "mouth"}, "`regions` must be several names"),

@@ -143,3 +143,15 @@ def test_the_papers_transform_asks_for_the_frames_size(upright_landmarks):
         crop_transform(upright_landmarks, "face", policy="paper")
     with pytest.raises(InputError, match="'tight' is unknown"):
         crop_transform(upright_landmarks, "face", policy="tight")
+
+
+def test_without_landmarks_the_face_is_the_whole_frame(frame):
+    crop, box = crop_region(frame, None, "face", size=220)
+    assert box.tolist() == [-10, 0, 210, 220]
+    assert np.array_equal(crop[:, 10:210], frame)
+    assert np.array_equal(crop[:, :10], np.repeat(frame[:, :1], 10, axis=1))
+    stretched, box = crop_region(frame, None, "face", size=32, policy="paper")
+    assert stretched.shape == (32, 32, 3)
+    assert box.tolist() == [0, 0, 200, 220]
+    with pytest.raises(InputError, match="region 'mouth' needs landmarks"):
+        crop_region(frame, None, "mouth")

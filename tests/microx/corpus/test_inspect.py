@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from microx.corpus import inspect
 from microx.corpus.build import build_corpus
 from microx.corpus.contact_sheets import (
     choose_columns,
@@ -368,3 +369,12 @@ def test_the_sheet_of_an_emotion_has_rows_of_twelve(tmp_path):
     one = draw_emotion_sheet(crops[:1], ["S1"], ["given"], title="happy")
     assert figure.get_figheight() > one.get_figheight()
     assert read_image(write_sheet(figure, tmp_path / "sheet.png")).shape[1] > 900
+
+
+def test_the_page_lists_no_more_than_can_be_looked_through(main, tmp_path, monkeypatch):
+    monkeypatch.setattr(inspect, "N_LISTED", 2)
+    text = write_inspection(main, tmp_path, n_sheets=1).read_text()
+    assert text.count('alt="crops of gaps"') == 1
+    assert text.count('class="thumbs"') == 2
+    assert "The 2 worst of 4 are listed" in text
+    assert write_inspection(main, tmp_path, n_sheets=3).read_text().count('class="thumbs"') == 3

@@ -399,6 +399,10 @@ def test_other_landmarks_than_the_models_are_noted(video, tmp_path, model_path):
         predict_video(video, path, openface=tmp_path / "nowhere")
     save_model(model, path, dataclasses.replace(facts, recipe=RECIPE | {"landmarks": "csv"}))
     assert "learned from csv landmarks, this video's are of dlib" in predict_video(video, path).note
+    whole = RECIPE | {"landmarks": "none", "faces": "cropped"}
+    save_model(model, path, dataclasses.replace(facts, recipe=whole))
+    note = predict_video(video, path, faces="main").note
+    assert "learned from whole face crops, this video's are of dlib" in note
 
 
 @pytest.mark.real

@@ -401,6 +401,9 @@ def test_stored_crops_stay_bare(faces):
 
 def test_unusable_occlusion_is_refused(small_corpus):
     covered = replace(small_corpus, recipe=small_corpus.recipe | {"occlude": "mask"})
+    bare = replace(small_corpus, recipe=small_corpus.recipe | {"landmarks": "none"})
+    with pytest.raises(InputError, match="its faces have no landmarks to draw hand by; prepro"):
+        _dataset(bare, occlude="hand")
     with pytest.raises(
         InputError, match="its faces are already occluded by mask; received occlude hand"
     ):
