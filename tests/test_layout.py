@@ -29,7 +29,10 @@ ROOMS = {
         *("occlusion.face_warp", "occlusion.painting", "occlusion.hand", "occlusion.garments"),
         *("occlusion.occluder", "recipe", "preprocessed", "pipeline"),
     ),
-    "models": (*("winograd", "conv_lstm", "fusion", "streams", "multistream", "hog", "baselines"),),
+    "models": (
+        *("winograd", "conv_lstm", "fusion", "streams", "multistream", "hog", "baselines"),
+        "motion",
+    ),
     "simulation": (
         *("expressions", "canvas", "looks", "costume", "portrait", "features", "confounds"),
         *("actor", "corpus"),
@@ -39,15 +42,15 @@ ROOMS = {
         *("micro", "videos", "photographs", "corpora", "labels"),
     ),
     "corpus": (
-        *("storage", "shards", "corpus", "build", "quality", "check", "contact_sheets"),
-        "inspect",
+        *("storage", "shards", "corpus", "key_clips", "motion", "build", "quality", "check"),
+        *("contact_sheets", "inspect"),
     ),
     "training": (
         *("backend", "augmentation", "settings", "protocol", "facts", "dataset", "splits"),
-        *("model_file", "losses", "callbacks", "fit"),
+        *("model_file", "losses", "callbacks", "network", "fit"),
     ),
     "evaluation": (
-        *("metrics", "statistics", "facts", "result", "baselines", "summary", "evaluate"),
+        *("metrics", "statistics", "facts", "result", "baselines", "summary", "svm", "evaluate"),
         "stored_model",
     ),
     "experiments": (*("run", "ablations", "leakage", "literature", "replications", "replicate"),),

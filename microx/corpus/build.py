@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -31,9 +31,10 @@ from microx.corpus.corpus import (
 from microx.corpus.shards import (
     Image,
     deal_images,
+    list_crops_files,
+    list_held_ids,
     list_shards,
     preprocess_image,
-    read_index,
     read_shard,
     shard_path,
     write_shard,
@@ -167,7 +168,7 @@ def build_corpus(
         }
         jobs = _deal(videos, recipe, out / "crops")
         files = {job.target: job.videos for job in jobs}
-        n_left_out = len(_held_ids(out) - rows.keys())
+        n_left_out = len(list_held_ids(out) - rows.keys())
         outcomes: dict[str, dict[str, Any]] = {}
         with tell_progress(progress, "preprocessing", "videos") as told:
             while jobs:
@@ -447,7 +448,7 @@ def _check_same_videos(out: Path, before: str, labels: Labels) -> None:
 
     The same videos may well have moved.
     """
-    held = _held_ids(out)
+    held = list_held_ids(out)
     if not before or not held or Path(before).resolve() == labels.root.resolve():
         return
     if Path(before).exists() or not held & set(labels.table["video_id"]):
@@ -534,27 +535,13 @@ def _skip_copies(
             outcomes[video_id] |= {"status": "skipped", "reason": f"a copy of {other}{otherwise}"}
 
 
-def _crops_files(out: Path) -> list[Path]:
-    return list((out / "crops").glob("[!.]*.h5"))  # hidden ones are being written
-
-
-def _held_ids(out: Path) -> set[str]:
-    """The videos whose crops are there."""
-    shards = set(list_shards(out / "crops"))
-    held = {path.stem for path in _crops_files(out) if path not in shards}
-    for path in shards:
-        with suppress(CorpusError):  # a broken one is made anew
-            held |= {image["video_id"] for image in read_index(path)}
-    return held
-
-
 def _remove_unnamed(
     out: Path, rows: Mapping[str, Any], files: Mapping[Path, tuple[_Video, ...]]
 ) -> None:
     """Remove the crops of videos neither there nor named any more, and of images held twice."""
     shards = set(list_shards(out / "crops"))
     shared = {video.video_id for path in shards & files.keys() for video in files[path]}
-    for path in _crops_files(out):
+    for path in list_crops_files(out):
         alone = path.stem in rows and path.stem not in shared
         needed = path in files if path in shards else alone
         if not needed:

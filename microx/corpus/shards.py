@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from microx.corpus.storage import (
     open_crops,
     watch,
 )
+from microx.errors import CorpusError
 from microx.preprocessing.pipeline import VideoStream
 
 MOST_FILES = 128
@@ -184,3 +186,18 @@ def hash_shard(path: Path) -> dict[str, str]:
         video_id: hash_arrays(json.dumps(image.facts), image.arrays)
         for video_id, image in read_shard(path).items()
     }
+
+
+def list_crops_files(out: Path) -> list[Path]:
+    """List the files of crops in a corpus folder, those of videos and of images."""
+    return list((out / "crops").glob("[!.]*.h5"))  # hidden ones are being written
+
+
+def list_held_ids(out: Path) -> set[str]:
+    """List the videos, and images, whose crops are in a corpus folder."""
+    shards = set(list_shards(out / "crops"))
+    held = {path.stem for path in list_crops_files(out) if path not in shards}
+    for path in shards:
+        with suppress(CorpusError):  # a broken one is made anew
+            held |= {image["video_id"] for image in read_index(path)}
+    return held

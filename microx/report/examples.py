@@ -59,15 +59,17 @@ def _example(main: EvaluationResult, corpus: Corpus, clip: pd.Series, row: int) 
     frames = np.array(clip.get("frames", range(clip["start"], clip["start"] + clip["length"])))
     video_id, predicted = str(main.video_id[row]), main.classes[main.y_pred[row]]
     emotion = main.classes[main.y_true[row]]
+    shown = [region for region in main.regions if region in corpus.regions]
+    if main.facts.inputs == "motion":
+        shown = ["face"]  # whose motion it is
     when = "its first, middle and last frame" if len(frames) > 1 else "its only frame"
     return {
         "right": predicted == emotion,
         "predicted": predicted,
         "confidence": percent(float(main.y_prob[row].max())),
         "video": video_id,
-        "uri": embed_image(_strip(corpus, video_id, main.regions, frames)),
-        "alt": f"{emotion} clip of {video_id}, predicted {predicted}: "
-        f"{', '.join(main.regions)} at {when}",
+        "uri": embed_image(_strip(corpus, video_id, shown, frames)),
+        "alt": f"{emotion} clip of {video_id}, predicted {predicted}: {', '.join(shown)} at {when}",
     }
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from microx.corpus.corpus import Corpus, clip_starts
+from microx.corpus.key_clips import key_clips
 from microx.corpus.quality import summarize_corpus
 from microx.evaluation.result import EvaluationResult
 from microx.evaluation.summary import coverage_scores
@@ -183,7 +184,7 @@ def clips_of_run(corpus: Corpus, main: EvaluationResult) -> pd.DataFrame:
     facts = main.facts
     how = facts.arguments
     if how.frames != "all":
-        return corpus.key_clips(how.frames)
+        return key_clips(corpus, how.frames)
     return corpus.clips(facts.n_frames, stride=how.stride, tail=how.tail, incomplete=True)
 
 

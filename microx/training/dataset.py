@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from microx.corpus.corpus import PRESENCE, Corpus
+from microx.corpus.corpus import Corpus
+from microx.corpus.key_clips import PRESENCE, key_clips
 from microx.corpus.motion import USUAL_MOTION, MotionRecipe, estimate_apex, list_held, read_motion
 from microx.errors import CorpusError, InputError, ModelError
 from microx.preprocessing.motion import convert_crops
@@ -53,7 +54,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
     ----------
     corpus : Corpus
     clips : DataFrame
-        Rows of `Corpus.clips` or `Corpus.key_clips`, all of one length.
+        Rows of `Corpus.clips` or `microx.corpus.key_clips.key_clips`, all of one length.
     regions : sequence of str
         Which of the corpus's regions to give.
     inputs : {"rgb", "grey", "difference", "flow", "motion"}
@@ -382,9 +383,9 @@ def open_clips(corpus: Corpus, settings: FitSettings) -> tuple[Corpus, pd.DataFr
     Returns
     -------
     corpus : Corpus
-        The same; with the classes `microx.corpus.corpus.PRESENCE` if clips are labelled by them.
+        The same; with the classes `microx.corpus.key_clips.PRESENCE` if clips are labelled by them.
     clips : DataFrame
-        See `Corpus.clips` and `Corpus.key_clips`.
+        See `Corpus.clips` and `microx.corpus.key_clips.key_clips`.
 
     Raises
     ------
@@ -401,7 +402,7 @@ def open_clips(corpus: Corpus, settings: FitSettings) -> tuple[Corpus, pd.DataFr
         done = corpus.manifest.loc[corpus.manifest["status"] == "done", "video_id"].astype(str)
         is_middle = settings.apex == "middle"
         apexes = {name: None if is_middle else estimate_apex(corpus, name, recipe) for name in done}
-    clips = corpus.key_clips(settings.frames, apexes)
+    clips = key_clips(corpus, settings.frames, apexes)
     if clips.empty:
         raise CorpusError(
             f"{corpus.folder}: expected videos with an apex for clips of {settings.frames}; none "

@@ -100,7 +100,7 @@ class FitSettings:
     ----------
     frames : {"all", "apex", "around-apex", "onset-apex-offset", "onset|apex"}
         Which frames of a video make its clips: windows over all of them, or those that its
-        labels name; see `microx.corpus.corpus.Corpus.key_clips`. ``"onset|apex"`` is another
+        labels name; see `microx.corpus.key_clips.key_clips`. ``"onset|apex"`` is another
         task: whether there is an expression at all.
     apex : {"coded", "estimated", "middle"}
         Which frame is the apex: that of the labels, the one of the greatest motion since the onset

@@ -11,6 +11,7 @@ import pytest
 
 from microx import build_corpus, load_corpus
 from microx.corpus.corpus import MANIFEST_COLUMNS, hash_recipe
+from microx.corpus.key_clips import key_clips
 from microx.corpus.storage import STATUS_COUNTS
 from microx.errors import CorpusError, InputError
 from microx.labels.labels import read_labels
@@ -401,4 +402,4 @@ def test_marks_that_match_no_frame_are_errors_and_seconds_become_frames(takes, t
     assert rows.loc["fear.mp4", "reason"].startswith(
         "apex 9 s matches no frame (row 4 of the labels): it lasts 0."
     )
-    assert corpus.key_clips("apex")["n_guessed"].tolist() == [0]
+    assert key_clips(corpus, "apex")["n_guessed"].tolist() == [0]

@@ -9,12 +9,12 @@ import pytest
 
 from microx.corpus.corpus import (
     MANIFEST_COLUMNS,
-    PRESENCE,
     check_corpus,
     clip_starts,
     hash_recipe,
     load_corpus,
 )
+from microx.corpus.key_clips import PRESENCE, key_clips
 from microx.corpus.storage import STATUS_COUNTS, stretch_lengths
 from microx.errors import CorpusError, InputError
 from microx.preprocessing.tracking.faces import Status
@@ -122,18 +122,18 @@ def test_a_named_frame_is_found_by_the_decoded_frame_it_shows(write_corpus):
 
 def test_key_clips(write_corpus):
     corpus = name_frames(write_corpus(n_subjects=1), NAMED)
-    apex = corpus.key_clips("apex")
+    apex = key_clips(corpus, "apex")
     assert apex["clip_id"].tolist() == ["s0_neutral:apex", "s0_happy:apex", "s0_sad:apex"]
     assert apex["frames"].tolist() == [(10,), (8,), (12,)]
     assert apex["n_guessed"].tolist() == [1, 0, 0]
     assert apex["label"].tolist() == [0, 1, 2]
     assert set(apex["length"]) == {1}
-    triple = corpus.key_clips("onset-apex-offset")
+    triple = key_clips(corpus, "onset-apex-offset")
     assert triple["frames"].tolist() == [(0, 10, 19), (3, 8, 15), (0, 12, 19)]
     assert triple["n_guessed"].tolist() == [3, 0, 2]
     assert triple["start"].tolist() == [0, 3, 0]
     assert set(triple["length"]) == {3}
-    asked = corpus.key_clips("onset|apex")  # nothing is known of the neutral video
+    asked = key_clips(corpus, "onset|apex")  # nothing is known of the neutral video
     assert asked["frames"].tolist() == [(3,), (8,), (0,), (12,)]
     assert asked["label"].tolist() == [0, 1, 0, 1]
     assert asked["emotion"].tolist() == [*PRESENCE, *PRESENCE]
@@ -147,10 +147,10 @@ def test_key_clips_keep_to_the_frames_with_a_face(write_corpus):
     corpus = write_corpus(n_subjects=1)
     faceless = dict.fromkeys([*range(4), *range(14, 20)], -1)
     corpus = set_segments(corpus, "s0_sad", faceless)
-    assert corpus.key_clips("onset-apex-offset")["frames"].tolist()[2] == (4, 9, 13)
+    assert key_clips(corpus, "onset-apex-offset")["frames"].tolist()[2] == (4, 9, 13)
     corpus = set_segments(corpus, "s0_happy", dict.fromkeys(range(20), -1))
-    assert corpus.key_clips("apex")["video_id"].tolist() == ["s0_neutral", "s0_sad"]
-    assert corpus.key_clips("onset|apex").empty
+    assert key_clips(corpus, "apex")["video_id"].tolist() == ["s0_neutral", "s0_sad"]
+    assert key_clips(corpus, "onset|apex").empty
 
 
 def test_there_is_a_count_for_each_status():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from microx.corpus.key_clips import key_clips
 from microx.corpus.motion import MotionRecipe, estimate_apex, read_motion
 from microx.errors import CorpusError
 from microx.schema import MOTION_WINDOWS, motion_window
@@ -69,11 +70,11 @@ def test_the_apex_is_estimated_near_the_peak(write_corpus, film_mouths):
 
 def test_clips_around_the_apex_stay_within_the_video(write_corpus, film_mouths):
     corpus = film_mouths(write_corpus(n_subjects=1, size=24))
-    clips = corpus.key_clips("around-apex").set_index("video_id")
+    clips = key_clips(corpus, "around-apex").set_index("video_id")
     # At 30 frames a second 10, 20 and 30 ms are nought, one and one frame.
     assert clips["frames"]["s0_sad"] == (10, 10, 11, 11, 11, 12, 12)
-    edge = corpus.key_clips("around-apex", dict.fromkeys(clips.index, N_FRAMES - 1))
+    edge = key_clips(corpus, "around-apex", dict.fromkeys(clips.index, N_FRAMES - 1))
     assert set(edge["frames"]) == {(18, 18, 19, 19, 19, 19, 19)}
-    middle = corpus.key_clips("around-apex", dict.fromkeys(clips.index))
+    middle = key_clips(corpus, "around-apex", dict.fromkeys(clips.index))
     assert set(middle["n_guessed"]) == {1}
     assert {frames[3] for frames in middle["frames"]} == {N_FRAMES // 2}

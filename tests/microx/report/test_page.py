@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from microx.corpus.corpus import load_corpus
+from microx.corpus.key_clips import key_clips
 from microx.corpus.quality import summarize_corpus
 from microx.errors import CorpusError, InputError
 from microx.evaluation.evaluate import ORACLE
@@ -670,12 +671,12 @@ def test_videos_without_any_face_are_counted_wrong_too(small_corpus):
 def test_where_folds_go_round_every_video_without_a_face_is_missing(small_corpus):
     corpus = _without_faces(small_corpus, "s3_sad", "s0_sad")
     result = _all_right(corpus, folds=2, arguments={"frames": "apex"})
-    missing = count_missing([result], corpus, corpus.key_clips("apex"))
+    missing = count_missing([result], corpus, key_clips(corpus, "apex"))
     assert [row["n"] for row in missing["coverage"]] == ["10", "12", "5", "7"]  # a clip a video
     assert missing["unplaced"] == 0
     pairs = _all_right(corpus, folds=2, arguments={"frames": "onset|apex"})
     corpus.manifest.loc[corpus.manifest["video_id"] == "s0_sad", "apex"] = "5"
-    missing = count_missing([pairs], corpus, corpus.key_clips("onset|apex"))
+    missing = count_missing([pairs], corpus, key_clips(corpus, "onset|apex"))
     assert missing["coverage"][1]["n"] == "13"  # only s0 has an apex: one of each class
 
 
