@@ -118,15 +118,15 @@ def _read_video(
         maps = np.concatenate([maps, _measure(corpus, video_id, lacking, recipe)])
         pairs = np.concatenate([pairs, np.array(lacking, np.int64)])
         known |= {pair: len(known) + place for place, pair in enumerate(lacking)}
-        _keep(path, pairs=pairs, maps=maps, made_of=np.array(made_of))
+        _keep(path, pairs, maps, made_of)
     return maps[[known[tuple(pair)] for pair in wanted.tolist()]]
 
 
-def _keep(path: Path, **arrays: npt.NDArray[Any]) -> None:
+def _keep(path: Path, pairs: Pairs, maps: npt.NDArray[np.float32], made_of: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial, partial.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, pairs=pairs, maps=maps, made_of=np.array(made_of))
     except OSError:
         pass  # a corpus that may not be written to: it is measured again next time
 
@@ -194,12 +194,11 @@ def _box_face(xy: npt.NDArray[np.float32], cut: Matrix, size: int) -> Matrix:
     return box
 
 
-def _warp(face: npt.NDArray[np.uint8], into: Matrix) -> npt.NDArray[np.uint8]:
+def _warp(face: npt.NDArray[np.uint8], into: Matrix) -> Any:
     side = (MOTION_SIDE, MOTION_SIDE)
-    warped: npt.NDArray[np.uint8] = cv2.warpAffine(
+    return cv2.warpAffine(
         face, into[:2], side, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return warped
 
 
 def _to_homogeneous(matrix: npt.NDArray[np.float64]) -> Matrix:
