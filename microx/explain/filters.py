@@ -1,6 +1,6 @@
 """The feature maps of a layer, and what its filters respond to.
 
-The six-convolution CNN's authors show "pictures of the layers": `feature_maps` gives them.
+`feature_maps` gives images of the layers, as the authors of the six-convolution CNN show.
 """
 
 from __future__ import annotations

@@ -57,14 +57,14 @@ def export_model(model_path: str | Path, to: str, out: str | Path | None = None)
     to : {"onnx", "tflite", "h5"}
     out : path, optional
         File to write, ending in ``.onnx``, ``.tflite`` or ``.weights.h5``; beside the model
-        and named like it by default. Replaced whole, never half.
+        and named like it by default. Written whole or not at all.
 
     Returns
     -------
     Path
-        Of the file. Beside it lies ``<its name>.json``: the model's facts (classes in the
-        order of the answers, regions, recipe), and its inputs by name and shape (null: any
-        number of clips).
+        Of the file. Beside it is ``<its name>.json``: the model's facts (classes in the order of
+        the outputs, regions, recipe), and its inputs by name and shape (null: any number of
+        clips).
 
     Raises
     ------
@@ -72,8 +72,8 @@ def export_model(model_path: str | Path, to: str, out: str | Path | None = None)
         If the format is unknown or the name does not end as it should.
     ModelError
         If there is no such model, the extra that the format needs is not installed, the model
-        cannot be converted, or the file does not answer as Keras does: a difference of more
-        than `TOLERANCE` on random clips. No file is then left, and an older one stays.
+        cannot be converted, or the file's output differs from Keras's by more than `TOLERANCE`
+        on random clips. No file is then left, and an older one stays.
 
     Notes
     -----
@@ -103,20 +103,20 @@ def export_model(model_path: str | Path, to: str, out: str | Path | None = None)
         difference = _convert(model, partial, to, name=path)
         if not difference <= TOLERANCE:  # true of nan, too
             raise ModelError(
-                f"{path}: expected the answers of {source} to within {TOLERANCE:g}; found them "
-                f"{difference:.2g} apart; nothing was written"
+                f"{path}: expected the outputs of {source} to within {TOLERANCE:g}; found a "
+                f"difference of {difference:.2g}; nothing was written"
             )
         inputs = {tensor.name: tensor.shape for tensor in model.inputs}
         description = {
             "model": source.name,
             "inputs": inputs,
             "pixels": f"clips, frames, rows, columns, channels; {_PIXELS[facts.inputs]}",
-            "answer": "one probability for each of the classes of the facts, in their order",
+            "output": "one probability for each of the classes of the facts, in their order",
             "largest_difference": difference,
         }
         if "present" in inputs:
             regions = ", ".join(facts.regions)
-            description["present"] = f"1 where the region is there, else 0, in the order {regions}"
+            description["present"] = f"1 where the region is present, else 0; order: {regions}"
         partial_beside.write_text(json.dumps(description | {"facts": facts.as_dict()}, indent=2))
     return path
 
@@ -168,7 +168,7 @@ def _in_float32(model: Any) -> Any:
 
 
 def _convert(model: Any, partial: Path, to: str, *, name: Path) -> float:
-    """Write a model, and tell by how much what was written answers otherwise."""
+    """Write a model, and measure how much the outputs of the file differ."""
     clips = _random_clips(model)
     with _quiet():
         expected = np.asarray(model.predict_on_batch(clips))  # Keras exports what has been called

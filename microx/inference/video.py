@@ -1,4 +1,4 @@
-"""A trained model on a video: what it answers over time, and on the whole.
+"""A trained model on a video: its predictions over time, and for the whole video.
 
 The video is cropped exactly as the corpus was that the model learned from; the recipe
 travels in the model file. Every frame is accounted for: frames in no clip are rows too.
@@ -49,7 +49,7 @@ _TAKEN_OVER = ("size", "policy", "margin", "frame_rate", "min_face", "max_gap")
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model answered over the length of a video.
+    """Predictions of a model over the length of a video.
 
     Attributes
     ----------
@@ -209,7 +209,7 @@ def predict_video(
     openface: str | Path | None = None,
     progress: ProgressOption = None,
 ) -> Prediction:
-    """Run a trained model over a video and tell what it says of the person seen the most.
+    """Run a trained model over a video and predict the emotions of the subject seen the most.
 
     Parameters
     ----------
@@ -223,15 +223,14 @@ def predict_video(
         Frames from one clip's start to the next; half a clip by default (our choice). Each
         run of frames with a face ends with a clip of its last frames, so none is left over.
     without : sequence of str
-        Regions that are hidden in this video, such as the mouth behind a mask, for models that
+        Regions that are occluded in this video, such as the mouth behind a mask, for models that
         can do without them.
     landmarks : {"dlib", "openface"}, optional
-        Who finds the landmarks; without it, who found those the model learned from, or dlib
-        where these came as CSV, or where there were none and `faces` is "main". Where the two
-        differ, the note says so.
+        How landmarks are found; by default as for the model's training, or by dlib if these came
+        as CSV, or if there were none and `faces` is "main". If the two differ, the note says so.
     faces : {"main", "cropped"}, optional
-        Whether the video shows people, or is cut about a face already; without it, "cropped"
-        if that is what the model learned from.
+        The face seen the most, or images that are face crops already; by default "cropped" if
+        the model was trained on such.
     input_fps : float, optional
         Frames a second of a folder of images.
     openface : str or path, optional
@@ -250,8 +249,8 @@ def predict_video(
         If the file is no video, no face is found in it, or no face is followed for as many
         frames as a clip needs.
     ModelError
-        If there is no such model, it needs a region that is missing, or it reads frames that
-        only people's marks can tell.
+        If there is no such model, it needs a region that is missing, or it reads annotated
+        frames, which a new video lacks.
 
     Examples
     --------
@@ -272,13 +271,15 @@ def predict_video(
         landmarks = "dlib" if needed else learned_from
     if learned_from != landmarks:
         what = "whole face crops" if learned_from == "none" else f"{learned_from} landmarks"
-        note = _joined(note, f"the model learned from {what}, this video's are of {landmarks}")
+        note = _joined(
+            note, f"the model was trained with {what}, this video has {landmarks}'s"
+        )
     length = facts.n_frames
     stride = max(1, length // 2) if stride is None else stride
     if not 1 <= stride <= length:
         raise InputError(
-            f"`stride` must be from 1 frame to the {length} of a clip, so that no frame is passed "
-            f"over; found {stride}"
+            f"`stride` must be from 1 frame to the {length} of a clip, so that no frame is left "
+            f"out; found {stride}"
         )
     if faces is None:
         stays = recipe.get("faces") == "cropped" and landmarks != "openface"
@@ -330,7 +331,7 @@ def _check_request(
 
 
 def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, Path]:
-    """Write a prediction as a table and a picture.
+    """Write a prediction as a table and an image.
 
     Parameters
     ----------
@@ -397,18 +398,18 @@ class _ClipReader:
             )
         if facts.arguments.frames == "onset-apex-offset":
             raise ModelError(
-                f"{name}: reads onset, apex and offset, which people mark; a video that nobody "
-                "has marked has none; train with frames=apex or all"
+                f"{name}: expected annotated onset, apex and offset; found none, as in any new "
+                "video; train with frames=apex or all"
             )
         compared = self._inputs in COMPARED
         if compared and facts.n_frames == 1:
             raise ModelError(
-                f"{name}: compares single frames with the onset, which people mark; in a video "
-                "that nobody has marked there is none; train with inputs=rgb or grey"
+                f"{name}: expected an annotated onset to compare single frames with; found none, "
+                "as in any new video; train with inputs=rgb or grey"
             )
         self.note = ""
         if compared and facts.arguments.reference == "onset":
-            self.note = "clips are compared with their first frame: nobody marked an onset"
+            self.note = "clips are compared with their first frame: the video has no onset"
         self._model = show_weights(model) if self._tells else model
         self.streams: tuple[str, ...] = facts.streams if self._tells else ()
 
@@ -441,7 +442,7 @@ class _Reader:
         self._run_from = 0
         self._waiting: list[dict[str, npt.NDArray[np.uint8]]] = []
         self._rows: list[tuple[int, int, str]] = []  # first frame, past the last, status
-        self._answers: list[npt.NDArray[np.float32]] = []  # probabilities, then weights
+        self._predictions: list[npt.NDArray[np.float32]] = []  # probabilities, then weights
         self._segment: int | None = None  # of the run; -1 where there is no face
         self._seen = self.n_found = self.n_small = self.longest = 0
 
@@ -497,7 +498,7 @@ class _Reader:
             clips = {
                 region: np.stack([clip[region] for clip in self._waiting]) for region in regions
             }
-            self._answers.append(self._read(clips))
+            self._predictions.append(self._read(clips))
             self._waiting = []
 
     def _end_run(self) -> None:
@@ -518,12 +519,12 @@ class _Reader:
         self._pass_over(len(ledger))
         self._end_run()
         self._predict_waiting()
-        if not self._answers:
+        if not self._predictions:
             raise InputError(self._why_nothing(video))
         first, past, status = (np.array(column) for column in zip(*self._rows, strict=True))
-        answers = np.concatenate(self._answers)
-        rows = np.full((len(status), answers.shape[1]), np.nan, np.float32)
-        rows[status == CLIP] = answers
+        predictions = np.concatenate(self._predictions)
+        rows = np.full((len(status), predictions.shape[1]), np.nan, np.float32)
+        rows[status == CLIP] = predictions
         step_s = float(ledger.timestamp[-1]) / max(1, len(ledger) - 1)
         step_s = step_s or 1 / FRAME_RATE  # a photograph is shown as long as a frame of a video
         return Prediction(

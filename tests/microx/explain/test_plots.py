@@ -1,4 +1,4 @@
-"""Pictures of why: what is drawn is what was found, and a folder holds all of one video's."""
+"""Figures of explanations: they show what was found, and a folder holds all of a video's."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Exported models answer as Keras does, in the runtimes they were made for."""
+"""Exported models predict as Keras does, in the runtimes they were made for."""
 
 import json
 import subprocess
@@ -40,14 +40,14 @@ def _clips(model, n_clips):
     }
 
 
-def _answer(path, to, clips):
-    """What a file says to somebody who does not have microx."""
+def _predict(path, to, clips):
+    """The output of a file without microx."""
     if to == "onnx":
         session = pytest.importorskip("onnxruntime").InferenceSession(path)
         return session.run(None, clips)[0]
     litert = pytest.importorskip("ai_edge_litert.interpreter")
-    (answer,) = litert.Interpreter(str(path)).get_signature_runner()(**clips).values()
-    return answer
+    (y_prob,) = litert.Interpreter(str(path)).get_signature_runner()(**clips).values()
+    return y_prob
 
 
 def _stored(folder, model):
@@ -68,7 +68,7 @@ def stored(tmp_path_factory):
 
 @pytest.mark.parametrize("to", ["onnx", "tflite"])
 @pytest.mark.parametrize("preset", ["compact", "paper", "without regions"])
-def test_exports_answer_as_keras_does(stored, preset, to, tmp_path, capfd):
+def test_exports_predict_as_keras_does(stored, preset, to, tmp_path, capfd):
     pytest.importorskip(NEEDED[to])
     if preset != "without regions":
         stored = _stored(tmp_path, _build(preset))
@@ -79,7 +79,7 @@ def test_exports_answer_as_keras_does(stored, preset, to, tmp_path, capfd):
     for n_clips in (1, 4):
         clips = _clips(model, n_clips)
         expected = model.predict_on_batch(clips)
-        np.testing.assert_allclose(_answer(path, to, clips), expected, atol=1e-4)
+        np.testing.assert_allclose(_predict(path, to, clips), expected, atol=1e-4)
     described = json.loads(path.with_name(f"mine.{to}.json").read_text())
     assert described["facts"] == FitFacts.from_json(FACTS).as_dict()
     assert described["inputs"]["mouth"] == [None, 3, 18, 18, 3]
@@ -106,19 +106,21 @@ def test_model_of_mixed_precision_is_exported_in_single(preset, tmp_path):
         keras.config.set_dtype_policy("float32")
     path = export_model(_stored(tmp_path, model), "onnx")
     clips = _clips(model, 2)
-    assert _answer(path, "onnx", clips).dtype == np.float32
+    assert _predict(path, "onnx", clips).dtype == np.float32
     np.testing.assert_allclose(
-        _answer(path, "onnx", clips), model.predict_on_batch(clips), atol=0.02
+        _predict(path, "onnx", clips), model.predict_on_batch(clips), atol=0.02
     )
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_file_that_answers_otherwise_is_not_kept(stored, to, tmp_path, monkeypatch):
+def test_file_with_other_outputs_is_not_kept(stored, to, tmp_path, monkeypatch):
     pytest.importorskip(NEEDED[to])
     out = tmp_path / f"model{export._ENDINGS[to]}"
     out.write_text("an older one")
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    with pytest.raises(ModelError, match=r"expected the answers of .*found them .* apart; nothing"):
+    with pytest.raises(
+        ModelError, match=r"expected the outputs of .*found a difference of .*; nothing"
+    ):
         export_model(stored, to, out)
     assert out.read_text() == "an older one"
     assert list(tmp_path.iterdir()) == [out]

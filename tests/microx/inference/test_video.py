@@ -192,16 +192,18 @@ def test_a_model_that_needs_every_region_says_so(video, tmp_path):
         predict_video(video, path, without=("mouth",))
 
 
-def test_frames_that_only_people_can_name_are_refused(video, model_path, tmp_path):
+def test_annotated_frames_are_refused(video, model_path, tmp_path):
     model, facts = load_model(model_path)
-    path = tmp_path / "marked.keras"
-    marked = dataclasses.replace(facts.arguments, frames="onset-apex-offset")
-    save_model(model, path, dataclasses.replace(facts, arguments=marked))
-    with pytest.raises(ModelError, match=r"marked\.keras: reads onset, apex and offset, which"):
+    path = tmp_path / "annotated.keras"
+    settings = dataclasses.replace(facts.arguments, frames="onset-apex-offset")
+    save_model(model, path, dataclasses.replace(facts, arguments=settings))
+    with pytest.raises(
+        ModelError, match=r"annotated\.keras: expected annotated onset, apex and offset"
+    ):
         predict_video(video, path)
 
 
-def test_an_onset_that_nobody_marked_is_noted(video, tmp_path):
+def test_a_missing_onset_is_noted(video, tmp_path):
     path = tmp_path / "onset.keras"
     model = build_microx(("mouth",), n_frames=6, size=24, n_classes=3, inputs="difference", seed=1)
     settings = FitSettings(n_frames=6, inputs="difference", reference="onset")
@@ -211,7 +213,7 @@ def test_an_onset_that_nobody_marked_is_noted(video, tmp_path):
         FitFacts.from_json(FACTS | {"inputs": "difference", "arguments": settings.as_dict()}),
     )
     result = predict_video(video, path)
-    assert result.note == "clips are compared with their first frame: nobody marked an onset"
+    assert result.note == "clips are compared with their first frame: the video has no onset"
     assert result.n_clips == 4
 
 
@@ -394,15 +396,15 @@ def test_other_landmarks_than_the_models_are_noted(video, tmp_path, model_path):
     path = tmp_path / "openface.keras"
     save_model(model, path, dataclasses.replace(facts, recipe=RECIPE | {"landmarks": "openface"}))
     note = predict_video(video, path, landmarks="dlib").note
-    assert "learned from openface landmarks" in note
+    assert "trained with openface landmarks" in note
     with pytest.raises(LandmarkError, match="nowhere"):
         predict_video(video, path, openface=tmp_path / "nowhere")
     save_model(model, path, dataclasses.replace(facts, recipe=RECIPE | {"landmarks": "csv"}))
-    assert "learned from csv landmarks, this video's are of dlib" in predict_video(video, path).note
+    assert "trained with csv landmarks, this video has dlib's" in predict_video(video, path).note
     whole = RECIPE | {"landmarks": "none", "faces": "cropped"}
     save_model(model, path, dataclasses.replace(facts, recipe=whole))
     note = predict_video(video, path, faces="main").note
-    assert "learned from whole face crops, this video's are of dlib" in note
+    assert "trained with whole face crops, this video has dlib's" in note
 
 
 @pytest.mark.real
@@ -434,7 +436,7 @@ def test_predict_converts_pixels_as_training_does(two_streams):
     np.testing.assert_allclose(read(crops)[:, :3], expected, atol=1e-6)
 
 
-def test_a_region_out_of_the_picture_is_missing_as_in_training(two_streams):
+def test_a_region_out_of_the_image_is_missing_as_in_training(two_streams):
     """Of the first clip the mouth is black, of the second an eye."""
     _, read = _clip_reader(two_streams)
     crops = {
