@@ -148,17 +148,16 @@ def print_videos(table: pd.DataFrame) -> None:
 
 
 def print_training(history: pd.DataFrame) -> None:
-    """Print how long a training took and which epoch was kept; see `fit_model`."""
+    """Print how long a training took and its best epoch; see `fit_model`."""
     from microx.training.facts import find_best
 
     best = history.iloc[find_best(history)]
-    chosen = f"validation accuracy {best['val_accuracy']:.0%}"
+    kept = f"best: epoch {best['epoch']:.0f}, validation accuracy {best['val_accuracy']:.0%}"
     if math.isnan(best["val_accuracy"]):
-        chosen = "the last, for none was chosen by a validation"
+        kept = f"kept the last, training accuracy {best['accuracy']:.0%}"
     say(
         "epochs",
-        f"{len(history)} in {_duration(history['seconds'].sum())}; kept {best['epoch']:.0f}: "
-        f"{chosen}",
+        f"{len(history)} in {_duration(history['seconds'].sum())}; {kept}",
     )
 
 
@@ -200,7 +199,7 @@ def print_gap(gap: float, low: float, high: float, n_subjects: int) -> None:
 
 
 def print_leaks(leaks: Sequence[Leak]) -> None:
-    """Print what stands on both sides of a split, or that nothing was found."""
+    """Print what training and test share, or that nothing was found."""
     for kind, n in Counter(leak.kind for leak in leaks).items():
         console.print(f"LEAK: {kind}: {n}")
         for leak in [leak for leak in leaks if leak.kind == kind][:N_WORST]:

@@ -182,7 +182,7 @@ def preprocess(
     landmarks: Annotated[
         Backend,
         typer.Option(
-            help="Who finds landmarks; none: face crops of which only the face is asked for are "
+            help="How landmarks are found; none: face crops of which only the face is asked for are "
             "taken whole. Default (auto): dlib, or none where that does."
         ),
     ] = Backend.auto,
@@ -312,11 +312,11 @@ def inspect(
     console.print_videos(videos)
     say("content hash", opened.content_hash())
     if out is None:
-        say("pictures", f"microx inspect {shlex.quote(str(corpus))} --out FOLDER")
+        say("images", f"microx inspect {shlex.quote(str(corpus))} --out FOLDER")
         return
     from microx.corpus.inspect import write_inspection
 
-    with show_progress("drawing", "pictures") as advance:
+    with show_progress("drawing", "images") as advance:
         page = write_inspection(opened, out, names=video or [], n_sheets=sheets, progress=advance)
     if not video and len(videos) > sheets:
         say("sheets", f"the {sheets} worst of {len(videos)} videos; --sheets {len(videos)} for all")

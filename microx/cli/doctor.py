@@ -208,7 +208,7 @@ def _mend(backend: str, told: str) -> str:
 def _mend_import(error: str) -> str:
     if "libGL" in error:  # what OpenCV's desktop build lacks on a machine without a desktop
         return "run: pip install --force-reinstall --no-deps 'opencv-python-headless<5'"
-    return "install microx anew: pip install --force-reinstall microx"
+    return "install microx again: pip install --force-reinstall microx"
 
 
 def _ask_python(code: str, *arguments: str) -> tuple[bool, str]:
@@ -224,7 +224,7 @@ def _ask_python(code: str, *arguments: str) -> tuple[bool, str]:
     last = said[-1] if said else ""
     if run.returncode < 0:
         return False, f"the process was killed by signal {-run.returncode}; {last}".strip("; ")
-    # What microx raises has its class before the colon; a person needs only the rest.
+    # A message of microx has its class before the colon; only the rest is shown.
     return run.returncode == 0, last.removeprefix("microx.errors.").partition("Error: ")[2] or last
 
 

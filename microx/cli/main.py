@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# The others begin anew.
+# The others start again.
 _GO_ON = ("synth", "preprocess", "ablate", "experiment", "inflation", "reproduce")
 
 

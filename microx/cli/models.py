@@ -104,7 +104,7 @@ def evaluate(
     occlude: OccludeOption = "",
     without: WithoutOption = "",
 ) -> None:
-    """Score a trained model on subjects it never saw."""
+    """Score a trained model on unseen subjects."""
     from microx.corpus.corpus import load_corpus
     from microx.evaluation.stored_model import evaluate_model
     from microx.evaluation.summary import results_table
@@ -135,19 +135,19 @@ def predict(
     ] = Path("."),
     without: WithoutOption = "",
     landmarks: Annotated[
-        Finder | None, typer.Option(help="Default: what the model learned from.")
+        Finder | None, typer.Option(help="Default: as in the model's training.")
     ] = None,
     faces: Annotated[
         OneFace | None,
         typer.Option(
             help="main: the face seen the most; cropped: images that are face crops already; "
-            "default: what the model learned from."
+            "default: as in the model's training."
         ),
     ] = None,
     input_fps: InputFpsOption = None,
     openface: OpenFaceOption = None,
 ) -> None:
-    """Say what a trained model sees in a video, over time."""
+    """Predict the emotions in a video over time with a trained model."""
     from microx.inference.video import predict_video, write_prediction
 
     with show_progress("looking", "frames") as advance:
@@ -161,7 +161,7 @@ def predict(
             openface=openface,
             progress=advance,
         )
-    table, picture = write_prediction(prediction, out)
+    table, image = write_prediction(prediction, out)
     if prediction.note:
         say("note", prediction.note)
     share = prediction.n_found / prediction.n_frames
@@ -174,9 +174,9 @@ def predict(
         console.print(f"  {percentage:5.1f} %  {escape(emotion)}")
     if prediction.streams:
         weights = prediction.mean_weights.items()
-        say("seen in", ", ".join(f"{stream} {weight:.0%}" for stream, weight in weights))
+        say("weights", ", ".join(f"{stream} {weight:.0%}" for stream, weight in weights))
     say("table", table)
-    say("time line", picture)
+    say("time line", image)
 
 
 def export(
@@ -200,13 +200,13 @@ def explain(
     video: Annotated[str, typer.Option(help="Id of a video of the corpus: see manifest.csv.")],
     out: OutOption,
     emotion: Annotated[
-        str | None, typer.Option(help="Why this one; default: what the model names.")
+        str | None, typer.Option(help="Emotion to explain; default: the predicted one.")
     ] = None,
     layer: Annotated[
         str | None, typer.Option(help="Layer whose filters are shown; default: the first.")
     ] = None,
 ) -> None:
-    """Draw why a model names a video as it does: where it looks, and what hiding costs."""
+    """Draw what a model's prediction for a video is based on, and what occlusion costs."""
     from microx.corpus.corpus import load_corpus
     from microx.training.model_file import find_model
 
@@ -217,5 +217,5 @@ def explain(
     load_keras()
     from microx.explain.explain import write_explanation
 
-    for picture in write_explanation(path, opened, video, out, emotion=emotion, layer=layer):
-        say("written", picture)
+    for image in write_explanation(path, opened, video, out, emotion=emotion, layer=layer):
+        say("written", image)

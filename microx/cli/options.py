@@ -24,7 +24,7 @@ class Intensity(StrEnum):
 
 
 class Backend(StrEnum):
-    """Who finds the landmarks."""
+    """How landmarks are found."""
 
     auto = "auto"
     dlib = "dlib"
@@ -100,7 +100,7 @@ PresetOption = Annotated[
 ProtocolOption = Annotated[
     ProtocolKind,
     typer.Option(
-        help="Who is tested: one held-out group of subjects, k folds of them, each subject (loso), "
+        help="Test part: one held-out group of subjects, k folds of them, each subject (loso), "
         "each corpus (loco), or as --split says (list). LEAKY, as published: clips, naive, "
         "clip-folds."
     ),

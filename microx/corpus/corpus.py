@@ -213,11 +213,11 @@ class Corpus:
         from microx.preprocessing.tracking.faces import Status
 
         row = self._row(video_id)
-        nobody: dict[str, Any] = {"status": "no_face", "segment": -1, "confidence": 0.0}
+        no_face: dict[str, Any] = {"status": "no_face", "segment": -1, "confidence": 0.0}
         faceless = row["n_frames"] and not _has_face(row)
-        seen = nobody
+        seen = no_face
         if not faceless:
-            seen = {name: self._read(video_id, name) for name in nobody}
+            seen = {name: self._read(video_id, name) for name in no_face}
             seen["status"] = [Status(status).name.lower() for status in seen["status"]]
         times = {
             "time_s": self._read_rows(video_id, "timestamp"),
@@ -341,7 +341,7 @@ class Corpus:
         return self._read_rows(video_id, "timestamp")
 
     def check_clips(self, length: int = CLIP_FRAMES) -> None:
-        """Refuse a corpus that holds no clip, before it is called short of people.
+        """Refuse a corpus that holds no clip, before too few subjects are reported.
 
         Parameters
         ----------
@@ -359,7 +359,7 @@ class Corpus:
             raise CorpusError(
                 f"{self.folder}: expected clips of {length} frames; no video shows one face in "
                 f"{length} frames on end (at most in {longest}); give longer videos, "
-                f"`n_frames={max(longest, 1)}`, a `preset` of single pictures such as cnn6, or "
+                f"`n_frames={max(longest, 1)}`, a `preset` of single images such as cnn6, or "
                 "`input_fps` if folders of images are videos"
             )
 

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: real processes, real files."""
+"""The command line as a user meets it: real processes, real files."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def test_what_was_set_is_stored_with_the_model(trained):
     assert facts.streams == ("eyes", "mouth")
 
 
-def test_a_trained_model_is_scored_on_people_it_never_saw(corpus, trained):
+def test_a_trained_model_is_scored_on_unseen_subjects(corpus, trained):
     given = ["--out", corpus.parent / "scores", "--without", "mouth"]
     run = microx("evaluate", trained, corpus, *given)
     assert run.returncode == 0, run.stderr
@@ -98,8 +98,8 @@ def test_a_trained_model_predicts_a_video(corpus, trained, videos, tmp_path):
     video = sorted((videos / "videos").glob("*happy*.mp4"))[0]
     run = microx("predict", video, "--model", trained, "--out", tmp_path, "--without", "left_eye")
     assert run.returncode == 0, run.stderr
-    (seen,) = [line for line in run.stdout.splitlines() if line.startswith("seen in: ")]
-    shares = re.fullmatch(r"seen in: eyes (\d+)%, mouth (\d+)%", seen)
+    (seen,) = [line for line in run.stdout.splitlines() if line.startswith("weights: ")]
+    shares = re.fullmatch(r"weights: eyes (\d+)%, mouth (\d+)%", seen)
     assert sum(map(int, shares.groups())) in (99, 100, 101)
     assert "emotion:" in run.stdout
     assert "frames: 45 of 45 with a face (100%)" in run.stdout

@@ -65,12 +65,12 @@ class Run:
                 found.append(int(folder.name))
         return found
 
-    def kill(self, whom, choice):
+    def kill(self, target, choice):
         """Kill -9 the group, the parent only, or a worker only; return whether one was there."""
-        if whom == "group":
+        if target == "group":
             os.killpg(self.process.pid, signal.SIGKILL)
             return True
-        targets = [self.process.pid] if whom == "parent" else self.members("popen_loky_posix")
+        targets = [self.process.pid] if target == "parent" else self.members("popen_loky_posix")
         if not targets:
             return False
         os.kill(choice(sorted(targets)), signal.SIGKILL)
@@ -108,13 +108,13 @@ def finish(videos, out):
 def kill_and_go_on(videos, folder, n_kills, seed):
     """Kill runs at random moments, `n_kills` times; when a corpus is done, begin another.
 
-    Returns the contents' hashes and, of each kill, whom it met and how many videos were done.
+    Returns the contents' hashes and, of each kill, its target and how many videos were done.
     """
     rng = random.Random(seed)
     hashes, kills = [], []
     with ExitStack() as runs:  # what outlives its parent meets the next runs
         while len(kills) < n_kills:
-            whom = ("group", "worker", "parent")[len(kills) % 3]
+            target = ("group", "worker", "parent")[len(kills) % 3]
             out = folder / str(len(hashes))
             run = runs.enter_context(started(videos, out, "--workers", 2))
             early = rng.random() < 0.2  # a few before they have written anything
@@ -122,8 +122,8 @@ def kill_and_go_on(videos, folder, n_kills, seed):
                 time.sleep(0.02)
             time.sleep(rng.uniform(0, 2.5))
             n_done = len(list((out / "crops").glob("[!.]*.h5")))
-            if run.is_running and run.kill(whom, rng.choice):
-                kills.append((whom, n_done))
+            if run.is_running and run.kill(target, rng.choice):
+                kills.append((target, n_done))
             if run.process.wait() == 0:
                 assert run.wait()[2] == ""
                 hashes.append(load_corpus(out).content_hash())
