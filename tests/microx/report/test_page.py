@@ -712,7 +712,7 @@ def test_a_papers_numbers_stand_beside_ours(tmp_path, small_corpus):
         arguments={"paper": "meeting", "quick": True, "corpora": [""], "n_folds": 5},
     )
     page = Page(write_report(run, small_corpus))
-    # The paper's 66 % is a figure of training: nothing is published beside ours of the test.
+    # The paper's 66 % is a figure of training: nothing is published to compare our test with.
     assert page.row("all emotions, accuracy")[1:3] == ["\u2013", "1.000"]
     assert page.row("all emotions, train accuracy")[1] == "0.660"
     assert page.row("all emotions, accuracy")[3].startswith("0.750")
