@@ -271,9 +271,7 @@ def predict_video(
         landmarks = "dlib" if needed else learned_from
     if learned_from != landmarks:
         what = "whole face crops" if learned_from == "none" else f"{learned_from} landmarks"
-        note = _joined(
-            note, f"the model was trained with {what}, this video has {landmarks}'s"
-        )
+        note = _joined(note, f"the model was trained with {what}, this video has {landmarks}'s")
     length = facts.n_frames
     stride = max(1, length // 2) if stride is None else stride
     if not 1 <= stride <= length:
