@@ -182,8 +182,8 @@ def preprocess(
     landmarks: Annotated[
         Backend,
         typer.Option(
-            help="How landmarks are found; none: face crops of which only the face is asked for are "
-            "taken whole. Default (auto): dlib, or none where that does."
+            help="How landmarks are found; none: face crops are taken whole, for the face alone. "
+            "Default (auto): dlib, or none where that does."
         ),
     ] = Backend.auto,
     landmarks_dir: Annotated[
