@@ -53,7 +53,7 @@ class MeanOfPresent(layers.Layer):  # type: ignore[misc]  # Keras carries no typ
 def build_motion(
     regions: Sequence[str] = MOTION_STREAMS,
     *,
-    n_frames: int = 7,
+    n_frames: int = 1,
     size: int = MOTION_SIZE,
     n_classes: int = len(EMOTIONS),
     inputs: str = "motion",

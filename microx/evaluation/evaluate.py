@@ -483,7 +483,8 @@ def predict_clips(model: Any, dataset: Any) -> npt.NDArray[np.float32]:
     for index in range(len(dataset)):
         clips, one_hot = dataset[index]
         lacking = dataset.batch_size - len(one_hot)
-        if y_prob and lacking:
+        # One shape for all batches, and for all folds of a small network that is kept.
+        if lacking and (y_prob or dataset.inputs == "motion"):
             clips = {
                 name: np.pad(x, ((0, lacking), *((0, 0),) * (x.ndim - 1)), mode="edge")
                 for name, x in clips.items()

@@ -59,8 +59,8 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         Which of the corpus's regions to give.
     inputs : {"rgb", "grey", "difference", "flow", "motion"}
         Kind of pixels, see `microx.preprocessing.motion.convert_crops`; or windows of the motion of
-        the face, whatever else the corpus holds: see `microx.corpus.motion.read_motion` and
-        `microx.schema.MOTION_WINDOWS`.
+        the face, the mean over a clip's frames, whatever else the corpus holds: see
+        `microx.corpus.motion.read_motion` and `microx.schema.MOTION_WINDOWS`.
     reference : {"first", "onset"}
         What the last three compare with; see `microx.training.settings.FitSettings`.
     motion : MotionRecipe
@@ -233,7 +233,7 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
             )
 
     def _measure_motion(self, recipe: MotionRecipe) -> npt.NDArray[np.float32]:
-        """Measure the motion of every clip's frames, (N, T, S, S, 3)."""
+        """Measure the mean motion of every clip's frames, (N, 1, S, S, 3)."""
         assert self._reference is not None  # motion is compared
         of_video = {name: len(self.corpus.read_frames_found(name)) for name in set(self._video_id)}
         last = np.array([of_video[name] - 1 for name in self._video_id])[:, None]
@@ -241,10 +241,11 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
         references = np.broadcast_to(self._reference[:, None], frames.shape)
         pairs = np.stack([references, frames], axis=-1)  # (N, T, 2)
         rows = pd.Series(range(len(pairs))).groupby(np.array(self._video_id)).indices
-        maps = np.empty((*self._frames.shape, recipe.size, recipe.size, 3), np.float32)
+        maps = np.empty((len(frames), 1, recipe.size, recipe.size, 3), np.float32)
         wanted = {str(video_id): pairs[clips].reshape(-1, 2) for video_id, clips in rows.items()}
         for video_id, motion in read_motion(self.corpus, wanted, recipe).items():
-            maps[rows[video_id]] = motion.reshape(-1, *maps.shape[1:])
+            of_clips = motion.reshape(-1, frames.shape[1], *maps.shape[2:])
+            maps[rows[video_id]] = of_clips.mean(axis=1, keepdims=True)
         return maps
 
     def _show_motion(

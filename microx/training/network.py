@@ -150,11 +150,13 @@ def _build(
         raise ModelError(f"`preset` must be one of {', '.join(BUILDERS)}; found '{preset}'")
     given: dict[str, Any] = {
         "n_frames": facts.n_frames,
-        "size": settings.motion_size if settings.inputs == "motion" else facts.size,
+        "size": facts.size,
         "n_classes": len(facts.classes),
         "inputs": settings.inputs,
         "seed": facts.seed,
     }
+    if settings.inputs == "motion":
+        given |= {"n_frames": 1, "size": settings.motion_size}  # the mean over the clip's frames
     if preset in STREAMED:
         given["region_dropout"] = settings.region_dropout
     takes = inspect.signature(BUILDERS[preset]).parameters
