@@ -91,8 +91,8 @@ def write_explanation(
     model, facts = load_model(model_path)
     if facts.inputs == "motion":
         raise ModelError(
-            f"{model_path}: reads motion, which is not explained by crops; see its streams by "
-            "`microx evaluate --without REGION`"
+            f"{model_path}: reads motion, which is not explained by crops; to see what each region "
+            "counts for, evaluate it `without` one"
         )
     dataset = open_for_model(model, facts, corpus, video_id=video_id)
     label, place, prob = _choose(model, dataset, facts.classes, emotion)

@@ -381,7 +381,7 @@ class _ClipReader:
         if facts.inputs == "motion":
             raise ModelError(
                 f"{name}: reads how a face moved since an annotated onset, which a video lacks; "
-                "use `microx evaluate` on a corpus whose labels name onsets"
+                "evaluate it on a corpus whose labels name onsets"
             )
         self._present = np.array([region not in without for region in regions], np.float32)
         self._tells = needs_present(model)
