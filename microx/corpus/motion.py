@@ -213,7 +213,7 @@ def list_held(corpus: Corpus, inputs: str) -> tuple[str, ...]:
     Examples
     --------
     >>> list_held(corpus, "rgb")
-    ('left_eye', 'right_eye', 'nose', 'mouth', 'face')
+    ('mouth', 'face')
     """
     if inputs != "motion":
         return corpus.regions

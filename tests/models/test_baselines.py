@@ -297,7 +297,7 @@ def test_learns_16_clips_by_heart_and_is_the_same_when_loaded(
         ("cnn1", {"regions": ("mouth", "mouth")}, "each region once; found mouth, mouth"),
         ("cnn1", {"regions": ("eyes", "left_eye")}, "each region once; found eyes, left_eye"),
         ("cnn1", {"regions": ("ear",)}, "one or more of left_eye.*found ear"),
-        ("cnn1", {"inputs": "sepia"}, "one of rgb, grey, difference, flow; found 'sepia'"),
+        ("cnn1", {"inputs": "sepia"}, "one of rgb, grey, difference, flow, motion; found 'sepia'"),
         ("cnn1", {"n_classes": 1}, "at least 2 classes; found 1"),
         ("cnn1", {"n_frames": 3}, "n_frames must be 1 for this network; found 3"),
         ("apex_dcnn", {"n_frames": 2}, "n_frames must be 1 or 3 for this network; found 2"),

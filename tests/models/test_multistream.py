@@ -155,7 +155,7 @@ def test_classic_hard_sigmoid(x, y):
         (("mouth",), {"size": 16}, r"at least \(1, 17, 17\); found \(10, 16, 16\)"),
         (("mouth",), {"n_frames": 0}, r"found \(0, 32, 32\)"),
         (("mouth",), {"preset": "paper", "size": 2}, r"'paper' must be at least \(1, 3, 3\)"),
-        (("mouth",), {"inputs": "depth"}, "rgb, grey, difference, flow; found 'depth'"),
+        (("mouth",), {"inputs": "depth"}, "rgb, grey, difference, flow, motion; found 'depth'"),
     ],
 )
 def test_unusable_arguments_are_refused(regions, arguments, message):

@@ -154,7 +154,7 @@ def test_the_face_of_a_face_crop_is_the_whole_image(size_wh, take, tmp_path):
     )
     assert stretched.box_xyxy[0, 0].tolist() == [0, 0, *size_wh]
     fitted = preprocess_video(
-        tmp_path / "face.png", faces="cropped", regions=("face",), landmarks="dlib"
+        tmp_path / "face.png", faces="cropped", regions=("face",), landmarks="dlib", min_face=0
     )
     assert np.isfinite(fitted.landmarks.xy).all()
 

@@ -129,7 +129,8 @@ def test_a_missing_region_counts_for_nothing(learned, clips):
     missing = batch | {"face": np.zeros_like(batch["face"])}
     missing["present"] = np.tile(np.float32([1, 0]), (len(batch["face"]), 1))
     assert not grad_cam(model, missing)["face"].any()
-    assert not occlusion_sensitivity(model, missing, cells=2)["face"].any()
+    drops = occlusion_sensitivity(model, missing, cells=2)["face"]
+    assert np.abs(drops).max() < 1e-6  # batches of other sizes are summed in another order
 
 
 def test_no_clips_give_no_maps(learned, clips):

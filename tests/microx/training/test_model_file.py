@@ -89,7 +89,7 @@ def test_find_model(tmp_path):
 
 
 def test_files_that_are_no_model_are_refused(tmp_path):
-    with pytest.raises(ModelError, match="found none; `microx train` and"):
+    with pytest.raises(ModelError, match="found nothing there; `microx train` and"):
         load_model(tmp_path / "none.keras")
     text = tmp_path / "text.keras"
     text.write_text("hello")
@@ -309,7 +309,7 @@ def test_model_of_an_earlier_version_is_named(tmp_path):
         ("regions", ["face"], "streams mouth do not read the regions face"),
         ("streams", ["ear"], "regions must be one or more of .*; found ear"),
         ("streams", None, "a list of streams"),
-        ("inputs", "sepia", "one of rgb, grey, difference, flow; found 'sepia'"),
+        ("inputs", "sepia", "one of rgb, grey, difference, flow, motion; found 'sepia'"),
         ("inputs", ["rgb"], "one of rgb"),
         ("size", 0, "a whole number of pixels; found 0"),
         ("size", "32", "found '32'"),
