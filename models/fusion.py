@@ -83,6 +83,13 @@ class HideMissing(layers.Layer):  # type: ignore[misc]  # Keras carries no types
         return super().get_config() | {"index": self.index}  # type: ignore[no-any-return]
 
 
+def find_present(present: Any, members: list[list[int]]) -> Any:
+    """Which streams have a present region, (B, S) of 1 and 0; for `members` see `StreamAnswers`."""
+    of_region = ops.cast(present > 0, "float32")  # as in HideMissing, nan is missing
+    of_stream = [ops.max(ops.take(of_region, rows, axis=1), axis=1) for rows in members]
+    return ops.stack(of_stream, axis=1)
+
+
 @keras.saving.register_keras_serializable(package="microx")
 class StreamAnswers(layers.Layer):  # type: ignore[misc]  # Keras carries no types
     """Stacks the logarithms of the streams' softmaxes, and says which streams are present.
@@ -104,9 +111,7 @@ class StreamAnswers(layers.Layer):  # type: ignore[misc]  # Keras carries no typ
 
     def call(self, streams: list[Any], present: Any) -> tuple[Any, Any]:
         """Stack the streams."""
-        of_region = ops.cast(present > 0, "float32")  # as in HideMissing, nan is missing
-        of_stream = [ops.max(ops.take(of_region, rows, axis=1), axis=1) for rows in self.members]
-        is_there = ops.stack(of_stream, axis=1)
+        is_there = find_present(present, self.members)
         logs = ops.log(ops.maximum(ops.stack(streams, axis=1), _LEAST_PROBABILITY))
         return logs * is_there[:, :, None], is_there
 

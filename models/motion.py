@@ -13,8 +13,14 @@ import keras
 from keras import layers, ops
 
 from microx.errors import ModelError
-from microx.models.fusion import PRESENT, HideMissing, RegionDropout
-from microx.models.streams import check_ends, list_regions, parse_streams
+from microx.models.fusion import PRESENT, HideMissing, RegionDropout, find_present
+from microx.models.streams import (
+    check_ends,
+    list_regions,
+    name_layers,
+    parse_streams,
+    side_by_side,
+)
 from microx.schema import EMOTIONS, INPUTS, JOINED, MOTION_SIZE, MOTION_WINDOWS, motion_window
 
 MOTION_STREAMS = ("eyes", "nose", "mouth", "face")
@@ -38,10 +44,7 @@ class MeanOfPresent(layers.Layer):  # type: ignore[misc]  # Keras carries no typ
 
     def call(self, logits: Any, present: Any) -> Any:
         """Give the mean."""
-        of_region = ops.cast(present > 0, logits.dtype)
-        is_present = ops.stack(
-            [ops.max(ops.take(of_region, rows, axis=1), axis=1) for rows in self.members], axis=1
-        )[..., None]
+        is_present = find_present(present, self.members)[..., None]
         shown = ops.where(is_present > 0, logits, ops.zeros_like(logits))
         return ops.sum(shown, axis=1) / ops.maximum(ops.sum(is_present, axis=1), 1)
 
@@ -111,10 +114,8 @@ def build_motion(
         for index, (region, x) in enumerate(maps.items())
     }
     logits = []
-    for stream, members in streams.items():
-        name = stream.replace("+", "_and_")
-        means = [ops.mean(shown[region], axis=1) for region in members]
-        x = layers.Concatenate(axis=2, name=f"{name}_join")(means) if len(means) > 1 else means[0]
+    for name, members in name_layers(streams).items():
+        x = ops.mean(side_by_side(shown, members, name), axis=1)
         logits.append(_motion_stream(x, name, n_classes, dropout, is_face=members == ("face",)))
     stacked = ops.stack(logits, axis=1)
     members_of = [[names.index(region) for region in read] for read in streams.values()]

@@ -26,8 +26,10 @@ from microx.models.streams import (
     check_ends,
     compact_block,
     list_regions,
+    name_layers,
     paper_block,
     parse_streams,
+    side_by_side,
 )
 from microx.schema import CLIP_FRAMES, CROP_SIZE, DEFAULT_REGIONS, EMOTIONS, INPUTS
 
@@ -155,8 +157,8 @@ def _build_paper(
     if raw_pixels:
         shown = {region: RawPixels(name=f"{region}_raw")(clip) for region, clip in clips.items()}
     outputs = [
-        block(_side_by_side(shown, regions, name), name, n_classes)
-        for name, regions in _name_layers(streams).items()
+        block(side_by_side(shown, regions, name), name, n_classes)
+        for name, regions in name_layers(streams).items()
     ]
     # A single stream is also followed by the dense softmax, so that rows differ in input only.
     x = layers.Concatenate(name="fusion_concatenate")(outputs) if len(outputs) > 1 else outputs[0]
@@ -188,25 +190,14 @@ def _build_compact(
         name=STREAMS,
     )(
         [
-            block(_side_by_side(shown, regions, name), name, n_classes)
-            for name, regions in _name_layers(streams).items()
+            block(side_by_side(shown, regions, name), name, n_classes)
+            for name, regions in name_layers(streams).items()
         ],
         present,
     )
     weights = RegionWeights(dtype="float32", name=WEIGHTS)(logs, is_there)
     y = Fusion(dtype="float32", name="fusion_softmax")(logs, weights)
     return keras.Model(clips | {PRESENT: told}, y, name="microx_compact")
-
-
-def _name_layers(streams: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Give each stream the prefix of its layers' names: TensorFlow's graphs allow no ``+``."""
-    return {stream.replace("+", "_and_"): regions for stream, regions in streams.items()}
-
-
-def _side_by_side(clips: dict[str, Any], regions: Sequence[str], stream: str) -> Any:
-    if len(regions) == 1:
-        return clips[regions[0]]
-    return layers.Concatenate(axis=3, name=f"{stream}_join")([clips[region] for region in regions])
 
 
 def _check_arguments(

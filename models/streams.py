@@ -72,6 +72,18 @@ def list_regions(streams: Sequence[str]) -> tuple[str, ...]:
     return tuple(region for regions in parse_streams(streams).values() for region in regions)
 
 
+def name_layers(streams: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Give each stream the prefix of its layers' names: TensorFlow's graphs allow no ``+``."""
+    return {stream.replace("+", "_and_"): regions for stream, regions in streams.items()}
+
+
+def side_by_side(clips: dict[str, Any], regions: Sequence[str], stream: str) -> Any:
+    """Join a stream's clips (B, T, H, W, C) along the width; one alone stays as it is."""
+    if len(regions) == 1:
+        return clips[regions[0]]
+    return layers.Concatenate(axis=3, name=f"{stream}_join")([clips[region] for region in regions])
+
+
 def paper_block(x: Any, stream: str, n_classes: int) -> Any:
     """The stream of the MicroX paper: ConvLSTM, flattened head, softmax.
 

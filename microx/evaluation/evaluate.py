@@ -7,8 +7,9 @@ An ablation is this loop with fewer regions, a control is this loop with shuffle
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -205,31 +206,34 @@ def evaluate_fold(
     if plan.facts.is_shuffled:
         clips = shuffle_fold(clips, split, plan.corpus.classes, plan.seed + fold)
     test = clips.iloc[split.test]
-    if plan.preset in SVMS:
-        return _evaluate_svm(plan, clips, fold, conditions)
+    is_svm = plan.preset in SVMS
     # Before training, so that invalid conditions are refused first.
     datasets = [_show(plan, test, condition) for _, condition in conditions]
-    watcher = _Watcher(_show(plan, test, conditions[0][1])) if oracle else None
-    model, history, fit = fit_split(
-        plan.corpus,
-        clips,
-        split,
-        plan.settings,
-        regions=plan.regions,
-        preset=plan.preset,
-        seed=plan.seed,
-        path=path,
-        after_epoch=watcher,
-        log_dir=log_dir,
-        progress=progress,
-        keep=True,
-    )
+    watcher = _Watcher(_show(plan, test, conditions[0][1])) if oracle and not is_svm else None
+    if is_svm:
+        predict, history, fit = _fit_svm(plan, clips, split)
+    else:
+        model, history, fit = fit_split(
+            plan.corpus,
+            clips,
+            split,
+            plan.settings,
+            regions=plan.regions,
+            preset=plan.preset,
+            seed=plan.seed,
+            path=path,
+            after_epoch=watcher,
+            log_dir=log_dir,
+            progress=progress,
+            keep=True,
+        )
+        predict = partial(predict_clips, model)
     history = history.assign(fold=fold)[list(HISTORY_COLUMNS)]
     facts = ResultFacts.of(fit, plan.facts, n_test=(len(test),))
     results = []
     for (name, condition), dataset in zip(conditions, datasets, strict=True):
         seconds = round(time.perf_counter() - start, 2)
-        y_prob = predict_clips(model, dataset)
+        y_prob = predict(dataset)
         dataset.forget()
         note = note_missing(fit, condition.without)
         told = replace(
@@ -249,37 +253,19 @@ def evaluate_fold(
     return results
 
 
-def _evaluate_svm(
-    plan: Plan, clips: pd.DataFrame, fold: int, conditions: Sequence[tuple[str, Condition]]
-) -> list[EvaluationResult]:
-    """Evaluate one fold of a support vector machine, which has no epochs and is not stored."""
+def _fit_svm(
+    plan: Plan, clips: pd.DataFrame, split: Split
+) -> tuple[Callable[[Any], npt.NDArray[np.float32]], pd.DataFrame, FitFacts]:
+    """Fit a support vector machine, which has no epochs and is not stored, to a fold's training."""
     from microx.training.fit import describe_fit
 
-    split, results = plan.splits[fold], []
-    train, test = clips.iloc[split.train], clips.iloc[split.test]
     fit = describe_fit(
         plan.corpus, clips, split, plan.settings, plan.preset, plan.regions, plan.seed
     )
-    facts = ResultFacts.of(replace(fit, n_parameters=0), plan.facts, n_test=(len(test),))
+    trained_on = _show(plan, clips.iloc[split.train], Condition())
+    predict = fit_svm(plan.preset, trained_on, is_weighted=plan.settings.balance == "weights")
     history = pd.DataFrame(columns=list(HISTORY_COLUMNS), dtype=float)
-    trained_on = _show(plan, train, Condition())
-    for name, condition in conditions:
-        start = time.perf_counter()
-        y_prob = fit_svm(
-            plan.preset,
-            trained_on,
-            _show(plan, test, condition),
-            is_weighted=plan.settings.balance == "weights",
-        )
-        told = replace(
-            facts,
-            occlude_test=condition.occlude,
-            augment_test=condition.augment,
-            seconds=round(time.perf_counter() - start, 2),
-            warnings=(*fit.warnings, *plan.notes),
-        )
-        results.append(make_result(name, test, y_prob, fold, history, told))
-    return results
+    return predict, history, replace(fit, n_parameters=0)
 
 
 class _Watcher:

@@ -5,6 +5,7 @@ They are rows like any other: the same splits, the same clips, the same metrics.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import numpy.typing as npt
 from microx.errors import ModelError
 
 
-def fit_svm(preset: str, train: Any, test: Any, *, is_weighted: bool) -> npt.NDArray[np.float32]:
-    """Fit a support vector machine to training clips and predict the test clips.
+def fit_svm(
+    preset: str, train: Any, *, is_weighted: bool
+) -> Callable[[Any], npt.NDArray[np.float32]]:
+    """Fit a support vector machine to training clips.
 
     Parameters
     ----------
@@ -23,16 +26,17 @@ def fit_svm(preset: str, train: Any, test: Any, *, is_weighted: bool) -> npt.NDA
         mean over its frames, in pixels, not in units of `microx.preprocessing.motion.MOTION_SCALE`;
         ``"pixels+svm"``: its pixels; ``"hog+svm"``: their histograms of gradients, see
         `microx.models.hog.HOG`.
-    train, test : ClipDataset
+    train : ClipDataset
         Not shuffled.
     is_weighted : bool
         Whether each class is weighted by n / (K n_class).
 
     Returns
     -------
-    array (N, K) float32
-        1 for the predicted class, 0 for the others: the probabilities of scikit-learn's SVC are not
-        calibrated on small corpora.
+    callable
+        Gives a `ClipDataset` of N clips its predictions, (N, K) float32: 1 for the predicted
+        class, 0 for the others. The probabilities of scikit-learn's SVC are not calibrated on
+        small corpora.
 
     Raises
     ------
@@ -54,9 +58,13 @@ def fit_svm(preset: str, train: Any, test: Any, *, is_weighted: bool) -> npt.NDA
         )
     machine = SVC(class_weight="balanced" if is_weighted else None)
     machine.fit(_describe(preset, train), labels)
-    predicted = machine.predict(_describe(preset, test))
-    answers: npt.NDArray[np.float32] = np.eye(test[0][1].shape[1], dtype=np.float32)[predicted]
-    return answers
+    one_hot = np.eye(train[0][1].shape[1], dtype=np.float32)
+
+    def predict(test: Any) -> npt.NDArray[np.float32]:
+        predicted: npt.NDArray[np.float32] = one_hot[machine.predict(_describe(preset, test))]
+        return predicted
+
+    return predict
 
 
 def _describe(preset: str, dataset: Any) -> npt.NDArray[np.float32]:

@@ -29,7 +29,7 @@ _OPTIMIZERS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network ready for training, and its state before any.
+    """A network ready for training.
 
     Attributes
     ----------
@@ -37,26 +37,19 @@ class Network:
         What is stored and predicts.
     trained : keras.Model
         What is fitted in its place; see `compile_for_training`.
-    start : tuple of array
-        Of each variable of both and of the optimizer: weights, moments, states of dropout.
     """
 
     model: keras.Model
     trained: keras.Model
-    start: tuple[npt.NDArray[Any], ...]
 
-    def reset(self) -> None:
-        """Make it what it was before any training."""
-        for variable, value in zip(_list_variables(self.trained), self.start, strict=True):
-            variable.assign(value)
+    def list_variables(self) -> list[Any]:
+        """List what a training changes: weights, the optimizer's moments, states of dropout."""
+        return [*self.trained.variables, *self.trained.optimizer.variables]
 
 
-def _list_variables(trained: keras.Model) -> list[Any]:
-    return [*trained.variables, *trained.optimizer.variables]
-
-
-_kept: dict[str, Network] = {}
-"""The network of this process's last training that was asked to be kept, by what it depends on."""
+_kept: dict[str, tuple[Network, list[npt.NDArray[Any]]]] = {}
+"""The network of this process's last training that was asked to be kept, by what it depends on,
+and the values of its variables before any training."""
 
 
 def open_network(facts: FitFacts, *, n_steps: int, keep: bool = False) -> Network:
@@ -89,8 +82,10 @@ def open_network(facts: FitFacts, *, n_steps: int, keep: bool = False) -> Networ
         ]
     )
     if keep and told in _kept:
-        _kept[told].reset()
-        return _kept[told]
+        network, start = _kept[told]
+        for variable, value in zip(network.list_variables(), start, strict=True):
+            variable.assign(value)
+        return network
     if keep:
         _kept.clear()
         policy = keras.config.dtype_policy()
@@ -98,11 +93,9 @@ def open_network(facts: FitFacts, *, n_steps: int, keep: bool = False) -> Networ
         keras.config.set_dtype_policy(policy)
     model = _build(facts.preset, facts.streams, facts.arguments, facts)
     keras.utils.set_random_seed(facts.seed)
-    trained = compile_for_training(model, facts.arguments, n_steps)
-    start = tuple(np.array(variable) for variable in _list_variables(trained))
-    network = Network(model, trained, start)
+    network = Network(model, compile_for_training(model, facts.arguments, n_steps))
     if keep:
-        _kept[told] = network
+        _kept[told] = network, [np.array(variable) for variable in network.list_variables()]
     return network
 
 
