@@ -8,6 +8,7 @@ al., "Shallow Triple Stream Three-dimensional CNN (STSTNet) for Micro-expression
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import get_args
 
 import cv2
@@ -30,6 +31,17 @@ MOTION_SIDE = 128
 MOTION_SCALE = np.array([0.5, 0.5, 0.05], np.float32)
 """What u, v (pixels of `MOTION_SIDE`) and strain are divided by, the same for every clip (our
 choice): the spread of micro-expressions is then about 1."""
+
+
+@dataclass(frozen=True)
+class MotionRecipe:
+    """How motion is measured: the arguments of `measure_motion`."""
+
+    size: int = MOTION_SIZE
+    flow: str = "dis-medium"
+
+
+USUAL_MOTION = MotionRecipe()
 
 _DIS_PRESETS = {
     "dis-medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,

@@ -30,6 +30,7 @@ from microx.corpus.storage import (
 from microx.errors import CorpusError, InputError
 from microx.files import say_absence
 from microx.markup import to_html
+from microx.preprocessing.regions import crop_transform
 from microx.schema import CLIP_FRAMES
 from microx.text import first_few
 
@@ -106,7 +107,7 @@ class Corpus:
 
     def _say_clips(self) -> str:
         """Count the clips; where no video is long enough for one, those as long as there are."""
-        longest = max(map(_longest_stretch, self._segments.values()), default=0)
+        longest = max(map(_longest_stretch, self.segments.values()), default=0)
         length = max(1, min(CLIP_FRAMES, longest))
         n_clips = len(self.clips(length))
         if length == 1:
@@ -180,6 +181,21 @@ class Corpus:
         facts = read_facts(self.crops_path(video_id)) or {"video": {"size_hw": (0, 0)}}
         height, width = facts["video"]["size_hw"]
         return int(height), int(width)
+
+    def map_to_crop(self, xy: np.ndarray, region: str, size_hw: tuple[int, int]) -> np.ndarray:
+        """Map a frame's pixels to those of a region's crop, by the frame's landmarks (68, 2).
+
+        Parameters and what is returned are those of
+        `microx.preprocessing.regions.crop_transform`.
+        """
+        return crop_transform(
+            xy,
+            region,
+            size=self.size,
+            policy=self.recipe["policy"],
+            margin=self.recipe["margin"],
+            size_hw=size_hw,
+        )
 
     def read_frames_found(self, video_id: str) -> np.ndarray:
         """Read whether a face was found in each frame of a video: ``(T,)`` bool."""
@@ -288,7 +304,7 @@ class Corpus:
         rows: list[dict[str, Any]] = []
         done = self.manifest[self.manifest["status"] == "done"]
         for video in done.itertuples():
-            segments = self._segments[str(video.video_id)]
+            segments = self.segments[str(video.video_id)]
             for start in clip_starts(len(segments), length, stride or length, tail):
                 window = segments[start : start + length]
                 if len(window) < length:
@@ -333,7 +349,7 @@ class Corpus:
             return None
         if video_id not in self._source_frames:
             self._source_frames[video_id] = self._read_rows(video_id, "source_frame").astype(float)
-        source = np.where(self._segments[video_id] < 0, np.inf, self._source_frames[video_id])
+        source = np.where(self.segments[video_id] < 0, np.inf, self._source_frames[video_id])
         return int(np.argmin(np.abs(source - number)))
 
     def read_times(self, video_id: str) -> np.ndarray:
@@ -353,7 +369,7 @@ class Corpus:
         CorpusError
             If no video shows one face in so many frames on end.
         """
-        segments = self._segments.values()
+        segments = self.segments.values()
         if not any(_longest_stretch(of_video) >= length for of_video in segments):
             longest = max(map(_longest_stretch, segments), default=0)
             raise CorpusError(
@@ -380,7 +396,8 @@ class Corpus:
         return {}
 
     @cached_property
-    def _segments(self) -> dict[str, np.ndarray]:
+    def segments(self) -> dict[str, np.ndarray]:
+        """The segment of each frame of every done video, -1 where no crops; read once."""
         done = self.manifest.loc[self.manifest["status"] == "done", "video_id"]
         return {video_id: self._read(video_id, "segment") for video_id in done}
 

@@ -51,7 +51,7 @@ def key_clips(
     rows: list[dict[str, Any]] = []
     for video in corpus.manifest[corpus.manifest["status"] == "done"].itertuples():
         video_id = str(video.video_id)
-        seen = np.flatnonzero(corpus.read_frames_found(video_id))
+        seen = np.flatnonzero(corpus.segments[video_id] >= 0)
         named = {name: corpus.find_frame(video_id, name) for name in ("onset", "apex", "offset")}
         if apexes is not None:
             named["apex"] = apexes[video_id]

@@ -11,7 +11,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,8 @@ from microx.corpus.corpus import Corpus
 from microx.errors import CorpusError
 from microx.files import whole_file
 from microx.preprocessing.mean_face import mean_face
-from microx.preprocessing.motion import MOTION_SIDE, measure_motion
-from microx.preprocessing.regions import crop_transform
-from microx.schema import MOTION_SIZE, MOTION_WINDOWS, motion_window
+from microx.preprocessing.motion import MOTION_SIDE, USUAL_MOTION, MotionRecipe, measure_motion
+from microx.schema import MOTION_WINDOWS, motion_window
 
 _VERSION = 1
 """Of how motion is measured: raised when the same recipe gives other numbers."""
@@ -39,22 +38,6 @@ _FITTED = slice(17, 68)
 
 Pairs = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class MotionRecipe:
-    """How motion is measured; see `microx.preprocessing.motion.measure_motion`."""
-
-    size: int = MOTION_SIZE
-    flow: str = "dis-medium"
-
-    def hash(self, corpus: Corpus) -> str:
-        """Hash of the recipe and of that of the crops, the name of the folder of its maps."""
-        text = json.dumps([_VERSION, asdict(self), corpus.recipe_hash, cv2.__version__])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-USUAL_MOTION = MotionRecipe()
 
 
 def read_motion(
@@ -97,7 +80,8 @@ def read_motion(
             f"{corpus.folder}: motion is that of whole faces; expected the region face, found "
             f"{', '.join(corpus.regions)}; preprocess again with `regions`"
         )
-    folder = corpus.folder / "motion" / recipe.hash(corpus)
+    told = json.dumps([_VERSION, asdict(recipe), corpus.recipe_hash, cv2.__version__])
+    folder = corpus.folder / "motion" / hashlib.sha256(told.encode()).hexdigest()[:16]
     work = (
         joblib.delayed(_read_video)(corpus, v, wanted, recipe, folder)
         for v, wanted in pairs.items()
@@ -150,16 +134,7 @@ def _measure(
     faces = dict(zip(frames.tolist(), corpus.read_crops(video_id, "face", frames), strict=True))
     landmarks, size_hw = corpus.read_landmarks(video_id), corpus.read_size_hw(video_id)
     cuts = {
-        frame: _to_homogeneous(
-            crop_transform(
-                landmarks[frame],
-                "face",
-                size=corpus.size,
-                policy=corpus.recipe["policy"],
-                margin=corpus.recipe["margin"],
-                size_hw=size_hw,
-            )
-        )
+        frame: _to_homogeneous(corpus.map_to_crop(landmarks[frame], "face", size_hw))
         for frame in faces
     }
     motion = np.empty((len(pairs), recipe.size, recipe.size, 3), np.float32)

@@ -427,7 +427,6 @@ def open_test(
     seed: int,
 ) -> Any:
     """Open test clips, changed by a condition, in order, as a `ClipDataset`."""
-    from microx.corpus.motion import MotionRecipe
     from microx.training.dataset import ClipDataset
 
     return ClipDataset(
@@ -436,7 +435,7 @@ def open_test(
         regions=regions,
         inputs=settings.inputs,
         reference=settings.reference,
-        motion=MotionRecipe(settings.motion_size, settings.flow),
+        motion=settings.motion,
         batch_size=BATCH_CLIPS,
         occlude=condition.occlude,
         augment=condition.augment,

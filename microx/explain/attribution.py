@@ -18,7 +18,6 @@ import pandas as pd
 from keras import ops
 
 from microx.corpus.corpus import Corpus
-from microx.corpus.motion import MotionRecipe
 from microx.errors import InputError, ModelError
 from microx.evaluation.stored_model import check_model_fits
 from microx.explain.layers import (
@@ -271,7 +270,7 @@ def open_for_model(
         regions=facts.regions,
         inputs=facts.inputs,
         reference=facts.arguments.reference,
-        motion=MotionRecipe(settings.motion_size, settings.flow),
+        motion=settings.motion,
         batch_size=_BATCH_CLIPS,
         tell_present=tells,
     )

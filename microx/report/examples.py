@@ -59,9 +59,8 @@ def _example(main: EvaluationResult, corpus: Corpus, clip: pd.Series, row: int) 
     frames = np.array(clip.get("frames", range(clip["start"], clip["start"] + clip["length"])))
     video_id, predicted = str(main.video_id[row]), main.classes[main.y_pred[row]]
     emotion = main.classes[main.y_true[row]]
-    shown = [region for region in main.regions if region in corpus.regions]
-    if main.facts.inputs == "motion":
-        shown = ["face"]  # whose motion it is
+    # Motion is that of the whole face, whichever windows of it a model reads.
+    shown = ("face",) if main.facts.inputs == "motion" else main.regions
     when = "its first, middle and last frame" if len(frames) > 1 else "its only frame"
     return {
         "right": predicted == emotion,

@@ -13,16 +13,15 @@ import pandas as pd
 
 from microx.corpus.corpus import Corpus
 from microx.corpus.key_clips import PRESENCE, key_clips
-from microx.corpus.motion import USUAL_MOTION, MotionRecipe, estimate_apex, list_held, read_motion
+from microx.corpus.motion import estimate_apex, list_held, read_motion
 from microx.errors import CorpusError, InputError, ModelError
-from microx.preprocessing.motion import convert_crops
+from microx.preprocessing.motion import USUAL_MOTION, MotionRecipe, convert_crops
 from microx.preprocessing.occlusion.occluder import (
     Occluder,
     choose_occluder,
     measure_light,
     parse_occlusions,
 )
-from microx.preprocessing.regions import crop_transform
 from microx.schema import motion_window
 from microx.training.augmentation import (
     MOTION_CHANGES,
@@ -235,8 +234,8 @@ class ClipDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries
     def _measure_motion(self, recipe: MotionRecipe) -> npt.NDArray[np.float32]:
         """Measure the mean motion of every clip's frames, (N, 1, S, S, 3)."""
         assert self._reference is not None  # motion is compared
-        of_video = {name: len(self.corpus.read_frames_found(name)) for name in set(self._video_id)}
-        last = np.array([of_video[name] - 1 for name in self._video_id])[:, None]
+        n_frames = self.corpus.manifest.set_index("video_id")["n_frames"]
+        last = n_frames.loc[self._video_id].to_numpy(np.int64)[:, None] - 1
         frames = np.minimum(self._frames, last)  # a padded clip repeats the last frame
         references = np.broadcast_to(self._reference[:, None], frames.shape)
         pairs = np.stack([references, frames], axis=-1)  # (N, T, 2)
@@ -399,10 +398,12 @@ def open_clips(corpus: Corpus, settings: FitSettings) -> tuple[Corpus, pd.DataFr
         return corpus, corpus.clips(settings.n_frames, stride=settings.stride, tail=settings.tail)
     apexes: dict[str, int | None] | None = None
     if settings.apex != "coded":
-        recipe = MotionRecipe(settings.motion_size, settings.flow)
         done = corpus.manifest.loc[corpus.manifest["status"] == "done", "video_id"].astype(str)
         is_middle = settings.apex == "middle"
-        apexes = {name: None if is_middle else estimate_apex(corpus, name, recipe) for name in done}
+        apexes = {
+            name: None if is_middle else estimate_apex(corpus, name, settings.motion)
+            for name in done
+        }
     clips = key_clips(corpus, settings.frames, apexes)
     if clips.empty:
         raise CorpusError(
@@ -491,14 +492,7 @@ class _FaceReader:
         xy, size_hw = self._held[video_id]
         carried = np.empty((len(frames), *xy.shape[1:]))
         for t, points in enumerate(xy[np.minimum(frames, len(xy) - 1)]):
-            matrix = crop_transform(
-                points,
-                region,
-                size=self._corpus.size,
-                policy=self._corpus.recipe["policy"],
-                margin=self._corpus.recipe["margin"],
-                size_hw=size_hw,
-            )
+            matrix = self._corpus.map_to_crop(points, region, size_hw)
             carried[t] = points @ matrix[:, :2].T + matrix[:, 2]
             if t > 0 and np.isnan(matrix).any():
                 carried[t] = carried[t - 1]  # a crop that failed repeats the one before

@@ -16,7 +16,6 @@ import pandas as pd
 from sklearn.utils.class_weight import compute_class_weight
 
 from microx.corpus.corpus import N_NAMED, Corpus, check_corpus
-from microx.corpus.motion import MotionRecipe
 from microx.errors import InputError, ModelError
 from microx.files import check_new_folder, whole_file
 from microx.models.motion import MOTION_STREAMS
@@ -225,7 +224,7 @@ def fit_split(
             "regions": facts.regions,
             "inputs": settings.inputs,
             "reference": settings.reference,
-            "motion": MotionRecipe(settings.motion_size, settings.flow),
+            "motion": settings.motion,
             "batch_size": settings.batch_size,
             "occlude": settings.occlude,
             "tell_present": preset in STREAMED,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypedDict, Unpack, cast, get_args
 
 from microx.errors import InputError, ModelError
+from microx.preprocessing.motion import MotionRecipe
 from microx.preprocessing.occlusion.occluder import parse_occlusions
 from microx.schema import (
     CLIP_FRAMES,
@@ -239,6 +240,11 @@ class FitSettings:
                 f"{self.n_frames} and reference {self.reference} a frame would be compared with "
                 "itself; use inputs rgb or grey"
             )
+
+    @property
+    def motion(self) -> MotionRecipe:
+        """How motion is measured, for ``inputs="motion"``."""
+        return MotionRecipe(self.motion_size, self.flow)
 
     @classmethod
     def of(

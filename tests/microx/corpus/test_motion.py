@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from microx.corpus.key_clips import key_clips
-from microx.corpus.motion import MotionRecipe, estimate_apex, read_motion
+from microx.corpus.motion import estimate_apex, read_motion
 from microx.errors import CorpusError
+from microx.preprocessing.motion import MotionRecipe
 from microx.schema import MOTION_WINDOWS, motion_window
 
 N_FRAMES, ONSET, APEX = 20, 2, 11
