@@ -51,7 +51,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
         landmarks_dir=folder / "landmarks",
         regions=("mouth", "face"),
     )
-    run = run_ablation(corpus, folder / "RUN", regions="all", epochs=1)
+    run = run_ablation(corpus, folder / "RUN", regions="all", epochs=1, baselines=False)
     result = run.rows["mouth+face"][0]
     prediction = predict_video(folder / "S01_happy_1.mp4", folder / "RUN")
     return folder, {"corpus": corpus, "run": run, "result": result, "prediction": prediction}

@@ -55,6 +55,10 @@ def ablate(
         bool,
         typer.Option("--shuffle-labels", help="Add a control row with shuffled labels."),
     ] = False,
+    baselines: Annotated[
+        bool,
+        typer.Option(help="Add support vector machines on the same clips, to be beaten."),
+    ] = True,
     oracle: OracleOption = False,
     inputs: InputsOption = None,
     balance: BalanceOption = None,
@@ -82,6 +86,7 @@ def ablate(
             seed=seed,
             n_seeds=seeds,
             shuffle_labels=shuffle_labels,
+            baselines=baselines,
             oracle=oracle,
             tensorboard=tensorboard,
             n_workers=workers,

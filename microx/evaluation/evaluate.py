@@ -25,7 +25,7 @@ from microx.evaluation.result import (
     EvaluationResult,
     join_folds,
 )
-from microx.evaluation.svm import fit_svm
+from microx.evaluation.svm import MOST_CLIPS, fit_svm
 from microx.files import check_new_folder
 from microx.progress import Progress, ProgressOption, part_of, tell_progress
 from microx.training.backend import load_keras, threads_of
@@ -262,10 +262,16 @@ def _fit_svm(
     fit = describe_fit(
         plan.corpus, clips, split, plan.settings, plan.preset, plan.regions, plan.seed
     )
-    trained_on = _show(plan, clips.iloc[split.train], Condition())
+    fit = replace(fit, n_parameters=0)
+    rows = split.train
+    if len(rows) > MOST_CLIPS:
+        rows = rows[np.linspace(0, len(rows) - 1, MOST_CLIPS).round().astype(np.int64)]
+        told = f"{plan.preset} was fitted to {MOST_CLIPS:,} of {len(split.train):,} training clips."
+        fit = replace(fit, warnings=(*fit.warnings, told))
+    trained_on = _show(plan, clips.iloc[rows], Condition())
     predict = fit_svm(plan.preset, trained_on, is_weighted=plan.settings.balance == "weights")
     history = pd.DataFrame(columns=list(HISTORY_COLUMNS), dtype=float)
-    return predict, history, replace(fit, n_parameters=0)
+    return predict, history, fit
 
 
 class _Watcher:

@@ -5,13 +5,17 @@ They are rows like any other: the same splits, the same clips, the same metrics.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from microx.errors import ModelError
+from microx.preprocessing.motion import MOTION_SCALE
+
+MOST_CLIPS = 5_000
+"""Training clips that a machine is fitted to, at most: its time grows with their square."""
 
 
 def fit_svm(
@@ -57,27 +61,27 @@ def fit_svm(
             f"{train.clips['emotion'].iloc[0]} alone"
         )
     machine = SVC(class_weight="balanced" if is_weighted else None)
-    machine.fit(_describe(preset, train), labels)
+    machine.fit(np.concatenate([*_describe(preset, train)]), labels)
     one_hot = np.eye(train[0][1].shape[1], dtype=np.float32)
 
     def predict(test: Any) -> npt.NDArray[np.float32]:
-        predicted: npt.NDArray[np.float32] = one_hot[machine.predict(_describe(preset, test))]
+        labels = [machine.predict(clips) for clips in _describe(preset, test)]
+        predicted: npt.NDArray[np.float32] = one_hot[np.concatenate(labels)]
         return predicted
 
     return predict
 
 
-def _describe(preset: str, dataset: Any) -> npt.NDArray[np.float32]:
-    """What a machine reads of each clip, (N, n)."""
-    batches = [dataset[index][0] for index in range(len(dataset))]
-    clips = [np.concatenate([batch[region] for batch in batches]) for region in dataset.regions]
-    if preset == "flow+svm":
-        from microx.preprocessing.motion import MOTION_SCALE
+def _describe(preset: str, dataset: Any) -> Iterator[npt.NDArray[np.float32]]:
+    """What a machine reads of each clip, (B, n) for each batch."""
+    for index in range(len(dataset)):
+        batch = dataset[index][0]
+        clips = [batch[region] for region in dataset.regions]
+        if preset == "flow+svm":
+            clips = [clip.mean(axis=1) * MOTION_SCALE for clip in clips]
+        elif preset == "hog+svm":
+            from microx.models.hog import HOG
 
-        clips = [clip.mean(axis=1) * MOTION_SCALE for clip in clips]
-    elif preset == "hog+svm":
-        from microx.models.hog import HOG
-
-        clips = [np.asarray(HOG()(clip.reshape(-1, *clip.shape[2:]))) for clip in clips]
-    n_clips = len(dataset.clips)
-    return np.concatenate([clip.reshape(n_clips, -1) for clip in clips], axis=1)
+            clips = [np.asarray(HOG()(clip.reshape(-1, *clip.shape[2:]))) for clip in clips]
+        n_clips = len(batch[dataset.regions[0]])
+        yield np.concatenate([clip.reshape(n_clips, -1) for clip in clips], axis=1)

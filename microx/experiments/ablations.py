@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Unpack, get_args
+from typing import Unpack, cast, get_args
 
 from microx.corpus.corpus import Corpus, check_corpus
 from microx.errors import InputError
@@ -20,7 +20,7 @@ from microx.preprocessing.occlusion.occluder import OCCLUSIONS
 from microx.progress import ProgressOption
 from microx.schema import CLIP_FRAMES, DEFAULT_REGIONS, Apex, MotionNetwork, RegionSet
 from microx.training.protocol import Protocol
-from microx.training.settings import FitOptions, FitSettings
+from microx.training.settings import OF_MOTION, FitOptions, FitSettings
 
 # MicroX paper, tables of single regions and of face against regions; our names.
 _PAPER_ROWS: dict[str, tuple[str, ...]] = {region: (region,) for region in DEFAULT_REGIONS} | {
@@ -32,6 +32,8 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 """Shares of the test videos that are occluded, along an occlusion curve (our choice)."""
 
 _TRAINING_OBJECTS = ",".join(f"{kind}:0.2" for kind in OCCLUSIONS)  # our choice
+
+_HOG_BLOCK = 16  # pixels along a block of `microx.models.hog.HOG`, and so along the least crop
 
 ALONE = ", trained alone"
 """The end of the names of rows with a single region, the check of a model of all regions."""
@@ -96,6 +98,23 @@ def list_region_rows(
         fit = {**last.fit, "shuffle_labels": True}
         rows.append(Row(f"{last.name}, labels shuffled", fit))
     return rows
+
+
+def list_baseline_rows(
+    corpus: Corpus, regions: Sequence[str], preset: str, settings: FitSettings
+) -> list[Row]:
+    """Support vector machines on the clips of a network: what it has to beat.
+
+    On the same regions, a machine on the pixels and one on histograms of gradients, which need
+    crops of 16 pixels; beside a network of motion, one on that motion.
+    """
+    clips = {"frames": settings.frames, "n_frames": settings.n_frames, "stride": settings.stride}
+    own = {"augment": "", "occlude": "", "build": {}, "balance": "weights"}
+    if preset in OF_MOTION:
+        return [Row("flow+svm", {"preset": "flow+svm", **clips, **own})]
+    names = ("pixels+svm", "hog+svm") if corpus.size >= _HOG_BLOCK else ("pixels+svm",)
+    shown = {"regions": list(regions), "inputs": "grey"}
+    return [Row(name, {"preset": name, **shown, **clips, **own}) for name in names]
 
 
 def list_subset_rows(corpus: Corpus) -> list[Row]:
@@ -240,6 +259,7 @@ def run_ablation(
     *,
     regions: str = "paper",
     shuffle_labels: bool = False,
+    baselines: bool = True,
     **options: Unpack[RunOptions],
 ) -> Run:
     """Train and test with each region set.
@@ -254,6 +274,8 @@ def run_ablation(
     shuffle_labels : bool
         Add a control row: the last region set, with labels shuffled among videos, separately in
         training and in the test. It must score at chance.
+    baselines : bool
+        Add the support vector machines of `list_baseline_rows`, on the regions of the last set.
     **options
         See `run_experiment`.
 
@@ -271,7 +293,12 @@ def run_ablation(
     """
     check_corpus(corpus)
     rows = list_region_rows(corpus, regions, shuffle_labels=shuffle_labels)
-    own = {"regions": regions, "shuffle_labels": shuffle_labels}
+    if baselines:
+        preset = options.get("preset", "compact")
+        changes = {n: value for n, value in options.items() if n in FitOptions.__annotations__}
+        settings = FitSettings.of(preset, options.get("settings"), **cast(FitOptions, changes))
+        rows += list_baseline_rows(corpus, rows[-1].fit["regions"], preset, settings)
+    own = {"regions": regions, "shuffle_labels": shuffle_labels, "baselines": baselines}
     return run_grid(corpus, out, rows, experiment="ablate", arguments=own, **options)
 
 

@@ -15,6 +15,7 @@ from microx.evaluation.baselines import guess
 from microx.evaluation.metrics import accuracy_score
 from microx.evaluation.result import LEAKY_MARK, EvaluationResult
 from microx.text import first_few
+from microx.training.settings import SVMS
 
 Rows = Mapping[str, Sequence[EvaluationResult]]
 """Rows of a run by name, a result a seed, as `microx.experiments.run.Run` has them."""
@@ -109,8 +110,19 @@ def is_shuffled(result: EvaluationResult) -> bool:
     return result.facts.is_shuffled
 
 
+def is_simple(result: EvaluationResult) -> bool:
+    """Whether a result is of a simple baseline, a support vector machine.
+
+    Examples
+    --------
+    >>> is_simple(result)
+    False
+    """
+    return result.facts.preset in SVMS
+
+
 def main_row(rows: Rows) -> str:
-    """Name the row a run is about: honest, of true labels, and then the one that sees most regions.
+    """Name the row a run is about: honest, of true labels, a network, and of most regions.
 
     It is chosen by what went into it, never by its score; of equals it is the first.
 
@@ -124,10 +136,10 @@ def main_row(rows: Rows) -> str:
     'mouth+face'
     """
 
-    def rank(name: str) -> tuple[bool, bool, int]:
+    def rank(name: str) -> tuple[bool, bool, bool, int]:
         first = rows[name][0]
         seen = set(first.regions) - set(first.facts.without)
-        return not is_shuffled(first), not is_leaky(first), len(seen)
+        return not is_shuffled(first), not is_leaky(first), not is_simple(first), len(seen)
 
     return max(rows, key=rank)
 
@@ -159,6 +171,7 @@ def find_cautions(rows: Rows, manifest: pd.DataFrame | None = None) -> list[str]
         *_cautions_of_protocol(rows, main),
         *_cautions_of_control(controls),
         *_cautions_of_guessing(true),
+        *_cautions_of_baselines(true, main),
         *_cautions_of_classes(main),
         *_cautions_of_training(true),
     ]
@@ -229,6 +242,21 @@ def _cautions_of_guessing(rows: Rows) -> Iterator[str]:
     if below:
         quoted = first_few([f"“{name}”" for name in below], 8)  # names may hold commas
         yield f"No better than always predicting the most frequent class: {quoted}."
+
+
+def _cautions_of_baselines(rows: Rows, main: Sequence[EvaluationResult]) -> Iterator[str]:
+    simple = {name: _mean_accuracy(r) for name, r in rows.items() if is_simple(r[0])}
+    if not simple or is_simple(main[0]):
+        return
+    best = max(simple, key=simple.__getitem__)
+    accuracy = _mean_accuracy(main)
+    if accuracy <= simple[best]:
+        n = len(main[0].y_true)
+        yield (
+            f"“{main[0].name}” does not beat the best simple baseline, “{best}”: "
+            f"{percent(accuracy, n)} against {percent(simple[best], n)}. A network that a support "
+            "vector machine equals is not worth its training."
+        )
 
 
 def _cautions_of_classes(main: Sequence[EvaluationResult]) -> Iterator[str]:

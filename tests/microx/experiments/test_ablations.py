@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from microx.experiments.ablations import (
     run_ablation,
     run_experiment,
 )
+from microx.report.cautions import find_cautions, main_row
 from microx.schema import DEFAULT_REGIONS, Experiment
 
 
@@ -60,6 +62,19 @@ def test_a_control_repeats_the_last_row(mouths):
     rows = list_region_rows(mouths, "full", shuffle_labels=True)
     assert [row.name for row in rows] == ["mouth", "mouth, labels shuffled"]
     assert rows[1].fit == {"regions": ["mouth"], "shuffle_labels": True}
+
+
+def test_an_ablation_adds_what_its_network_has_to_beat(small_corpus, tmp_path):
+    run = run_ablation(small_corpus, tmp_path / "run", regions="all", epochs=1, augment="crop")
+    assert list(run.rows) == ["mouth+face", "pixels+svm", "hog+svm"]
+    network, *machines = (results[0] for results in run.rows.values())
+    for machine in machines:
+        assert list(machine.clip_id) == list(network.clip_id)
+        assert machine.regions == network.regions
+    assert main_row(run.rows) == "mouth+face"
+    perfect = replace(machines[1], y_prob=np.eye(3, dtype=np.float32)[machines[1].y_true])
+    told = find_cautions({"mouth+face": [network], "hog+svm": [perfect]})
+    assert any("does not beat the best simple baseline, “hog+svm”" in line for line in told)
 
 
 def test_subsets_share_one_training_and_each_region_has_its_own(small_corpus):

@@ -17,7 +17,9 @@ from microx.files import hold_folder
 from microx.schema import DEFAULT_REGIONS
 from microx.training.protocol import Protocol
 
-ARGUMENTS = {"regions": "full", "epochs": 1, "n_frames": 2, "stride": 10, "augment": None}
+QUICK = {"epochs": 1, "n_frames": 2, "stride": 10}
+ABLATION = {**QUICK, "baselines": False}
+ARGUMENTS = {**ABLATION, "regions": "full", "augment": None}
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +139,7 @@ def test_folders_that_are_no_run_are_refused(run, tmp_path):
 
 def test_a_run_on_images_knows_them(tmp_path, write_corpus):
     corpus = write_corpus(regions=("mouth",), n_frames=1)
-    arguments = {"preset": "cnn6", "regions": "all", "epochs": 1}
+    arguments = {"preset": "cnn6", "regions": "all", "epochs": 1, "baselines": False}
     run = run_ablation(corpus, tmp_path / "run", **arguments)
     assert list(run.table["n_test"]) == [3] * 4
     about = read_run(tmp_path / "run").about
@@ -151,9 +153,6 @@ def test_too_few_subjects_leave_the_folder_free(tmp_path, write_corpus):
     with pytest.raises(SplitError, match="found 1 with usable clips"):
         run_ablation(write_corpus(n_subjects=1), tmp_path / "run", regions="all")
     assert not (tmp_path / "run").exists()
-
-
-QUICK = {"epochs": 1, "n_frames": 2, "stride": 10}
 
 
 def test_workers_do_folds_and_seeds_and_share_trainings(small_corpus, tmp_path):
@@ -208,7 +207,7 @@ def test_a_list_of_others_is_run_and_may_not_change_in_between(small_corpus, tmp
             tmp_path / "run",
             regions="all",
             protocol=Protocol("list", split_file=file),
-            **QUICK,
+            **ABLATION,
         )
 
     (results,) = run("s3").rows.values()
@@ -220,7 +219,7 @@ def test_a_list_of_others_is_run_and_may_not_change_in_between(small_corpus, tmp
 def test_a_run_that_another_works_on_is_refused(small_corpus, tmp_path):
     (tmp_path / "run").mkdir()
     with hold_folder(tmp_path / "run"), pytest.raises(InputError, match="another microx is work"):
-        run_ablation(small_corpus, tmp_path / "run", regions="all", **QUICK)
+        run_ablation(small_corpus, tmp_path / "run", regions="all", **ABLATION)
 
 
 def test_what_is_no_fault_of_the_input_stops_no_other_cell(small_corpus, tmp_path, monkeypatch):
@@ -233,7 +232,7 @@ def test_what_is_no_fault_of_the_input_stops_no_other_cell(small_corpus, tmp_pat
 
     monkeypatch.setattr(run_module, "evaluate_fold", fail)
     with pytest.raises(ModelError, match=r"1 of 3 .*MemoryError: nothing left; see .*traceback"):
-        run_ablation(small_corpus, tmp_path / "run", regions="full", **QUICK)
+        run_ablation(small_corpus, tmp_path / "run", regions="full", **ABLATION)
     assert list(read_run(tmp_path / "run").rows) == ["mouth", "mouth+face"]
     assert len(pd.read_csv(tmp_path / "run" / "results.csv")) == 5
 
@@ -243,7 +242,7 @@ def test_a_grid_killed_ten_times_ends_with_the_same_table(tmp_path, write_corpus
     """Thirty-one subsets of five regions; each kill is a SIGKILL at a random time."""
     folder = write_corpus(regions=DEFAULT_REGIONS, n_frames=10).folder
     command = [sys.executable, "-m", "microx", "ablate", str(folder), "--regions", "full"]
-    command += ["--epochs", "3", "--out"]
+    command += ["--epochs", "3", "--no-baselines", "--out"]
     subprocess.run([*command, str(tmp_path / "calm")], check=True, capture_output=True)
     rng = np.random.default_rng(0)
     n_killed = 0
@@ -272,7 +271,7 @@ def test_a_class_without_training_clips_is_told_before_training(write_corpus, tm
     steps: list[int] = []
     run_ablation(
         replace(corpus, manifest=table[~rare]), tmp_path / "RUN", regions="all", epochs=1,
-        protocol="loso", warn=lambda text: told.append(f"{len(steps)}: {text}"),
+        baselines=False, protocol="loso", warn=lambda text: told.append(f"{len(steps)}: {text}"),
         progress=lambda done, total, what: steps.append(done),
     )  # fmt: skip
     assert any(line.startswith("0: ") and "no train clips of sad" in line for line in told)
