@@ -128,13 +128,15 @@ def labels(
     console.print_left_out(found)
     say("licence", f"{form.licence}; from {form.ask}")
     say("protocol", f"{form.protocol}; may be compared with: {form.compare}")
-    write_labels(found, out)
+    write_labels(found, out, form)
     say("labels", out)
     settings = form.describe_settings()
     if found.label_set != "file":
         settings = settings.partition(" --label-set")[0] + f" --label-set {found.label_set}"
     command = f"microx preprocess {shlex.quote(str(found.root))} --labels {shlex.quote(str(out))}"
     say("go on", f"{command} {settings} --out CORPUS")
+    if form.parts:
+        say("own split", f"microx ablate CORPUS --protocol list --split {shlex.quote(str(out))} …")
 
 
 def preprocess(

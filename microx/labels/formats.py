@@ -53,6 +53,8 @@ class CorpusFormat:
         Code of an emotion, in lower case, to its name.
     pattern : str
         Regular expression of a file's path with the groups emotion and subject.
+    parts : mapping of str to str
+        Folder of the release, in lower case, to train, validation or test.
     frame_numbers : str, optional
         A rule of `microx.labels.frame_numbers.RULES`.
     input_fps : float, optional
@@ -82,6 +84,7 @@ class CorpusFormat:
     columns: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, str] = field(default_factory=dict)
     pattern: str = ""
+    parts: Mapping[str, str] = field(default_factory=dict)
     frame_numbers: str | None = None
     input_fps: float | None = None
     frame_rate: float | None = 30.0
@@ -89,6 +92,14 @@ class CorpusFormat:
     label_set: str | None = None
     known: tuple[str, ...] = ()
     many: bool = False
+
+    def find_part(self, path: str) -> str:
+        """Give the part of the corpus's own split that a path lies in; "" where there is none."""
+        for folder in path.casefold().split("/")[:-1]:
+            for name in (folder, folder.partition("_")[0]):
+                if name in self.parts:
+                    return self.parts[name]
+        return ""
 
     def describe_settings(self) -> str:
         """Say the options that come with the corpus, as the command line has them."""

@@ -239,7 +239,7 @@ def _cut(rows: LabelRows, root: Path, clips: str | Path | None, title: str) -> L
     return link_intervals(rows, root, Path(clips))
 
 
-def write_labels(labels: Labels, path: str | Path) -> None:
+def write_labels(labels: Labels, path: str | Path, form: CorpusFormat | None = None) -> None:
     """Write the usable videos and their labels as a CSV that `read_labels` reads again.
 
     Parameters
@@ -247,6 +247,9 @@ def write_labels(labels: Labels, path: str | Path) -> None:
     labels : Labels
     path : path
         CSV in UTF-8 with `LABEL_COLUMNS` and frame_numbers, which tells that frames count from 0.
+    form : CorpusFormat, optional
+        Whose videos these are. Where every one of them lies in a part of the corpus's own split,
+        a column part tells which, and the CSV is a list for ``protocol="list"``, too.
 
     Raises
     ------
@@ -255,6 +258,9 @@ def write_labels(labels: Labels, path: str | Path) -> None:
     """
     usable = labels.table[labels.table["reason"] == ""]
     table = usable[list(LABEL_COLUMNS)].assign(**{FRAME_NUMBERS: "from0"})
+    parts = [] if form is None else [form.find_part(name) for name in usable["path"]]
+    if parts and all(parts):
+        table["part"] = parts
     try:
         with whole_file(path) as partial:
             table.to_csv(partial, index=False)

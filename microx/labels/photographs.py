@@ -30,6 +30,10 @@ PIXELS = "fer2013_images"
 _SIDE = 48
 _EMOTIONS = "angry disgust fear happy sad surprise neutral"
 _FERPLUS = ("neutral", "happy", "surprise", "sad", "anger", "disgust", "fear", "contempt")
+_FER_PARTS = {
+    **{"train": "train", "training": "train", "publictest": "validation"},
+    **{"privatetest": "test", "test": "test"},
+}
 _UNSURE = ("unknown", "NF")
 
 
@@ -159,6 +163,7 @@ FER2013 = CorpusFormat(
         **number_codes(0, _EMOTIONS),
         **{name: name for name in _EMOTIONS.split()},
     },
+    parts=_FER_PARTS,
     n_rows=(35887,),
     n_subjects=(),
     licence="of the Kaggle challenge; the images have their own owners",
@@ -174,6 +179,7 @@ FERPLUS = CorpusFormat(
     title="FERPlus",
     read=_read_ferplus,
     layout="fer2013new.csv beside fer2013.csv",
+    parts=_FER_PARTS,
     n_rows=(),
     n_subjects=(),
     licence="MIT for the votes; the images as FER2013",
@@ -191,6 +197,7 @@ RAFDB = CorpusFormat(
     layout="train/1/train_00001_aligned.jpg",
     pattern=r"(?:^|/)(?:train|test)\w*/(?P<emotion>[1-7])/[^/]+$",
     codes=number_codes(1, "surprise fear disgust happy sad angry neutral"),
+    parts={"train": "train", "test": "test"},
     n_rows=(15339,),
     n_subjects=(),
     licence="research only, by request",

@@ -163,6 +163,7 @@ AFEW = CorpusFormat(
     codes={
         name: name for name in ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
     },
+    parts={"train": "train", "val": "test"},
     n_rows=(1156, 773, 383),
     n_subjects=(),
     licence=_RESEARCH,

@@ -1,12 +1,14 @@
 """Each corpus as downloaded, in miniature: names, sheets, preamble, frames numbered as released."""
 
 import openpyxl
+import pandas as pd
 import pytest
 
 from microx.cli.corpora import CORPUS_NAMES
 from microx.errors import InputError
 from microx.labels.corpora import CORPORA, find_corpus
 from microx.labels.labels import read_labels, write_labels
+from microx.training.splits import read_parts
 
 
 def touch(root, *names):
@@ -356,6 +358,26 @@ def test_the_pixels_of_fer2013_become_images(tmp_path):
         InputError, match="row 2: expected an emotion 0 to 6 and 2304 pixels; found"
     ):
         read_labels(tmp_path, corpus="fer2013")
+
+
+def test_the_own_split_of_fer2013_is_a_list_for_the_protocol(tmp_path):
+    pixels = " ".join(["7"] * 48 * 48)
+    rows = [f"3,{pixels},{usage}" for usage in ("Training", "PublicTest", "PrivateTest")]
+    (tmp_path / "fer2013.csv").write_text("\n".join([FER_TITLES, *rows, ""]))
+    labels = read_labels(tmp_path, corpus="fer2013")
+    write_labels(labels, tmp_path / "labels.csv", find_corpus("fer2013"))
+    written = pd.read_csv(tmp_path / "labels.csv").set_index("part")["path"]
+    assert dict(written) == {
+        "train": "fer2013_images/Training/00000.png",
+        "validation": "fer2013_images/PublicTest/00001.png",
+        "test": "fer2013_images/PrivateTest/00002.png",
+    }
+    manifest = labels.table.assign(status="done")
+    parts, notes = read_parts(tmp_path / "labels.csv", manifest)
+    assert sorted(parts["part"]) == ["test", "train", "validation"]
+    assert not notes
+    assert find_corpus("rafdb").find_part("Image/Train_aligned/1/1.jpg") == "train"
+    assert find_corpus("rafdb").find_part("1/train_00001_aligned.jpg") == ""
 
 
 def test_the_real_form_of_fer2013(real_data, tmp_path):
