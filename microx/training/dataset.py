@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import joblib
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -399,11 +400,10 @@ def open_clips(corpus: Corpus, settings: FitSettings) -> tuple[Corpus, pd.DataFr
     apexes: dict[str, int | None] | None = None
     if settings.apex != "coded":
         done = corpus.manifest.loc[corpus.manifest["status"] == "done", "video_id"].astype(str)
-        is_middle = settings.apex == "middle"
-        apexes = {
-            name: None if is_middle else estimate_apex(corpus, name, settings.motion)
-            for name in done
-        }
+        apexes = dict.fromkeys(done)
+        if settings.apex == "estimated":
+            work = (joblib.delayed(estimate_apex)(corpus, name, settings.motion) for name in done)
+            apexes = dict(zip(done, joblib.Parallel(-1, prefer="threads")(work), strict=True))
     clips = key_clips(corpus, settings.frames, apexes)
     if clips.empty:
         raise CorpusError(
