@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Unpack, cast, get_args
 
 from microx.corpus.corpus import Corpus, check_corpus
+from microx.corpus.motion import list_held
 from microx.errors import InputError
 from microx.evaluation.evaluate import Condition
 from microx.evaluation.result import LEAKY_MARK
@@ -20,7 +21,7 @@ from microx.preprocessing.occlusion.occluder import OCCLUSIONS
 from microx.progress import ProgressOption
 from microx.schema import CLIP_FRAMES, DEFAULT_REGIONS, Apex, MotionNetwork, RegionSet
 from microx.training.protocol import Protocol
-from microx.training.settings import OF_MOTION, FitOptions, FitSettings
+from microx.training.settings import FitOptions, FitSettings
 
 # MicroX paper, tables of single regions and of face against regions; our names.
 _PAPER_ROWS: dict[str, tuple[str, ...]] = {region: (region,) for region in DEFAULT_REGIONS} | {
@@ -88,11 +89,21 @@ def region_sets(kind: str, available: Sequence[str]) -> dict[str, tuple[str, ...
 
 
 def list_region_rows(
-    corpus: Corpus, regions: str = "paper", *, shuffle_labels: bool = False
+    corpus: Corpus,
+    regions: str = "paper",
+    *,
+    inputs: str = "rgb",
+    shuffle_labels: bool = False,
 ) -> list[Row]:
-    """A model for each region set; with `shuffle_labels` a last row of shuffled labels."""
-    sets = region_sets(regions, corpus.regions)
-    rows = [Row(name, {"regions": list(chosen)}) for name, chosen in sets.items()]
+    """A model for each region set; with `shuffle_labels` a last row of shuffled labels.
+
+    All regions of motion are the network's own streams.
+    """
+    if inputs == "motion" and regions == "all":
+        rows = [Row("motion")]
+    else:
+        sets = region_sets(regions, list_held(corpus, inputs))
+        rows = [Row(name, {"regions": list(chosen)}) for name, chosen in sets.items()]
     if shuffle_labels:
         last = rows[-1]
         fit = {**last.fit, "shuffle_labels": True}
@@ -100,20 +111,18 @@ def list_region_rows(
     return rows
 
 
-def list_baseline_rows(
-    corpus: Corpus, regions: Sequence[str], preset: str, settings: FitSettings
-) -> list[Row]:
+def list_baseline_rows(corpus: Corpus, row: Row, settings: FitSettings) -> list[Row]:
     """Support vector machines on the clips of a network: what it has to beat.
 
-    On the same regions, a machine on the pixels and one on histograms of gradients, which need
+    On the regions of a row, a machine on the pixels and one on histograms of gradients, which need
     crops of 16 pixels; beside a network of motion, one on that motion.
     """
     clips = {"frames": settings.frames, "n_frames": settings.n_frames, "stride": settings.stride}
     own = {"augment": "", "occlude": "", "build": {}, "balance": "weights"}
-    if preset in OF_MOTION:
+    if settings.inputs == "motion":
         return [Row("flow+svm", {"preset": "flow+svm", **clips, **own})]
     names = ("pixels+svm", "hog+svm") if corpus.size >= _HOG_BLOCK else ("pixels+svm",)
-    shown = {"regions": list(regions), "inputs": "grey"}
+    shown = {"regions": row.fit["regions"], "inputs": "grey"}
     return [Row(name, {"preset": name, **shown, **clips, **own}) for name in names]
 
 
@@ -292,12 +301,12 @@ def run_ablation(
         If there are too few subjects.
     """
     check_corpus(corpus)
-    rows = list_region_rows(corpus, regions, shuffle_labels=shuffle_labels)
+    changes = {name: value for name, value in options.items() if name in FitOptions.__annotations__}
+    preset = options.get("preset", "compact")
+    settings = FitSettings.of(preset, options.get("settings"), **cast(FitOptions, changes))
+    rows = list_region_rows(corpus, regions, inputs=settings.inputs, shuffle_labels=shuffle_labels)
     if baselines:
-        preset = options.get("preset", "compact")
-        changes = {n: value for n, value in options.items() if n in FitOptions.__annotations__}
-        settings = FitSettings.of(preset, options.get("settings"), **cast(FitOptions, changes))
-        rows += list_baseline_rows(corpus, rows[-1].fit["regions"], preset, settings)
+        rows += list_baseline_rows(corpus, rows[-1], settings)
     own = {"regions": regions, "shuffle_labels": shuffle_labels, "baselines": baselines}
     return run_grid(corpus, out, rows, experiment="ablate", arguments=own, **options)
 

@@ -77,6 +77,13 @@ def test_an_ablation_adds_what_its_network_has_to_beat(small_corpus, tmp_path):
     assert any("does not beat the best simple baseline, “hog+svm”" in line for line in told)
 
 
+def test_motion_has_regions_of_its_own_on_a_face(write_corpus):
+    faces = write_corpus(n_subjects=1, regions=("face",), size=96)
+    assert [row.name for row in list_region_rows(faces, "all", inputs="motion")] == ["motion"]
+    rows = list_region_rows(faces, "paper", inputs="motion")
+    assert [row.name for row in rows] == list(region_sets("paper", DEFAULT_REGIONS))
+
+
 def test_subsets_share_one_training_and_each_region_has_its_own(small_corpus):
     rows = list_subset_rows(small_corpus)
     assert [row.name for row in rows] == [
