@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import cv2
 import matplotlib
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -155,6 +156,79 @@ def draw_timeline(
         keys = [Patch(fc=c, label=n) for n, c in zip(classes, colours, strict=True)][::-1]
         keys += [Patch(fc="white", ec="#AAAAAA", hatch=h, label=n) for n, h in hatches.items()]
         figure.legend(handles=keys, loc="outside right center", frameon=False)
+    return figure
+
+
+def draw_bands(
+    bands: Mapping[str, Sequence[tuple[float, float, str]]],
+    classes: Sequence[str],
+    duration_s: float,
+) -> Figure:
+    """Draw a band a participant, coloured by label; grey where there is none.
+
+    Parameters
+    ----------
+    bands : mapping of str to sequence of (start_s, end_s, emotion)
+        Participant to clips in order of time, at least one participant.
+    classes : sequence of str
+    duration_s : float
+        Of the recording.
+
+    Returns
+    -------
+    Figure
+
+    Examples
+    --------
+    >>> figure = draw_bands({"Anna": [(0.0, 1.0, "happy")]}, ["happy", "sad"], 2.0)
+    """
+    colours = dict(zip(classes, emotion_colours(classes), strict=True))
+    with style():
+        figure = Figure(figsize=(9.0, 1.1 + 0.42 * len(bands)), layout="constrained")
+        axes = figure.add_subplot()
+        for row, spans in enumerate(bands.values()):
+            axes.broken_barh([(0, duration_s)], (row - 0.36, 0.72), fc="#EEEEEE")
+            widths = [(start, end - start) for start, end, _ in spans]
+            axes.broken_barh(widths, (row - 0.36, 0.72), fc=[colours[name] for *_, name in spans])
+        axes.set_yticks(range(len(bands)), list(bands))
+        axes.set_ylim(len(bands) - 0.5, -0.5)
+        axes.set_xlim(0, duration_s)
+        axes.set_xlabel("time in the recording (s)")
+        keys = [Patch(fc=colour, label=name) for name, colour in colours.items()]
+        keys.append(Patch(fc="#EEEEEE", label="no clip"))
+        figure.legend(handles=keys, loc="outside right center", frameon=False)
+    return figure
+
+
+def draw_attendance(counts: pd.DataFrame, n_expected: int | None) -> Figure:
+    """Draw how many participants are seen over time, against how many are present.
+
+    Parameters
+    ----------
+    counts : DataFrame
+        time_s and n_faces, in order of time.
+    n_expected : int or None
+
+    Returns
+    -------
+    Figure
+
+    Examples
+    --------
+    >>> figure = draw_attendance(pd.DataFrame({"time_s": [0.0, 1.0], "n_faces": [1, 2]}), 2)
+    """
+    most = max(int(counts["n_faces"].max()), n_expected or 0)
+    with style():
+        figure = Figure(figsize=(9.0, 1.9), layout="constrained")
+        axes = figure.add_subplot()
+        axes.step(counts["time_s"], counts["n_faces"], where="post", color=BLUE, linewidth=1.8)
+        if n_expected is not None:
+            axes.axhline(n_expected, color=GREY, linestyle="--", linewidth=1)
+            axes.annotate("present", (0, n_expected), va="bottom", color=GREY)
+        axes.set_ylim(0, most + 0.6)
+        axes.set_yticks(sorted({0, most, n_expected or most}))
+        axes.set_xlabel("time in the recording (s)")
+        axes.set_ylabel("faces seen")
     return figure
 
 

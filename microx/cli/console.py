@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from microx.evaluation.result import EvaluationResult
     from microx.experiments.leakage import Leak
     from microx.experiments.run import Run
+    from microx.inference.meeting import Meeting
     from microx.labels.labels import Labels
 
 N_WORST, N_GOOD = 10, 10
@@ -183,6 +184,21 @@ def print_results(results: pd.DataFrame) -> None:
             *(f"{row[score]:.3f}" for score in ("uar", "uf1", "video_accuracy")),
         )
         for row in results.to_dict("records")
+    ]
+    _print_table(titles, rows)
+
+
+def print_meeting(meeting: Meeting) -> None:
+    """Print each participant's shares of usable time, a row each."""
+    table = meeting.to_frame()
+    titles = ("participant", "seen, s", "usable, s", "unseen, s", *meeting.classes)
+    rows = [
+        (
+            row["name"],
+            *(f"{row[name]:.1f}" for name in ("seen_s", "usable_s", "unseen_s")),
+            *(f"{row[f'time_{name}']:.0%}" if row["emotion"] else "-" for name in meeting.classes),
+        )
+        for row in table.to_dict("records")
     ]
     _print_table(titles, rows)
 

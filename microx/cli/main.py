@@ -36,7 +36,8 @@ def _main(
 
 for command in (
     *(corpora.synth, corpora.check, corpora.labels, corpora.preprocess, corpora.inspect),
-    *(models.train, models.evaluate, models.predict, models.explain, models.export),
+    *(models.train, models.evaluate, models.predict, models.meeting),
+    *(models.explain, models.export),
     *(evidence.audit, evidence.ablate, evidence.experiment, evidence.inflation),
     *(evidence.reproduce, evidence.report),
 ):

@@ -12,6 +12,7 @@ from rich.markup import escape
 from microx.cli.console import (
     console,
     print_cautions,
+    print_meeting,
     print_results,
     print_training,
     say,
@@ -177,6 +178,46 @@ def predict(
         say("weights", ", ".join(f"{stream} {weight:.0%}" for stream, weight in weights))
     say("table", table)
     say("time line", image)
+
+
+def meeting(
+    video: Annotated[Path, typer.Argument(help="A recording of one or more participants.")],
+    model: Annotated[
+        Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
+    ],
+    out: OutOption,
+    participants: Annotated[
+        int | None, typer.Option(help="How many are present, to hold the faces found against.")
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="CSV of face and name: participants.csv of an earlier --out, edited."),
+    ] = None,
+    without: WithoutOption = "",
+    landmarks: Annotated[
+        Finder | None, typer.Option(help="Default: as in the model's training.")
+    ] = None,
+    openface: OpenFaceOption = None,
+) -> None:
+    """Predict the emotions of everyone in a recording: shares of time, bands, one page."""
+    from microx.inference.meeting import predict_meeting, write_meeting
+
+    with show_progress("looking", "frames") as advance:
+        found = predict_meeting(
+            video,
+            model,
+            names=names,
+            n_expected=participants,
+            without=split_regions(without),
+            landmarks=landmarks,
+            openface=openface,
+            progress=advance,
+        )
+    page = write_meeting(found, out)
+    for caution in found.cautions:
+        warn(caution)
+    print_meeting(found)
+    say("page", page)
 
 
 def export(

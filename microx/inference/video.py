@@ -6,8 +6,8 @@ travels in the model file. Every frame is accounted for: frames in no clip are r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -32,7 +32,7 @@ from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.tracking.faces import Status
 from microx.preprocessing.video import probe_video
 from microx.progress import ProgressOption, tell_progress
-from microx.schema import FRAME_RATE, Finder, OneFace
+from microx.schema import DRAWN, FRAME_RATE, Finder, OneFace
 from microx.training.facts import FitFacts
 from microx.training.model_file import find_model, load_model, note_version
 from microx.training.settings import COMPARED
@@ -258,16 +258,102 @@ def predict_video(
     >>> prediction.emotion in prediction.classes
     True
     """
-    _check_request(path, landmarks, faces, out, input_fps)
+    check_request(path, landmarks, faces, out, input_fps)
+    reading = read_video(
+        path, model_path, stride=stride, without=without, landmarks=landmarks, faces=faces,
+        input_fps=input_fps, openface=openface, progress=progress,
+    )  # fmt: skip
+    prediction = reading.predict(reading.main_face)
+    if others := len(reading.faces) - 1:
+        told = f"the face seen the most of {others + 1}; `predict_meeting` answers for each"
+        prediction = replace(prediction, note=_joined(prediction.note, told))
+    if out is not None:
+        write_prediction(prediction, out)
+    return prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a model read of a video, face by face.
+
+    Attributes
+    ----------
+    video, model : Path
+    note : str
+        As that of `Prediction`.
+    facts : FitFacts
+        Of the model.
+    ledger : Ledger
+        Of the video.
+    main_face : int
+        The face seen the most.
+    """
+
+    video: Path
+    model: Path
+    note: str
+    facts: FitFacts
+    ledger: Ledger
+    main_face: int
+    _readers: Mapping[int, _Reader]
+
+    @property
+    def faces(self) -> tuple[int, ...]:
+        """Every face that was found, in order of identification."""
+        return tuple(sorted(self._readers))
+
+    def predict(self, face: int) -> Prediction:
+        """Give the predictions of one face.
+
+        Raises
+        ------
+        InputError
+            If it is not followed for as many frames as a clip needs, or there is none.
+        """
+        return self._readers[face].result(self.video, self.model, self.note, self.ledger)
+
+    def has_clips(self, face: int) -> bool:
+        """Whether a face is followed for as many frames as a clip needs."""
+        return self._readers[face].longest >= self.facts.n_frames
+
+
+def read_video(
+    path: str | Path,
+    model_path: str | Path,
+    *,
+    stride: int | None = None,
+    without: Sequence[str] = (),
+    landmarks: str | None = None,
+    faces: str | None = None,
+    input_fps: float | None = None,
+    openface: str | Path | None = None,
+    watch: Callable[[FaceFrames], None] | None = None,
+    progress: ProgressOption = None,
+) -> Reading:
+    """Do what `predict_video` does, for every face that is found.
+
+    Parameters
+    ----------
+    path, model_path, stride, without, landmarks, input_fps, openface, progress
+        See `predict_video`.
+    faces : {"main", "all", "cropped"}, optional
+        As there; programs that write tables look for several faces with "all" only.
+    watch : callable, optional
+        Called with each stretch of a face, in order.
+
+    Returns
+    -------
+    Reading
+    """
     file, note = find_model(model_path)
     model, facts = load_model(file)
     note = _joined(note, note_version(facts.versions))
     read = _ClipReader(model, facts, without, name=str(file))
-    note = _joined(note, read.note, note_missing(facts, without))
+    note = _joined(_note_source(facts), note, read.note, note_missing(facts, without))
     recipe = facts.recipe
     learned_from = recipe.get("landmarks", "dlib")
     if landmarks is None:
-        needed = learned_from == "csv" or (learned_from == "none" and faces == "main")
+        needed = learned_from == "csv" or (learned_from == "none" and faces in ("main", "all"))
         landmarks = "dlib" if needed else learned_from
     if learned_from != landmarks:
         what = "whole face crops" if learned_from == "none" else f"{learned_from} landmarks"
@@ -292,19 +378,17 @@ def predict_video(
         for piece in stream:
             reader = readers.setdefault(piece.face, _Reader(read, length, stride))
             reader.read(piece)
+            if watch is not None:
+                watch(piece)
     interlaced = ""
     if stream.ledger.n_combed:
         interlaced = "the video is interlaced: moving edges are combed"
     note = _joined(note, interlaced, _note_rate(stream.ledger, used.frame_rate))
-    prediction = readers.get(stream.main_face, _Reader(read, length, stride)).result(
-        Path(path), file, note, stream.ledger
-    )
-    if out is not None:
-        write_prediction(prediction, out)
-    return prediction
+    readers.setdefault(stream.main_face, _Reader(read, length, stride))
+    return Reading(Path(path), file, note, facts, stream.ledger, stream.main_face, readers)
 
 
-def _check_request(
+def check_request(
     path: str | Path,
     landmarks: str | None,
     faces: str | None,
@@ -454,6 +538,7 @@ class _Reader:
             self._seen += len(rows)
             if self._segment != -1:
                 self.n_found += len(rows)
+                self.longest = max(self.longest, self._seen - self._run_from)
                 self._extend({region: crops[rows] for region, crops in piece.crops.items()})
 
     def _pass_over(self, tick: int) -> None:
@@ -506,7 +591,6 @@ class _Reader:
         if self._segment == -1:
             self._rows.append((self._run_from, self._seen, NO_FACE))
             return
-        self.longest = max(self.longest, n_frames)
         if n_frames < self._length:
             self._rows.append((self._run_from, self._seen, TOO_SHORT))
         elif self._rows[-1][1] < self._seen:
@@ -556,6 +640,13 @@ class _Reader:
             f"{video}: expected a face in {self._length} frames on end, the length of a clip; "
             f"found one in {self.n_found} of {self._seen} frames, at most {self.longest} on end"
         )
+
+
+def _note_source(facts: FitFacts) -> str:
+    """Say that a model has seen no real face; else ""."""
+    if facts.sources == (DRAWN,):
+        return "the model learned from drawn actors alone: what it says of real faces means nothing"
+    return ""
 
 
 def _note_rate(ledger: Ledger, frame_rate: float | None) -> str:

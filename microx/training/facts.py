@@ -174,6 +174,8 @@ class FitFacts(ModelFacts):
     ----------
     trained_on : TrainedOn
         Subjects and videos it must not be tested on.
+    sources : tuple of str
+        The corpora of its training clips, as the labels name them; empty where they name none.
     n_train, n_validation : int, optional
         Clips.
     train_class_counts : tuple of int
@@ -191,6 +193,7 @@ class FitFacts(ModelFacts):
     """
 
     trained_on: TrainedOn = field(default_factory=TrainedOn)
+    sources: tuple[str, ...] = ()
     n_train: int | None = None
     n_validation: int | None = None
     train_class_counts: tuple[int, ...] = ()
@@ -204,6 +207,7 @@ class FitFacts(ModelFacts):
         super().__post_init__()
         check("preset", self.preset in FIT_SETTINGS, _WORDS["preset"], self.preset)
         check("trained_on", isinstance(self.trained_on, TrainedOn), _SUBJECTS, self.trained_on)
+        check("sources", are_words(self.sources), "a list of corpora", self.sources)
         if list_regions(self.streams) != self.regions:
             streams, regions = ", ".join(self.streams), ", ".join(self.regions)
             raise InputError(f"streams {streams} do not read the regions {regions}")

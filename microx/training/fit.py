@@ -430,6 +430,7 @@ def describe_fit(
         preset=preset,
         seed=seed,
         trained_on=TrainedOn(**_list_subjects(seen), only_chose_epoch=chose),
+        sources=tuple(sorted(set(train["corpus"].astype(str)) - {""})),
         n_train=len(train),
         n_validation=len(validation),
         train_class_counts=tuple(counts.tolist()),
@@ -480,6 +481,7 @@ def _continue_from(
             )
     train = _list_subjects(clips.iloc[split.train])
     facts = _add_subjects(facts, before.trained_on, train, start.name)
+    facts = replace(facts, sources=tuple(sorted({*before.sources, *facts.sources})))
     load_weights(model, start)
     return facts
 
