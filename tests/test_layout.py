@@ -35,7 +35,7 @@ ROOMS = {
     ),
     "simulation": (
         *("expressions", "canvas", "looks", "costume", "portrait", "features", "confounds"),
-        *("actor", "corpus"),
+        *("actor", "corpus", "long_videos"),
     ),
     "labels": (
         *("sheets", "columns", "matching", "frame_numbers", "intervals", "formats"),

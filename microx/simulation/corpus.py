@@ -8,7 +8,8 @@ and the true landmarks as OpenFace writes them. The emotions are in
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,8 +43,8 @@ Bytes = np.ndarray
 TAKE_FRAMES = {"macro": 45, "micro": 24}
 """Frames of a take by intensity: four clips of ten and a tail, or two that both show it."""
 
-# Strength of the actions of a take at its apex, drawn evenly from this range; our choice.
-_STRENGTHS = {"macro": (0.78, 1.0), "micro": (0.15, 0.30)}
+STRENGTHS = {"macro": (0.78, 1.0), "micro": (0.15, 0.30)}
+"""Strength of the actions of a take at its apex, drawn evenly from this range; our choice."""
 
 _FORMAT = 2  # of a folder of drawn actors; raised whenever the same arguments draw other pixels
 
@@ -147,7 +148,7 @@ def draw_take(
         )
         for thing in worn:
             frame = thing.apply(frame, xy[t])
-        frames[t] = _add_noise(plan.rng, frame, noise)
+        frames[t] = add_noise(plan.rng, frame, noise)
     landmarks = Landmarks(
         xy=xy,
         confidence=np.ones(n_frames, np.float32),
@@ -180,7 +181,7 @@ def _plan_take(
 ) -> _Plan:
     identity = draw_identity(identity_seed)
     still, moving = (np.random.default_rng([seed, identity_seed, part]) for part in (1, 2))
-    poses, gazes = _draw_sway(still, n_frames)
+    poses, gazes = draw_sway(still, n_frames)
     blinks = draw_blinks(still, n_frames)
     course = draw_time_course(moving, n_frames, intensity)
     prototype = draw_prototype(
@@ -190,7 +191,7 @@ def _plan_take(
         asymmetry=identity.asymmetry,
     )
     prototype = limit_to_regions(prototype, moving_regions)
-    strength = float(moving.uniform(*_STRENGTHS[intensity])) * course.strength(n_frames)
+    strength = float(moving.uniform(*STRENGTHS[intensity])) * course.strength(n_frames)
     at_apex = np.array([prototype[name] for name in ACTIONS], np.float32)
     return _Plan(poses, gazes, blinks, course, strength[:, None] * at_apex, still)
 
@@ -202,7 +203,7 @@ def _check_intensity(intensity: str) -> None:
         )
 
 
-def _draw_sway(
+def draw_sway(
     rng: np.random.Generator, n_frames: int
 ) -> tuple[list[Pose], list[tuple[float, float]]]:
     """Head poses and eye movements of a take, whatever its emotion."""
@@ -229,8 +230,8 @@ def _noise_bank() -> np.ndarray:
     return rng.standard_normal((FRAME_SIZE + 64, FRAME_SIZE + 64, 3), dtype=np.float32)
 
 
-def _add_noise(rng: np.random.Generator, frame: Bytes, noise: float) -> Bytes:
-    """Add sensor noise cut at a random place from one stored noise image."""
+def add_noise(rng: np.random.Generator, frame: Bytes, noise: float) -> Bytes:
+    """Add sensor noise of so many grey levels, cut at a random place from one stored image."""
     top, left = (int(v) for v in rng.integers(0, 64, 2))
     part = _noise_bank()[top : top + FRAME_SIZE, left : left + FRAME_SIZE]
     return np.asarray(cv2.addWeighted(frame, 1, part, noise, 0, dtype=cv2.CV_8U), np.uint8)
@@ -315,7 +316,7 @@ def draw_corpus(
         "confounds": confounds,
     }
     folder = Path(out)
-    _claim_folder(folder, arguments)
+    claim_folder(folder, arguments)
     jobs = [
         joblib.delayed(_write_takes)(folder, subject, take, arguments)
         for subject in range(n_subjects)
@@ -327,17 +328,22 @@ def draw_corpus(
         rows += done
         if progress is not None:
             progress(len(rows), total, str(done[-1]["path"]))
-    return _write_labels(folder / "labels.csv", rows)
+    return write_table(folder / "labels.csv", rows)
 
 
-def _write_labels(path: Path, rows: list[dict[str, object]]) -> Path:
-    table = pd.DataFrame(rows).astype(dict.fromkeys(("onset", "apex", "offset"), "Int64"))
+def write_table(
+    path: Path, rows: Sequence[Mapping[str, object]], columns: list[str] | None = None
+) -> Path:
+    """Write the labels of videos or of expressions; `columns` where there may be no row."""
+    table = pd.DataFrame(list(rows), columns=columns)
+    counts = table.columns.intersection(["onset", "apex", "offset"])
+    table = table.astype(dict.fromkeys(counts, "Int64"))
     with whole_file(path) as partial:
         table.to_csv(partial, index=False)
     return path
 
 
-def _claim_folder(folder: Path, arguments: dict[str, object]) -> None:
+def claim_folder(folder: Path, arguments: Mapping[str, object]) -> None:
     """Make the folder, or refuse one begun with other arguments."""
     note = folder / "synth.json"
     if note.exists():
@@ -407,15 +413,23 @@ def _write_take(
     }
 
 
-def _write_video(path: Path, frames: Bytes) -> None:
-    """Write frames as MPEG-4; the file appears under its name only when it is whole."""
+@contextmanager
+def film(path: Path) -> Iterator[Callable[[Bytes], None]]:
+    """Write RGB frames as MPEG-4, one call each; the file has its name only when it is whole."""
     fourcc = cv2.VideoWriter.fourcc(*"mp4v")
     with whole_file(path) as partial:
-        writer = cv2.VideoWriter(str(partial), fourcc, FRAME_RATE, frames.shape[2:0:-1])
+        writer = cv2.VideoWriter(str(partial), fourcc, FRAME_RATE, (FRAME_SIZE, FRAME_SIZE))
         if not writer.isOpened():
             raise InputError(
                 f"{path} cannot be written as mp4; check the folder and OpenCV's codecs"
             )
+        try:
+            yield lambda frame: writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        finally:
+            writer.release()
+
+
+def _write_video(path: Path, frames: Bytes) -> None:
+    with film(path) as write:
         for frame in frames:
-            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        writer.release()
+            write(frame)
