@@ -95,21 +95,52 @@ def measure_motion(
     >>> measure_motion(face[None], face).shape
     (1, 28, 28, 3)
     """
-    _check_crops(faces, "motion", reference)
-    if flow not in get_args(Flow):
-        raise InputError(f"flow must be one of {', '.join(get_args(Flow))}; received {flow!r}")
-    if not len(faces):
+    u_v = measure_flow(faces, reference, flow=flow)
+    if not len(u_v):
         return np.empty((0, size, size, 3), np.float32)
-    still, *moved = (
-        cv2.resize(grey, (MOTION_SIDE, MOTION_SIDE), interpolation=cv2.INTER_AREA)
-        for grey in _grey(np.concatenate([reference[None], faces]))
-    )
-    u_v = _calculate_flow(still, moved, flow)  # (T, side, side, 2)
     motion = np.concatenate([u_v, _strain(u_v)[..., None]], axis=-1)
     motion[..., :2] -= np.median(u_v, axis=(1, 2), keepdims=True)
     resized = [cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in motion]
     scaled: np.ndarray = np.stack(resized) / MOTION_SCALE
     return scaled
+
+
+def measure_flow(
+    faces: np.ndarray, reference: np.ndarray, *, flow: str = "dis-medium"
+) -> np.ndarray:
+    """Measure where each point of a reference face went, the head's own motion included.
+
+    Parameters
+    ----------
+    faces, reference, flow
+        See `measure_motion`.
+
+    Returns
+    -------
+    ndarray of shape (T, side, side, 2), float32
+        u (to the right) and v (down) in pixels of a face of `MOTION_SIDE`, the side.
+
+    Raises
+    ------
+    InputError
+        If the algorithm is unknown, or a shape or type is wrong.
+
+    Examples
+    --------
+    >>> face = np.zeros((64, 64, 3), np.uint8)
+    >>> measure_flow(face[None], face).shape
+    (1, 128, 128, 2)
+    """
+    _check_crops(faces, "motion", reference)
+    if flow not in get_args(Flow):
+        raise InputError(f"flow must be one of {', '.join(get_args(Flow))}; received {flow!r}")
+    if not len(faces):
+        return np.empty((0, MOTION_SIDE, MOTION_SIDE, 2), np.float32)
+    still, *moved = (
+        cv2.resize(grey, (MOTION_SIDE, MOTION_SIDE), interpolation=cv2.INTER_AREA)
+        for grey in _grey(np.concatenate([reference[None], faces]))
+    )
+    return _calculate_flow(still, moved, flow)  # (T, side, side, 2)
 
 
 def _calculate_flow(still: np.ndarray, moved: list[np.ndarray], flow: str) -> np.ndarray:
@@ -192,7 +223,7 @@ def convert_crops(
         converted = np.subtract(crops, reference, dtype=np.float32)
         converted /= 255
     else:
-        converted = _measure_flow(crops, reference)
+        converted = _flow_of_crops(crops, reference)
     return converted
 
 
@@ -219,7 +250,7 @@ def _grey(crops: np.ndarray) -> np.ndarray:
     return stacked.reshape(n_frames, height, width)
 
 
-def _measure_flow(crops: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _flow_of_crops(crops: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Flow from the reference to each crop and its strain, (T, H, W, 3) float32."""
     height, width = reference.shape[:2]
     grow = max(1.0, _FLOW_SIDE / min(height, width))

@@ -80,78 +80,121 @@ def read_motion(
     frame is first brought into the alignment of its reference, by the landmarks that both were cut
     by: what is compared is the face, not the crop.
     """
+    check_faces(corpus)
+    work = (joblib.delayed(_read_video)(corpus, v, wanted, recipe) for v, wanted in pairs.items())
+    maps = joblib.Parallel(n_workers, prefer="threads")(work)
+    return dict(zip(pairs, maps, strict=True))
+
+
+def check_faces(corpus: Corpus) -> None:
+    """Refuse a corpus without whole faces.
+
+    Raises
+    ------
+    CorpusError
+        If its regions do not name the face.
+    """
     if "face" not in corpus.regions:
         raise CorpusError(
             f"{corpus.folder}: motion is that of whole faces; expected the region face, found "
             f"{', '.join(corpus.regions)}; preprocess again with `regions`"
         )
-    told = json.dumps([_VERSION, asdict(recipe), corpus.recipe_hash, cv2.__version__])
-    folder = corpus.folder / "motion" / hashlib.sha256(told.encode()).hexdigest()[:16]
-    work = (
-        joblib.delayed(_read_video)(corpus, v, wanted, recipe, folder)
-        for v, wanted in pairs.items()
-    )
-    maps = joblib.Parallel(n_workers, prefer="threads")(work)
-    return dict(zip(pairs, maps, strict=True))
 
 
 def _read_video(
-    corpus: Corpus, video_id: str, wanted: Pairs, recipe: MotionRecipe, folder: Path
+    corpus: Corpus, video_id: str, wanted: Pairs, recipe: MotionRecipe
 ) -> npt.NDArray[np.float32]:
-    path, crops = folder / f"{video_id}.npz", corpus.crops_path(video_id)
-    made_of = str(crops.stat().st_mtime_ns) if crops.exists() else ""
-    pairs, maps = _read_kept(path, made_of, recipe)
+    path, made_of = motion_path(corpus, video_id, _VERSION, asdict(recipe))
+    kept = read_arrays(path, made_of)
+    pairs = kept.get("pairs", np.empty((0, 2), np.int64))
+    maps = kept.get("maps", np.empty((0, recipe.size, recipe.size, 3), np.float32))
     known = {pair: place for place, pair in enumerate(map(tuple, pairs.tolist()))}
     lacking = [pair for pair in dict.fromkeys(map(tuple, wanted.tolist())) if pair not in known]
     if lacking:
         maps = np.concatenate([maps, _measure(corpus, video_id, lacking, recipe)])
         pairs = np.concatenate([pairs, np.array(lacking, np.int64)])
         known |= {pair: len(known) + place for place, pair in enumerate(lacking)}
-        _keep(path, pairs, maps, made_of)
-    return maps[[known[tuple(pair)] for pair in wanted.tolist()]]
+        keep_arrays(path, made_of, {"pairs": pairs, "maps": maps})
+    found: npt.NDArray[np.float32] = maps[[known[tuple(pair)] for pair in wanted.tolist()]]
+    return found
 
 
-def _keep(path: Path, pairs: Pairs, maps: npt.NDArray[np.float32], made_of: str) -> None:
+def motion_path(corpus: Corpus, video_id: str, *recipe: Any) -> tuple[Path, str]:
+    """Give where a video's motion is kept, by its recipe, and the state of the crops it is of."""
+    told = json.dumps([*recipe, corpus.recipe_hash, cv2.__version__])
+    folder = corpus.folder / "motion" / hashlib.sha256(told.encode()).hexdigest()[:16]
+    crops = corpus.crops_path(video_id)
+    made_of = str(crops.stat().st_mtime_ns) if crops.exists() else ""
+    return folder / f"{video_id}.npz", made_of
+
+
+def keep_arrays(path: Path, made_of: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Keep arrays for `read_arrays`, where the corpus may be written to."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial, partial.open("wb") as file:
-            np.savez(file, pairs=pairs, maps=maps, made_of=np.array(made_of))
+            np.savez(file, made_of=np.array(made_of), **dict(arrays))  # type: ignore[arg-type]
     except OSError:
         pass  # a corpus that may not be written to: it is measured again next time
 
 
-def _read_kept(
-    path: Path, made_of: str, recipe: MotionRecipe
-) -> tuple[Pairs, npt.NDArray[np.float32]]:
+def read_arrays(path: Path, made_of: str) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays that were kept of crops in this state; none where there are none."""
     try:
         with np.load(path) as file:
             if str(file["made_of"]) == made_of:
-                return file["pairs"], file["maps"]
+                return {name: file[name] for name in file.files}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         pass  # not there, or broken: it is made again
-    return np.empty((0, 2), np.int64), np.empty((0, recipe.size, recipe.size, 3), np.float32)
+    return {}
 
 
 def _measure(
     corpus: Corpus, video_id: str, pairs: Sequence[tuple[int, int]], recipe: MotionRecipe
 ) -> npt.NDArray[np.float32]:
-    frames = np.unique(np.array(pairs))
-    faces = dict(zip(frames.tolist(), corpus.read_crops(video_id, "face", frames), strict=True))
+    motion = np.empty((len(pairs), recipe.size, recipe.size, 3), np.float32)
+    references = np.array([reference for reference, _ in pairs])
+    for reference in np.unique(references).tolist():
+        rows = np.flatnonzero(references == reference).tolist()
+        moved, still = read_aligned(corpus, video_id, reference, [pairs[row][1] for row in rows])
+        motion[rows] = measure_motion(moved, still, size=recipe.size, flow=recipe.flow)
+    return motion
+
+
+def read_aligned(
+    corpus: Corpus, video_id: str, reference: int, frames: Sequence[int] | npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Read faces in the alignment of one of them, the reference: what differs is the face.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        With the region face.
+    video_id : str
+    reference : int
+    frames : sequence of n int
+
+    Returns
+    -------
+    faces : (n, side, side, 3) uint8
+        RGB, of `microx.preprocessing.motion.MOTION_SIDE`, where the mean face lies at
+        `MEAN_FACE_UNIT` and `MEAN_FACE_ORIGIN` in the reference.
+    still : (side, side, 3) uint8
+        The reference, as the others.
+    """
+    shown = np.array([reference, *frames])
+    distinct = np.unique(shown)
+    faces = dict(zip(distinct.tolist(), corpus.read_crops(video_id, "face", distinct), strict=True))
     landmarks, size_hw = corpus.read_landmarks(video_id), corpus.read_size_hw(video_id)
     cuts = {
         frame: _to_homogeneous(corpus.map_to_crop(landmarks[frame], "face", size_hw))
         for frame in faces
     }
-    motion = np.empty((len(pairs), recipe.size, recipe.size, 3), np.float32)
-    references = np.array([reference for reference, _ in pairs])
-    for reference in np.unique(references).tolist():
-        box = _box_face(landmarks[reference], cuts[reference], corpus.size)
-        rows = np.flatnonzero(references == reference).tolist()
-        shown = [reference, *(pairs[row][1] for row in rows)]
-        # Out of the frame's own crop, into the box of its reference: one alignment for both.
-        still, *moved = (_warp(faces[t], box @ np.linalg.inv(cuts[t])) for t in shown)
-        motion[rows] = measure_motion(np.stack(moved), still, size=recipe.size, flow=recipe.flow)
-    return motion
+    box = _box_face(landmarks[reference], cuts[reference], corpus.size)
+    # Out of the frame's own crop, into the box of its reference: one alignment for both.
+    still, *moved = (_warp(faces[t], box @ np.linalg.inv(cuts[t])) for t in shown.tolist())
+    side = (MOTION_SIDE, MOTION_SIDE, 3)
+    return np.array(moved, np.uint8).reshape(-1, *side), still
 
 
 def _box_face(xy: npt.NDArray[np.float32], cut: Matrix, size: int) -> Matrix:
