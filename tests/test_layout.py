@@ -60,6 +60,7 @@ ROOMS = {
     ),
     "inference": ("video", "export"),
     "explain": ("layers", "filters", "attribution", "plots", "explain"),
+    "spotting": ("movement", "spot"),
     "cli": ("doctor", "wording", "console", "options", "corpora", "models", "evidence", "main"),
 }
 GROUND = "microx"
