@@ -60,7 +60,7 @@ ROOMS = {
     ),
     "inference": ("video", "export"),
     "explain": ("layers", "filters", "attribution", "plots", "explain"),
-    "spotting": ("movement", "spot"),
+    "spotting": ("movement", "spot", "scoring", "experiment"),
     "cli": ("doctor", "wording", "console", "options", "corpora", "models", "evidence", "main"),
 }
 GROUND = "microx"

@@ -55,11 +55,37 @@ def synth(
             "--confounds", help="Each actor has looks that reveal the emotion, for that actor only."
         ),
     ] = False,
+    long: Annotated[
+        bool,
+        typer.Option(
+            "--long", help="One long video of each actor, with intervals.csv, for spotting."
+        ),
+    ] = False,
+    seconds: Annotated[float, typer.Option(help="For --long: of each video.", min=8)] = 60.0,
     workers: WorkersOption = -1,
 ) -> None:
     """Draw videos of acted faces whose landmarks and emotions are known."""
     from microx.simulation.corpus import draw_corpus
+    from microx.simulation.long_videos import draw_spotting_corpus
 
+    if long:
+        if moving_regions or mask or confounds or takes != 2 or intensity != Intensity.macro:
+            raise InputError(
+                "--long draws one video of each actor, with expressions of both kinds; leave out "
+                "--takes, --intensity, --moving-regions, --mask and --confounds"
+            )
+        with show_progress("drawing", "videos") as advance:
+            labels = draw_spotting_corpus(
+                out,
+                n_subjects=subjects,
+                seconds=seconds,
+                seed=seed,
+                n_workers=workers,
+                progress=advance,
+            )
+        say("intervals", labels.with_name("intervals.csv"))
+        say("labels", labels)
+        return
     with show_progress("drawing", "takes") as advance:
         labels = draw_corpus(
             out,
