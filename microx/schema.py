@@ -44,6 +44,7 @@ Experiment = Literal[
     "motion",
     "apex",
     "protocols",
+    "spotting",
 ]
 
 # Source: iBUG 300-W, "A semi-automatic methodology for facial landmark annotation"

@@ -60,8 +60,11 @@ ROOMS = {
     ),
     "inference": ("video", "export"),
     "explain": ("layers", "filters", "attribution", "plots", "explain"),
-    "spotting": ("movement", "spot", "scoring", "experiment"),
-    "cli": ("doctor", "wording", "console", "options", "corpora", "models", "evidence", "main"),
+    "spotting": ("movement", "spot", "scoring", "experiment", "timeline", "video"),
+    "cli": (
+        *("doctor", "wording", "console", "options", "corpora", "models", "evidence", "spotting"),
+        "main",
+    ),
 }
 GROUND = "microx"
 ENTRANCE = {"__init__", "__main__"}

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from microx.experiments.run import Run
     from microx.inference.meeting import Meeting
     from microx.labels.labels import Labels
+    from microx.spotting.experiment import SpottingRun
+    from microx.spotting.video import SpottedVideo
 
 N_WORST, N_GOOD = 10, 10
 """Videos that are printed one by one: the worst of a corpus; of a check, those without remarks
@@ -244,6 +246,58 @@ def print_reproduction(run: Run) -> None:
     ]
     _print_table(titles, rows, n_texts=3)
     say("tables", (run.folder / "reproduction.md").resolve())
+
+
+def print_spots(found: SpottedVideo) -> None:
+    """Print the expressions of one video, and where they are written."""
+    console.print()
+    share = found.n_found / found.n_frames
+    say(
+        found.video.name,
+        f"{len(found.spots)} spotted in {_duration(found.duration_s)}; a face in "
+        f"{found.n_found} of {found.n_frames} frames ({share:.0%}), searched {found.searched:.0%}",
+    )
+    if found.spots:
+        titles = ("kind", "region", "onset s", "apex s", "offset s", "score")
+        rows = [
+            (
+                spot.kind,
+                spot.region,
+                *(f"{second:.2f}" for second in (spot.onset_s, spot.apex_s, spot.offset_s)),
+                f"{spot.score:.1f}",
+            )
+            for spot in found.spots
+        ]
+        _print_table(titles, rows, n_texts=2)
+    if found.table is not None:
+        say("table", found.table)
+        say("time line", found.image)
+
+
+def print_spotting(run: SpottingRun) -> None:
+    """Print the scores of spotting, what was chosen for them, and the cautions."""
+    titles = ("kind", "true", "spotted", "hits", "F1", "95 % of subjects", "precision", "recall")
+    rows = [
+        (
+            row["kind"],
+            *(str(row[name]) for name in ("n_intervals", "n_spots", "n_hits")),
+            _number(row["f1"]),
+            _interval(row["f1_low"], row["f1_high"]),
+            *(_number(row[name]) for name in ("precision", "recall")),
+            f"{row['false_alarms']:.2f}",
+        )
+        for row in run.table.to_dict("records")
+    ]
+    _print_table((*titles, "false alarms\na minute"), rows)
+    thresholds = ", ".join(f"{value:.2f}" for value in run.facts["thresholds"])
+    say("thresholds chosen on other subjects", thresholds)
+    told = [f"{recall:.3f} at {rate}" for rate, recall in run.facts["recall_at"].items()]
+    say("recall by false alarms a minute, one threshold over all", ", ".join(told))
+    right, guess = run.facts["presence_accuracy"], run.facts["presence_most_frequent"]
+    say("is there one, by video", f"{right:.3f} right; always the same answer: {guess:.3f}")
+    for caution in run.cautions:
+        warn(caution)
+    say("table", (run.folder / "spotting.csv").resolve())
 
 
 def print_cautions(rows: Mapping[str, Sequence[EvaluationResult]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +33,9 @@ from microx.errors import InputError
 from microx.schema import Experiment, Paper, RegionSet
 from microx.training.backend import load_keras, threads_of
 from microx.training.protocol import Protocol
+
+if TYPE_CHECKING:
+    from microx.corpus.corpus import Corpus
 
 CorpusArgument = Annotated[Path, typer.Argument(help="Corpus folder.")]
 
@@ -114,9 +117,27 @@ def experiment(
     tensorboard: TensorBoardOption = False,
     workers: TrainersOption = 1,
     dask: DaskOption = None,
+    intervals: Annotated[
+        Path | None,
+        typer.Option(
+            help="For spotting: CSV with path, onset, apex, offset and kind, a row an expression."
+        ),
+    ] = None,
 ) -> None:
     """Compare one thing, all else equal, and write the report."""
     from microx.corpus.corpus import load_corpus
+
+    if name == "spotting":
+        trained = (protocol, split, model, epochs, seeds, oracle, settings, tensorboard, workers)
+        if trained != ("holdout", None, "compact", None, 1, False, None, False, 1) or dask:
+            raise InputError(
+                "spotting trains no network: of the options it has --intervals, --out, --folds "
+                "and --seed; leave out the others"
+            )
+        _spot(load_corpus(corpus), intervals, out, folds, seed)
+        return
+    if intervals is not None:
+        raise InputError(f"--intervals is for spotting; the experiment is {name}")
     from microx.experiments.ablations import run_experiment
     from microx.report.page import write_report
 
@@ -140,6 +161,16 @@ def experiment(
             **join_options(settings, epochs, None, None, None, ""),
         )
     console.print_run(run, write_report([run.folder], opened))
+
+
+def _spot(corpus: Corpus, intervals: Path | None, out: Path, folds: int, seed: int) -> None:
+    from microx.spotting.experiment import run_spotting
+
+    if intervals is None:
+        raise InputError("spotting needs the true intervals: --intervals intervals.csv")
+    with show_progress("spotting", "videos") as advance:
+        run = run_spotting(corpus, intervals, out, n_folds=folds, seed=seed, progress=advance)
+    console.print_spotting(run)
 
 
 def inflation(

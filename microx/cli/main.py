@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from microx._version import VERSION
-from microx.cli import corpora, evidence, models
+from microx.cli import corpora, evidence, models, spotting
 from microx.cli.console import console, print_findings, show_progress
 from microx.cli.options import OpenFaceOption
 from microx.cli.wording import say_options
@@ -38,6 +38,7 @@ for command in (
     *(corpora.synth, corpora.check, corpora.labels, corpora.preprocess, corpora.inspect),
     *(models.train, models.evaluate, models.predict, models.meeting),
     *(models.explain, models.export),
+    spotting.spot,
     *(evidence.audit, evidence.ablate, evidence.experiment, evidence.inflation),
     *(evidence.reproduce, evidence.report),
 ):

@@ -15,6 +15,7 @@ OPTION_OF = {
     "input_fps": "--input-fps",
     "label_set": "--label-set",
     "labels_file": "--labels",
+    "kind": "--kind",
     "landmarks": "--landmarks",
     "landmarks_dir": "--landmarks-dir",
     "max_gap": "--max-gap",
@@ -37,6 +38,8 @@ OPTION_OF = {
     "shuffle_labels": "--shuffle-labels",
     "size": "--size",
     "split_file": "--split",
+    "seconds": "--seconds",
+    "threshold": "--threshold",
     "timeout_s": "--timeout",
 }
 """Argument of a library function to the option that gives it; a message marks arguments by

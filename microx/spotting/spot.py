@@ -38,6 +38,7 @@ SHORTEST_S, LONGEST_S = 0.1, 4.5
 _REACHES_S = (0.2, 0.27, 0.4, 0.6, 0.9, 1.35, 2.0)  # about half the length of what each finds
 _SMOOTH_S = 0.1
 _NOISE_FLOOR = 0.03  # pixels of the face: what flow cannot see
+_LEAP = 2.0  # pixels from the mean of the frames before and after
 _END = 0.1  # of the height, where an expression begins and ends
 _AROUND_S, _RIPPLE, _TURNS = 0.7, 0.3, 3  # of talking, see `spot_expressions`
 _OVERLAP, _COVERED = 0.2, 0.5  # from which two candidates are one: IoU, share of the shorter
@@ -160,8 +161,9 @@ class _Path:
 
     @classmethod
     def of(cls, block: Block, region: str, n_smooth: int) -> _Path:
-        places = _smooth(block.region(region), n_smooth)
-        return cls(block.start, places, np.median(places, axis=0))
+        places = _smooth(_drop_flicker(block.region(region)), n_smooth)
+        seen = places[np.isfinite(places[:, 0])]
+        return cls(block.start, places, np.median(seen, axis=0) if len(seen) else places[0])
 
 
 def _search(movement: Movement, region: str, threshold: float) -> Iterator[Spot]:
@@ -214,11 +216,16 @@ def _look(path: _Path, frame: int, reach: int) -> tuple[Floats, Floats, Floats, 
 
 
 def _choose_paths(paths: Sequence[_Path], n_frames: int, reach: int) -> npt.NDArray[np.int64]:
-    """For each frame the path in whose middle it lies best; -1 where none reaches far enough."""
+    """For each frame the path nearest to whose middle it lies; -1 where none reaches far enough.
+
+    Frames that are lost, or a reach from one, are in no path.
+    """
     chosen, off = np.full(n_frames, -1), np.full(n_frames, np.inf)
     for number, path in enumerate(paths):
         length = len(path.places)
-        frames = np.arange(path.start + reach, path.start + length - reach)
+        seen = np.isfinite(path.places[:, 0])
+        whole = seen[reach:-reach] & seen[: -2 * reach] & seen[2 * reach :]
+        frames = path.start + reach + np.flatnonzero(whole)
         distance = np.abs(frames - path.start - length / 2)
         nearer = distance < off[frames]
         chosen[frames[nearer]], off[frames[nearer]] = number, distance[nearer]
@@ -229,7 +236,7 @@ def _find_ends(along: Floats, peak: int, reach: int, rate: float) -> tuple[int, 
     """Onset, apex and offset of a departure, or None where it is talking or of no usual length."""
     far, near = int(1.5 * reach), reach // 2
     levels = [
-        float(np.percentile(side, 25))
+        float(np.nanpercentile(side, 25))
         for side in (
             along[max(0, peak - far) : peak - near + 1],
             along[peak + near : peak + far + 1],
@@ -242,10 +249,11 @@ def _find_ends(along: Floats, peak: int, reach: int, rate: float) -> tuple[int, 
     around = round(_AROUND_S * rate)
     ripple = _RIPPLE * (float(along[peak]) - max(levels))
     near_by = along[max(0, onset - around) : offset + around + 1]
+    near_by = near_by[np.isfinite(near_by)]
     turns = sum(len(find_peaks(sign * near_by, prominence=ripple)[0]) for sign in (1, -1))
     if turns >= _TURNS:
         return None
-    return onset, onset + int(along[onset : offset + 1].argmax()), offset
+    return onset, onset + int(np.nanargmax(along[onset : offset + 1])), offset
 
 
 def _walk(along: Floats, peak: int, step: int, level: float) -> int:
@@ -284,9 +292,18 @@ def _is_same(one: Spot, other: Spot) -> bool:
     return shared > _OVERLAP * (sum(lengths) - shared) or shared > _COVERED * min(lengths)
 
 
+def _drop_flicker(places: Floats) -> Floats:
+    """Lose the frames that leap away from both neighbours, where the flow found another place."""
+    middle = (places[:-2] + places[2:]) / 2
+    leaps = np.abs(places[1:-1] - middle).max(axis=1, initial=0.0) > _LEAP
+    left = places.copy()
+    left[1:-1][leaps] = np.nan
+    return left
+
+
 def _smooth(places: Floats, n_frames: int) -> Floats:
-    """Mean over an odd number of frames, at the ends over those that are there repeated."""
+    """Mean over an odd number of frames, the ends repeated; nan where one of them is lost."""
     n_frames |= 1
-    padded = np.pad(places, ((n_frames // 2 + 1, n_frames // 2), (0, 0)), "edge")
-    summed = np.cumsum(padded, axis=0)
-    return (summed[n_frames:] - summed[:-n_frames]) / n_frames
+    padded = np.pad(places, ((n_frames // 2, n_frames // 2), (0, 0)), "edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, n_frames, axis=0)
+    return np.asarray(windows.mean(axis=-1), np.float64)

@@ -47,7 +47,7 @@ def test_other_region_sets():
 
 
 def test_the_command_line_knows_every_experiment():
-    assert set(get_args(Experiment)) == set(EXPERIMENTS) - {"inflation"}
+    assert set(get_args(Experiment)) - {"spotting"} == set(EXPERIMENTS) - {"inflation"}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
