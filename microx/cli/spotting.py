@@ -30,7 +30,7 @@ def spot(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="Score from which a movement counts; higher: fewer false alarms. Default: 3.25.",
+            help="Score from which a movement counts; higher: fewer false alarms. Default: 3.1.",
             min=1.5,
         ),
     ] = None,

@@ -10,43 +10,13 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
 from microx.plotting import BLUE, GREY, INK, VERMILLION, style
-from microx.spotting.movement import SPOTTED_REGIONS, Floats, Movement
+from microx.spotting.movement import SPOTTED_REGIONS, Movement, trace_movement
 from microx.spotting.spot import Spot
 
 MOST_SHOWN = 8
 """Spots whose faces are shown: those of the highest scores (our choice)."""
 
 _COLOUR_OF = {"micro": VERMILLION, "macro": BLUE}
-
-
-def trace_movement(movement: Movement, region: str) -> Floats:
-    """Tell how far a region is from where it usually is, in every frame.
-
-    Parameters
-    ----------
-    movement : Movement
-    region : str
-        Of `microx.spotting.movement.CELLS`.
-
-    Returns
-    -------
-    (T,) float64
-        Root mean square over its cells, in pixels of a face of 128; nan where nothing is known.
-    """
-    curve = np.full(len(movement.times), np.nan)
-    middle = np.full(len(movement.times), np.inf)  # how far the frame is from that of its block
-    for block in movement.blocks:
-        places = block.region(region)
-        seen = np.flatnonzero(np.isfinite(places[:, 0]))
-        if not len(seen):
-            continue
-        places = places[seen]
-        off = np.sqrt(((places - np.median(places, axis=0)) ** 2).mean(axis=1) * 2)
-        frames = block.start + seen
-        distance = np.abs(frames - block.start - len(block) / 2)
-        nearer = distance < middle[frames]
-        curve[frames[nearer]], middle[frames[nearer]] = off[nearer], distance[nearer]
-    return curve
 
 
 def draw_spots(

@@ -17,9 +17,9 @@ from microx.labels.columns import LABEL_COLUMNS
 from microx.labels.labels import Labels
 from microx.plotting import write_figure
 from microx.preprocessing.video import probe_video
-from microx.spotting.movement import read_movement
+from microx.spotting.movement import read_movement, trace_movement
 from microx.spotting.spot import THRESHOLD, Spot, find_spots, tabulate_spots
-from microx.spotting.timeline import choose_shown, draw_spots, trace_movement
+from microx.spotting.timeline import choose_shown, draw_spots
 
 FACE_SIZE = 128
 """Pixels along a side of a face crop: what movement is measured at."""
