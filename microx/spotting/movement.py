@@ -154,9 +154,9 @@ def read_movement(
     -----
     The reference of a block is the frame whose landmarks are nearest to their median shape. The
     head's own motion is a polynomial of the place, ``1, x, y, x², y²`` for u and for v, fitted to
-    the whole face with Tukey's biweight: the last two are how a round head that turns looks. On
-    four drawn videos they brought the noise of the mouth over two seconds from .30 pixels to .18,
-    and the median alone had .97.
+    the whole face with Tukey's biweight: the last two are how a round head that turns looks. In a
+    drawn video they brought the noise of the mouth over a second to either side from .30 pixels
+    (1, x, y alone) to .18; with the median alone it was .97.
 
     Examples
     --------
