@@ -226,7 +226,8 @@ def _score_frames(
     there, back = (((here - side) * weights).sum(axis=1) for side in (before, after))
     departs = [np.linalg.norm((place - rest) / noise, axis=1) for place in (here, around)]
     is_away = departs[0] > departs[1]
-    return np.where(is_away, np.minimum(there, back) / np.median(length), 0.0), weights
+    usual = max(float(np.median(length)), 1.0)  # less only where nothing moves at all
+    return np.where(is_away, np.minimum(there, back) / usual, 0.0), weights
 
 
 def _look(path: _Path, frame: int, reach: int) -> tuple[Floats, Floats, Floats, Floats]:

@@ -56,6 +56,18 @@ def test_noise_is_no_expression():
     assert not any(find_spots(move(np.zeros(N_FRAMES), seed=seed)) for seed in range(5))
 
 
+def test_a_frozen_video_shows_no_expression():
+    assert not find_spots(Movement(np.arange(N_FRAMES) / RATE, (Block(0, np.zeros((360, 14, 2))),)))
+
+
+def test_a_blink_that_pulls_at_the_brows_is_no_expression():
+    course = ramp(150, 154, 156, 161)
+    movement = move(course, 1, cells=slice(0, 4))
+    assert find_spots(movement)
+    movement.blocks[0].displacement[:, 12:, 1] += 5 * course[:, None]
+    assert not find_spots(movement)
+
+
 def test_talking_is_no_expression():
     t = np.arange(N_FRAMES) / RATE
     talk = np.sin(np.pi * 4 * t) ** 2 * ((t > 4) & (t < 7))
