@@ -156,7 +156,7 @@ def read_movement(
     head's own motion is a polynomial of the place, ``1, x, y, x², y²`` for u and for v, fitted to
     the whole face with Tukey's biweight: the last two are how a round head that turns looks. In a
     drawn video they brought the noise of the mouth over a second to either side from .30 pixels
-    (1, x, y alone) to .18; with the median alone it was .97.
+    (1, x, y alone) to .18; with a robust mean alone it was .97.
 
     Examples
     --------
