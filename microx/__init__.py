@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from microx.experiments.ablations import run_experiment as run_experiment
     from microx.experiments.run import read_run as read_run
     from microx.inference.export import export_model as export_model
+    from microx.inference.meeting import predict_meeting as predict_meeting
     from microx.inference.video import predict_video as predict_video
     from microx.labels.labels import read_labels as read_labels
     from microx.models.multistream import build_microx as build_microx
@@ -47,6 +48,7 @@ _HOME = {
     "load_corpus": "corpus.corpus",
     "load_model": "training.model_file",
     "make_splits": "training.splits",
+    "predict_meeting": "inference.meeting",
     "predict_video": "inference.video",
     "preprocess_video": "preprocessing.pipeline",
     "read_labels": "labels.labels",

@@ -206,7 +206,7 @@ def draw_attendance(counts: pd.DataFrame, n_expected: int | None) -> Figure:
     Parameters
     ----------
     counts : DataFrame
-        time_s and n_faces, in order of time.
+        time_s, end_s and n_faces of each stretch, in order of time.
     n_expected : int or None
 
     Returns
@@ -215,13 +215,16 @@ def draw_attendance(counts: pd.DataFrame, n_expected: int | None) -> Figure:
 
     Examples
     --------
-    >>> figure = draw_attendance(pd.DataFrame({"time_s": [0.0, 1.0], "n_faces": [1, 2]}), 2)
+    >>> figure = draw_attendance(pd.DataFrame(
+    ...     {"time_s": [0.0, 1.0], "end_s": [1.0, 1.5], "n_faces": [1, 2]}), 2)
     """
     most = max(int(counts["n_faces"].max()), n_expected or 0)
     with style():
         figure = Figure(figsize=(9.0, 1.9), layout="constrained")
         axes = figure.add_subplot()
-        axes.step(counts["time_s"], counts["n_faces"], where="post", color=BLUE, linewidth=1.8)
+        edges = np.append(counts["time_s"], counts["end_s"].iloc[-1])
+        axes.stairs(counts["n_faces"], edges, baseline=None, color=BLUE, linewidth=1.8)
+        axes.set_xlim(0, edges[-1])
         if n_expected is not None:
             axes.axhline(n_expected, color=GREY, linestyle="--", linewidth=1)
             axes.annotate("present", (0, n_expected), va="bottom", color=GREY)

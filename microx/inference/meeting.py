@@ -96,7 +96,7 @@ class Meeting:
     classes : tuple of str
     duration_s : float
     participants : tuple of Participant
-        Those seen longest first.
+        In the order in which their faces were identified.
     n_expected : int or None
         Participants present, if told.
     """
@@ -154,7 +154,7 @@ class Meeting:
         }
 
     def count_faces(self) -> pd.DataFrame:
-        """Count the participants seen in each second: time_s and n_faces."""
+        """Count the participants seen in each second: time_s, end_s and n_faces."""
         n_bins = max(1, math.ceil(self.duration_s / _BIN_S))
         seen = np.zeros((len(self.participants), n_bins), bool)
         for row, one in enumerate(self.participants):
@@ -164,7 +164,9 @@ class Meeting:
                 for start, end in spans:
                     first = int(start / _BIN_S)
                     seen[row, first : max(first + 1, math.ceil(end / _BIN_S))] = True
-        return pd.DataFrame({"time_s": np.arange(n_bins) * _BIN_S, "n_faces": seen.sum(axis=0)})
+        begin = np.arange(n_bins) * _BIN_S
+        end = np.minimum(begin + _BIN_S, self.duration_s)
+        return pd.DataFrame({"time_s": begin, "end_s": end, "n_faces": seen.sum(axis=0)})
 
     def plot(self) -> Figure:
         """Draw a band for each participant, coloured by label over time."""
@@ -324,7 +326,7 @@ def _gather(
         cautions=tuple(_find_cautions(reading, len(participants), n_expected)),
         classes=facts.classes,
         duration_s=float(ledger.timestamp[-1]) + step_s,
-        participants=tuple(sorted(participants, key=lambda one: -one.seen_s)),
+        participants=tuple(participants),
         n_expected=n_expected,
     )
 

@@ -62,7 +62,9 @@ def test_everyone_is_found_once_with_the_shares_of_a_tile_alone(meeting, recordi
         assert mean == pytest.approx([alone[name] / 100 for name in CLASSES], abs=0.05)
     times = shares[[f"time_{name}" for name in CLASSES]].to_numpy(float)
     assert times.sum(axis=1) == pytest.approx([1, 1])
-    assert list(meeting.count_faces()["n_faces"]) == [2, 1]
+    counts = meeting.count_faces()
+    assert list(counts["n_faces"]) == [2, 1]
+    assert counts["end_s"].iloc[-1] == pytest.approx(40 / 30)
 
 
 def test_cautions_name_the_source_and_the_missing(meeting):
