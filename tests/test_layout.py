@@ -58,7 +58,7 @@ ROOMS = {
         *("cautions", "protocol", "tables", "charts", "figures", "examples", "comparison"),
         "page",
     ),
-    "inference": ("video", "export"),
+    "inference": ("prediction", "video", "meeting", "export"),
     "explain": ("layers", "filters", "attribution", "plots", "explain"),
     "spotting": ("movement", "spot", "scoring", "experiment", "timeline", "video"),
     "cli": (

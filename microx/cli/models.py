@@ -149,7 +149,8 @@ def predict(
     openface: OpenFaceOption = None,
 ) -> None:
     """Predict the emotions in a video over time with a trained model."""
-    from microx.inference.video import predict_video, write_prediction
+    from microx.inference.prediction import write_prediction
+    from microx.inference.video import predict_video
 
     with show_progress("looking", "frames") as advance:
         prediction = predict_video(

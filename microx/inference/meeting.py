@@ -20,7 +20,8 @@ import pandas as pd
 from microx._version import VERSION
 from microx.errors import InputError
 from microx.files import check_new_folder, whole_file
-from microx.inference.video import CLIP, NO_FACE, Prediction, Reading, check_request, read_video
+from microx.inference.prediction import CLIP, NO_FACE, Prediction
+from microx.inference.video import Reading, check_request, read_video
 from microx.markup import render_page, to_html
 from microx.plotting import draw_attendance, draw_bands, embed_figure, embed_image
 from microx.preprocessing.preprocessed import FaceFrames

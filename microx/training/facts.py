@@ -89,6 +89,8 @@ class ModelFacts:
         File whose weights the training continued from.
     warnings : tuple of str
         What a reader of its scores should know.
+    sources : tuple of str
+        The corpora of its training clips, as the labels name them; empty where they name none.
     versions : mapping of str to str
         See `microx.training.model_file.read_versions`.
 
@@ -112,6 +114,7 @@ class ModelFacts:
     n_parameters: int | None = None
     continued_from: str | None = None
     warnings: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -127,6 +130,7 @@ class ModelFacts:
         given = self.arguments
         check("arguments", isinstance(given, FitSettings), _WORDS["arguments"], given)
         check("warnings", are_words(self.warnings), _WORDS["warnings"], self.warnings)
+        check("sources", are_words(self.sources), "a list of corpora", self.sources)
         check("versions", isinstance(self.versions, Mapping), _WORDS["versions"], self.versions)
 
     @classmethod
@@ -174,8 +178,6 @@ class FitFacts(ModelFacts):
     ----------
     trained_on : TrainedOn
         Subjects and videos it must not be tested on.
-    sources : tuple of str
-        The corpora of its training clips, as the labels name them; empty where they name none.
     n_train, n_validation : int, optional
         Clips.
     train_class_counts : tuple of int
@@ -193,7 +195,6 @@ class FitFacts(ModelFacts):
     """
 
     trained_on: TrainedOn = field(default_factory=TrainedOn)
-    sources: tuple[str, ...] = ()
     n_train: int | None = None
     n_validation: int | None = None
     train_class_counts: tuple[int, ...] = ()
@@ -207,7 +208,6 @@ class FitFacts(ModelFacts):
         super().__post_init__()
         check("preset", self.preset in FIT_SETTINGS, _WORDS["preset"], self.preset)
         check("trained_on", isinstance(self.trained_on, TrainedOn), _SUBJECTS, self.trained_on)
-        check("sources", are_words(self.sources), "a list of corpora", self.sources)
         if list_regions(self.streams) != self.regions:
             streams, regions = ", ".join(self.streams), ", ".join(self.regions)
             raise InputError(f"streams {streams} do not read the regions {regions}")

@@ -8,16 +8,8 @@ import pandas as pd
 import pytest
 
 from microx.errors import InputError, LandmarkError, ModelError
-from microx.inference.video import (
-    CLIP,
-    NO_FACE,
-    TOO_SHORT,
-    Prediction,
-    _ClipReader,
-    _Reader,
-    predict_video,
-    write_prediction,
-)
+from microx.inference.prediction import CLIP, NO_FACE, TOO_SHORT, Prediction, write_prediction
+from microx.inference.video import _ClipReader, _Reader, predict_video
 from microx.models.baselines import build_cnn6
 from microx.models.multistream import build_microx
 from microx.preprocessing.landmarks import Landmarks
