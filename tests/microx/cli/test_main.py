@@ -70,7 +70,7 @@ def test_the_main_job_ends_with_a_table_and_a_report(corpus):
     run = microx("ablate", corpus, "--out", run_folder, "--regions", "all", "--epochs", 2)
     assert run.returncode == 0, run.stderr
     table = pd.read_csv(run_folder / "results.csv")
-    assert table["name"].tolist() == ["regions+face", *GUESSES]
+    assert table["name"].tolist() == ["regions+face", "pixels+svm", "hog+svm", *GUESSES]
     assert "most_frequent" in run.stdout
     assert str((run_folder / "report.html").resolve()) in run.stdout
     again = microx("report", run_folder, "--out", corpus.parent / "again.html")
