@@ -52,7 +52,7 @@ def meeting(recordings, model_path):
 
 
 def test_everyone_is_found_once_with_the_shares_of_a_tile_alone(meeting, recordings, model_path):
-    shares = meeting.to_frame()
+    shares = meeting.to_frame().sort_values("seen_s", ascending=False, ignore_index=True)
     assert len(shares) == 2
     assert shares["seen_s"].to_numpy() == pytest.approx([40 / 30, 1.0], abs=0.1)
     assert shares["unseen_s"][1] == pytest.approx(10 / 30, abs=0.1)
