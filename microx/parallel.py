@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import joblib
 
 from microx.errors import CorpusError
@@ -34,6 +35,17 @@ Outcome = tuple[str, dict[str, Any]]
 """A job's key and its result."""
 
 Outcomes = Generator[Outcome]
+
+
+@contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """Let OpenCV use one thread, in a process beside others that share the cores already."""
+    n_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(n_threads)
 
 
 class Job(Protocol):

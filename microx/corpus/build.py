@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pandas as pd
 
 from microx._version import VERSION
@@ -50,7 +49,7 @@ from microx.files import (
 )
 from microx.labels.labels import Labels, read_labels
 from microx.labels.sheets import SHEET_SUFFIXES
-from microx.parallel import run_here, run_on_dask
+from microx.parallel import one_opencv_thread, run_here, run_on_dask
 from microx.preprocessing.pipeline import VideoStream, stream_video
 from microx.preprocessing.recipe import PIPELINE_VERSION, Recipe, check_backend
 from microx.preprocessing.video import VIDEO_SUFFIXES, is_image, list_files
@@ -274,12 +273,8 @@ class _Job:
                 f"{self.target.parent}: expected the corpus's folder; found none; Dask workers "
                 "must see the same paths, and nobody may move a corpus while it is written"
             )
-        n_threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # the processes share the cores already
-        try:
+        with one_opencv_thread():
             return self.key, self._write_one() if len(self.videos) == 1 else self._write_shard()
-        finally:
-            cv2.setNumThreads(n_threads)
 
     def give_up(self, reason: str) -> tuple[str, dict[str, Any]]:
         """Leave the video out of the corpus; of several, none yet."""

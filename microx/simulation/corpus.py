@@ -22,6 +22,7 @@ import pandas as pd
 
 from microx.errors import InputError
 from microx.files import whole_file
+from microx.parallel import one_opencv_thread
 from microx.preprocessing.landmarks import Landmarks, write_openface_csv
 from microx.preprocessing.occlusion.occluder import draw_occluder
 from microx.progress import Progress
@@ -371,12 +372,8 @@ def _write_takes(
     folder: Path, subject: int, take: int, arguments: Mapping[str, Any]
 ) -> list[dict[str, object]]:
     """Write one subject's takes of the 7 emotions, unless they are there; return label rows."""
-    n_threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # the processes share the cores already
-    try:
+    with one_opencv_thread():
         return [_write_take(folder, subject, take, emotion, arguments) for emotion in EMOTIONS]
-    finally:
-        cv2.setNumThreads(n_threads)
 
 
 def _write_take(

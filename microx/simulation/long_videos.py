@@ -17,6 +17,7 @@ import joblib
 import numpy as np
 
 from microx.errors import InputError
+from microx.parallel import one_opencv_thread
 from microx.preprocessing.landmarks import Landmarks, write_openface_csv
 from microx.progress import Progress
 from microx.schema import DRAWN, EMOTIONS, FRAME_RATE
@@ -340,12 +341,8 @@ def _write_subject(folder: Path, subject: int, arguments: Mapping[str, Any]) -> 
     name = _subject_name(subject)
     video, points = folder / _video_path(subject), folder / "landmarks" / f"{name}.csv"
     if not (video.exists() and points.exists()):
-        n_threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # the processes share the cores already
-        try:
+        with one_opencv_thread():
             xy = _film_subject(video, _plan_subject(subject, arguments), arguments["seed"])
-        finally:
-            cv2.setNumThreads(n_threads)
         write_openface_csv(points, xy)
     return _video_path(subject)
 
