@@ -74,6 +74,11 @@ class Ledger:
     def __len__(self) -> int:
         return len(self.timestamp)
 
+    @property
+    def step_s(self) -> float:
+        """Seconds from one tick to the next on average; 0 of a single one."""
+        return float(self.timestamp[-1]) / max(1, len(self) - 1)
+
 
 @dataclass(frozen=True, eq=False)
 class FaceFrames:

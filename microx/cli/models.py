@@ -42,6 +42,13 @@ from microx.cli.options import (
 from microx.schema import Finder, Format, OneFace
 from microx.training.backend import load_keras
 
+ModelFileOption = Annotated[
+    Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
+]
+AsTrainedOption = Annotated[
+    Finder | None, typer.Option("--landmarks", help="Default: as in the model's training.")
+]
+
 
 def train(
     corpus: Annotated[Path, typer.Argument(help="Corpus folder.")],
@@ -128,16 +135,12 @@ def evaluate(
 
 def predict(
     video: Annotated[Path, typer.Argument(help="A video, or a folder of images.")],
-    model: Annotated[
-        Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
-    ],
+    model: ModelFileOption,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for the CSV and PNG.", callback=new_folder)
     ] = Path("."),
     without: WithoutOption = "",
-    landmarks: Annotated[
-        Finder | None, typer.Option(help="Default: as in the model's training.")
-    ] = None,
+    landmarks: AsTrainedOption = None,
     faces: Annotated[
         OneFace | None,
         typer.Option(
@@ -183,9 +186,7 @@ def predict(
 
 def meeting(
     video: Annotated[Path, typer.Argument(help="A recording of one or more participants.")],
-    model: Annotated[
-        Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
-    ],
+    model: ModelFileOption,
     out: OutOption,
     participants: Annotated[
         int | None, typer.Option(help="How many are present, to hold the faces found against.")
@@ -195,9 +196,7 @@ def meeting(
         typer.Option(help="CSV of face and name: participants.csv of an earlier --out, edited."),
     ] = None,
     without: WithoutOption = "",
-    landmarks: Annotated[
-        Finder | None, typer.Option(help="Default: as in the model's training.")
-    ] = None,
+    landmarks: AsTrainedOption = None,
     openface: OpenFaceOption = None,
 ) -> None:
     """Predict the emotions of everyone in a recording: shares of time, bands, one page."""

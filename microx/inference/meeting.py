@@ -10,6 +10,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ class Participant:
     seen_s: float
     images: tuple[npt.NDArray[np.uint8], ...]
 
-    @property
+    @cached_property
     def clips(self) -> pd.DataFrame:
         """The clips in order of time: start_s, end_s, emotion, p_<class> …, from_s, to_s, shown_s.
 
@@ -264,45 +265,52 @@ def read_names(path: str | Path) -> dict[int, str]:
 
 
 @dataclass
-class _Watcher:
-    """Keeps some crops of each face, and counts the frames it has."""
+class _Seen:
+    """How often a face was seen, and some of its crops."""
 
-    n_found: dict[int, int] = field(default_factory=dict)
-    _kept: dict[int, list[npt.NDArray[np.uint8]]] = field(default_factory=dict)
-    _step: dict[int, int] = field(default_factory=dict)
+    n_found: int = 0
+    kept: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    step: int = 1  # frames from one kept crop to the next
+
+    def add(self, crop: npt.NDArray[np.uint8]) -> None:
+        """Count a frame; keep every so many crops, ever rarer."""
+        if self.n_found % self.step == 0:
+            self.kept.append(crop.copy())
+            if len(self.kept) == 2 * N_THUMBNAILS:
+                del self.kept[1::2]
+                self.step *= 2
+        self.n_found += 1
+
+    def images(self) -> list[npt.NDArray[np.uint8]]:
+        """Up to `N_THUMBNAILS` crops, in order of time."""
+        n_shown = min(N_THUMBNAILS, len(self.kept))
+        places = np.linspace(0, len(self.kept) - 1, n_shown).round().astype(int)
+        return [self.kept[place] for place in places]
+
+
+@dataclass
+class _Watcher:
+    """Looks at every stretch of a recording; knows the faces that have crops."""
+
+    seen: dict[int, _Seen] = field(default_factory=dict)
 
     def look(self, piece: FaceFrames) -> None:
-        """Take the next stretch of a face; keep every so many frames, ever rarer."""
+        """Take the next stretch of a face."""
         crops = piece.crops.get("face")
         if crops is None:
             crops = next(iter(piece.crops.values()))
-        kept, step = self._kept.setdefault(piece.face, []), self._step.get(piece.face, 1)
         for row in np.flatnonzero(piece.landmarks.success).tolist():
-            n = self.n_found.get(piece.face, 0)
-            self.n_found[piece.face] = n + 1
-            if n % step == 0:
-                kept.append(crops[row].copy())
-                if len(kept) == 2 * N_THUMBNAILS:
-                    del kept[1::2]
-                    step *= 2
-        self._step[piece.face] = step
-
-    def images(self, face: int) -> list[npt.NDArray[np.uint8]]:
-        """Up to `N_THUMBNAILS` crops, in order of time."""
-        kept = self._kept.get(face, [])
-        places = np.linspace(0, len(kept) - 1, min(N_THUMBNAILS, len(kept))).round().astype(int)
-        return [kept[place] for place in places]
+            self.seen.setdefault(piece.face, _Seen()).add(crops[row])
 
 
 def _gather(
     reading: Reading, watcher: _Watcher, names: Mapping[int, str] | None, n_expected: int | None
 ) -> Meeting:
     ledger, facts = reading.ledger, reading.facts
-    step_s = float(ledger.timestamp[-1]) / max(1, len(ledger) - 1)
     members: dict[str, list[int]] = {}
     for face in reading.faces:
         name = f"participant {face + 1}" if names is None else names.get(face, "")
-        if name and watcher.n_found.get(face):
+        if name and face in watcher.seen:
             members.setdefault(name, []).append(face)
     predictions = {
         face: reading.predict(face)
@@ -315,8 +323,8 @@ def _gather(
             name,
             tuple(faces),
             tuple(predictions[face] for face in faces if face in predictions),
-            seen_s=sum(watcher.n_found[face] for face in faces) * step_s,
-            images=tuple(image for face in faces for image in watcher.images(face)),
+            seen_s=sum(watcher.seen[face].n_found for face in faces) * ledger.step_s,
+            images=tuple(image for face in faces for image in watcher.seen[face].images()),
         )
         for name, faces in members.items()
     ]
@@ -326,7 +334,7 @@ def _gather(
         note=reading.note,
         cautions=tuple(_find_cautions(reading, len(participants), n_expected)),
         classes=facts.classes,
-        duration_s=float(ledger.timestamp[-1]) + step_s,
+        duration_s=float(ledger.timestamp[-1]) + ledger.step_s,
         participants=tuple(participants),
         n_expected=n_expected,
     )

@@ -409,8 +409,9 @@ class _Reader:
         predictions = np.concatenate(self._predictions)
         rows = np.full((len(status), predictions.shape[1]), np.nan, np.float32)
         rows[status == CLIP] = predictions
-        step_s = float(ledger.timestamp[-1]) / max(1, len(ledger) - 1)
-        step_s = step_s or 1 / FRAME_RATE  # a photograph is shown as long as a frame of a video
+        step_s = (
+            ledger.step_s or 1 / FRAME_RATE
+        )  # a photograph is shown as long as a frame of a video
         return Prediction(
             video=str(video),
             model=str(model),

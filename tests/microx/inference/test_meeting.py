@@ -7,11 +7,8 @@ import pytest
 from microx.errors import InputError
 from microx.inference.meeting import predict_meeting, read_names, write_meeting
 from microx.inference.video import predict_video
-from microx.models.multistream import build_microx
 from microx.schema import DRAWN
 from microx.simulation.corpus import draw_take
-from microx.training.facts import FitFacts
-from microx.training.model_file import save_model
 from microx.training.settings import FitSettings
 
 CLASSES = ["happy", "sad", "neutral"]
@@ -26,11 +23,8 @@ FACTS = {
 
 
 @pytest.fixture(scope="module")
-def model_path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "model.keras"
-    model = build_microx(("mouth",), n_frames=6, size=24, n_classes=3, seed=1)
-    save_model(model, path, FitFacts.from_json(FACTS))
-    return path
+def model_path(tmp_path_factory, save_mouths):
+    return save_mouths(tmp_path_factory.mktemp("model") / "model.keras", FACTS)
 
 
 @pytest.fixture(scope="module")

@@ -34,11 +34,8 @@ FACTS["arguments"] = FitSettings(n_frames=6).as_dict()
 
 
 @pytest.fixture(scope="module")
-def model_path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "model.keras"
-    model = build_microx(("mouth",), n_frames=6, size=24, n_classes=3, seed=1)
-    save_model(model, path, FitFacts.from_json(FACTS))
-    return path
+def model_path(tmp_path_factory, save_mouths):
+    return save_mouths(tmp_path_factory.mktemp("model") / "model.keras", FACTS)
 
 
 @pytest.fixture(scope="module")
