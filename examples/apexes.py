@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from microx import load_corpus
 from microx.corpus.corpus import Corpus
+from microx.corpus.key_clips import key_clips
 from microx.corpus.motion import estimate_apex
 from microx.markup import to_markdown
 from microx.plotting import BLUE, GREY, style, write_figure
@@ -29,7 +30,8 @@ def main(corpus: Corpus, figure: Path) -> None:
     estimated = joblib.Parallel(-1, prefer="threads")(
         joblib.delayed(estimate_apex)(corpus, name) for name in names
     )
-    middles = [_middle(corpus, name) for name in names]
+    clips = key_clips(corpus, "apex", dict.fromkeys(annotated)).set_index("video_id")
+    middles = clips["start"].reindex(names).tolist()
     lines, drawn = [], {}
     for how, found in (("estimated", estimated), ("middle", middles)):
         kept = [(t, annotated[name]) for t, name in zip(found, names, strict=True) if t is not None]
@@ -52,11 +54,6 @@ def main(corpus: Corpus, figure: Path) -> None:
 def _videos(corpus: Corpus) -> list[str]:
     done = corpus.manifest["status"] == "done"
     return corpus.manifest.loc[done, "video_id"].astype(str).tolist()
-
-
-def _middle(corpus: Corpus, name: str) -> int | None:
-    seen = np.flatnonzero(corpus.segments[name] >= 0)
-    return int(seen[len(seen) // 2]) if len(seen) else None
 
 
 def _draw(errors: dict[str, np.ndarray], path: Path) -> None:

@@ -74,14 +74,16 @@ def fit_svm(
 
 def _describe(preset: str, dataset: Any) -> Iterator[npt.NDArray[np.float32]]:
     """What a machine reads of each clip, (B, n) for each batch."""
+    if preset == "hog+svm":
+        from microx.models.hog import HOG
+
+        describe = HOG()
     for index in range(len(dataset)):
         batch = dataset[index][0]
         clips = [batch[region] for region in dataset.regions]
         if preset == "flow+svm":
             clips = [clip.mean(axis=1) * MOTION_SCALE for clip in clips]
         elif preset == "hog+svm":
-            from microx.models.hog import HOG
-
-            clips = [np.asarray(HOG()(clip.reshape(-1, *clip.shape[2:]))) for clip in clips]
+            clips = [np.asarray(describe(clip.reshape(-1, *clip.shape[2:]))) for clip in clips]
         n_clips = len(batch[dataset.regions[0]])
         yield np.concatenate([clip.reshape(n_clips, -1) for clip in clips], axis=1)

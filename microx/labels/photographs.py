@@ -31,8 +31,11 @@ _SIDE = 48
 _EMOTIONS = "angry disgust fear happy sad surprise neutral"
 _FERPLUS = ("neutral", "happy", "surprise", "sad", "anger", "disgust", "fear", "contempt")
 _FER_PARTS = {
-    **{"train": "train", "training": "train", "publictest": "validation"},
-    **{"privatetest": "test", "test": "test"},
+    "train": "train",
+    "training": "train",
+    "publictest": "validation",
+    "privatetest": "test",
+    "test": "test",
 }
 _UNSURE = ("unknown", "NF")
 

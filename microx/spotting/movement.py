@@ -54,6 +54,8 @@ that a blink does not move them; the eyes only tell of blinks."""
 
 SPOTTED_REGIONS = ("brows", "nose", "mouth")
 
+_REGION_OF_CELL = np.repeat(list(CELLS), [len(cells) for cells in CELLS.values()])
+
 _STEP = 8  # pixels from one point that the head's motion is fitted to, to the next
 _ROUNDS = 4  # of the fit
 _FAR = 2.5  # robust deviations from which a point counts nothing
@@ -97,12 +99,7 @@ class Block:
 
     def region(self, name: str) -> Floats:
         """Give the displacement of one region's n cells, (T, 2n)."""
-        first = 0
-        for known, cells in CELLS.items():
-            if known == name:
-                break
-            first += len(cells)
-        return self.displacement[:, first : first + len(CELLS[name])].reshape(len(self), -1)
+        return self.displacement[:, name == _REGION_OF_CELL].reshape(len(self), -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +175,7 @@ def read_movement(
             "starts": np.array([block.start for block in blocks], np.int64),
             "lengths": np.array([len(block) for block in blocks], np.int64),
             "displacement": np.concatenate(
-                [np.empty((0, _N_CELLS, 2)), *(block.displacement for block in blocks)]
+                [np.empty((0, len(_REGION_OF_CELL), 2)), *(block.displacement for block in blocks)]
             ).astype(np.float32),
         }
         keep_arrays(path, made_of, kept)
@@ -306,6 +303,3 @@ def _average_cells(maps: Floats) -> Floats:
     """Means of maps (T, side, side, C) over the cells, (T, n_cells, C)."""
     cells = [cell for of_region in CELLS.values() for cell in of_region]
     return np.stack([maps[:, a:b, c:d].mean(axis=(1, 2)) for a, b, c, d in cells], axis=1)
-
-
-_N_CELLS = sum(map(len, CELLS.values()))
