@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from microx.experiments.run import read_run as read_run
     from microx.inference.export import export_model as export_model
     from microx.inference.meeting import predict_meeting as predict_meeting
+    from microx.inference.recordings import predict_videos as predict_videos
     from microx.inference.video import predict_video as predict_video
     from microx.labels.labels import read_labels as read_labels
     from microx.models.multistream import build_microx as build_microx
@@ -50,6 +51,7 @@ _HOME = {
     "make_splits": "training.splits",
     "predict_meeting": "inference.meeting",
     "predict_video": "inference.video",
+    "predict_videos": "inference.recordings",
     "preprocess_video": "preprocessing.pipeline",
     "read_labels": "labels.labels",
     "read_run": "experiments.run",

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 # The known choices, each list once: settings check against it, the command line offers it.
-Network = Literal["compact", "paper", "fer_cnn", "apex_dcnn", "cnn6", "cnn1", "cnn2", "resnet18"]
+Network = Literal[
+    "compact", "paper", "face_net", "fer_cnn", "apex_dcnn", "cnn6", "cnn1", "cnn2", "resnet18"
+]  # fmt: skip
 MotionNetwork = Literal["motion", "ststnet", "off_apexnet", "sssnet"]
 SVM = Literal["flow+svm", "pixels+svm", "hog+svm"]
 Preset = Literal[Network, MotionNetwork, SVM]

@@ -13,6 +13,7 @@ from microx.models.baselines import (
     build_fer_cnn,
     build_resnet18,
 )
+from microx.models.face_net import build_face_net
 from microx.models.motion import (
     build_motion,
     build_off_apexnet,
@@ -30,6 +31,7 @@ BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "cnn1": build_cnn1,
     "cnn2": build_cnn2,
     "resnet18": build_resnet18,
+    "face_net": build_face_net,
     "motion": build_motion,
     "ststnet": build_ststnet,
     "off_apexnet": build_off_apexnet,
@@ -43,6 +45,7 @@ __all__ = [
     "build_cnn1",
     "build_cnn2",
     "build_cnn6",
+    "build_face_net",
     "build_fer_cnn",
     "build_microx",
     "build_motion",

@@ -83,13 +83,13 @@ def build_fer_cnn(
     >>> build_fer_cnn().output_shape
     (None, 7)
     """
-    tensors, x, name = _image(regions, n_frames, size, n_classes, inputs, seed, least=16)
+    tensors, x, name = read_image(regions, n_frames, size, n_classes, inputs, seed, least=16)
     blocks = ((1, 64), (1, 128), (1, 256), (1, 256))
     x = _convolutions(x, name, blocks, batch_norm=True, dropout=0.25)
     x = layers.Flatten(name=f"{name}_flatten")(x)
     x = layers.Dense(256, activation="relu", name=f"{name}_dense")(x)
     x = layers.Dropout(0.5, name=f"{name}_dense_dropout")(x)
-    return keras.Model(tensors, _softmax(x, name, n_classes), name="fer_cnn")
+    return keras.Model(tensors, add_softmax(x, name, n_classes), name="fer_cnn")
 
 
 def build_apex_dcnn(
@@ -141,7 +141,7 @@ def build_apex_dcnn(
     """
     if pad_to is not None and (not isinstance(pad_to, int) or isinstance(pad_to, bool)):
         raise ModelError(f"pad_to must be a whole number, or null; found {pad_to!r}")
-    tensors, x, name = _image(
+    tensors, x, name = read_image(
         *(regions, n_frames, size, n_classes, inputs, seed),
         least=16,
         allowed_frames=(1, 3),
@@ -155,7 +155,7 @@ def build_apex_dcnn(
         )(x)
     x = _convolutions(x, name, ((3, 8), (3, 16), (4, 32), (4, 64)), batch_norm=True)
     x = layers.Flatten(name=f"{name}_flatten")(x)
-    return keras.Model(tensors, _softmax(x, name, n_classes), name="apex_dcnn")
+    return keras.Model(tensors, add_softmax(x, name, n_classes), name="apex_dcnn")
 
 
 def build_cnn6(
@@ -214,7 +214,7 @@ def build_cnn6(
     if not _is_number(dropout) or not 0 <= dropout < 1:
         raise ModelError(f"dropout must be a number in [0, 1); found {dropout!r}")
     least = CELL * BLOCK if hog else 8
-    tensors, image, name = _image(regions, n_frames, size, n_classes, inputs, seed, least=least)
+    tensors, image, name = read_image(regions, n_frames, size, n_classes, inputs, seed, least=least)
     x = _convolutions(
         *(image, name, ((2, 32), (2, 64), (2, 128))),
         batch_norm=batch_norm,
@@ -228,7 +228,7 @@ def build_cnn6(
     x = layers.Dense(256, activation="relu", kernel_regularizer=_l2(l2), name=f"{name}_dense")(x)
     if dropout:
         x = layers.Dropout(dropout, name=f"{name}_dense_dropout")(x)
-    return keras.Model(tensors, _softmax(x, name, n_classes), name="cnn6")
+    return keras.Model(tensors, add_softmax(x, name, n_classes), name="cnn6")
 
 
 def build_cnn1(
@@ -264,12 +264,12 @@ def build_cnn1(
     >>> build_cnn1().output_shape
     (None, 7)
     """
-    tensors, x, name = _image(regions, n_frames, size, n_classes, inputs, seed, least=8)
+    tensors, x, name = read_image(regions, n_frames, size, n_classes, inputs, seed, least=8)
     x = _convolutions(x, name, ((3, 32), (3, 64), (3, 128)))
     x = layers.Flatten(name=f"{name}_flatten")(x)
     for step, units in enumerate((1024, 512), start=1):
         x = layers.Dense(units, activation="relu", name=f"{name}_dense_{step}")(x)
-    return keras.Model(tensors, _softmax(x, name, n_classes), name="cnn1")
+    return keras.Model(tensors, add_softmax(x, name, n_classes), name="cnn1")
 
 
 def build_cnn2(
@@ -306,13 +306,13 @@ def build_cnn2(
     >>> build_cnn2().output_shape
     (None, 7)
     """
-    tensors, x, name = _image(regions, n_frames, size, n_classes, inputs, seed, least=16)
+    tensors, x, name = read_image(regions, n_frames, size, n_classes, inputs, seed, least=16)
     x = _convolutions(x, name, ((3, 32), (3, 64), (3, 128), (3, 256)))
     x = layers.Flatten(name=f"{name}_flatten")(x)
     for step, units in enumerate((1024, 512), start=1):
         x = layers.Dense(units, activation="relu", name=f"{name}_dense_{step}")(x)
         x = layers.Dropout(0.5, name=f"{name}_dense_dropout_{step}")(x)
-    return keras.Model(tensors, _softmax(x, name, n_classes), name="cnn2")
+    return keras.Model(tensors, add_softmax(x, name, n_classes), name="cnn2")
 
 
 def build_resnet18(
@@ -350,8 +350,8 @@ def build_resnet18(
     >>> build_resnet18().output_shape
     (None, 7)
     """
-    tensors, x, name = _image(regions, n_frames, size, n_classes, inputs, seed, least=32)
-    x = _residual_convolution(x, 64, 7, 2, f"{name}_stem")
+    tensors, x, name = read_image(regions, n_frames, size, n_classes, inputs, seed, least=32)
+    x = convolve_and_normalise(x, 64, 7, 2, f"{name}_stem")
     x = layers.ReLU(name=f"{name}_stem_relu")(x)
     # After a ReLU a border of zeros is equivalent to torchvision's of minus infinity.
     x = layers.ZeroPadding2D(1, name=f"{name}_pool_border")(x)
@@ -359,13 +359,13 @@ def build_resnet18(
     for stage, filters in enumerate((64, 128, 256, 512), start=1):
         for block in (1, 2):
             stride = 2 if block == 1 and stage > 1 else 1
-            x = _residual_block(x, filters, stride, f"{name}_stage_{stage}_{block}")
+            x = add_residual_block(x, filters, stride, f"{name}_stage_{stage}_{block}")
     x = layers.GlobalAveragePooling2D(name=f"{name}_mean")(x)
     x = layers.Dense(512, activation="relu", name=f"{name}_dense")(x)
-    return keras.Model(tensors, _softmax(x, name, n_classes), name="resnet18")
+    return keras.Model(tensors, add_softmax(x, name, n_classes), name="resnet18")
 
 
-def _image(
+def read_image(
     regions: Sequence[str],
     n_frames: int,
     size: int,
@@ -460,19 +460,19 @@ def _l2(l2: float) -> keras.regularizers.Regularizer | None:
     return keras.regularizers.L2(l2) if l2 else None
 
 
-def _residual_block(x: Any, filters: int, stride: int, name: str) -> Any:
+def add_residual_block(x: Any, filters: int, stride: int, name: str) -> Any:
     """Two 3 x 3 convolutions, their input added: the basic block of ResNet18."""
     shortcut = x
     if stride > 1:
-        shortcut = _residual_convolution(x, filters, 1, stride, f"{name}_shortcut")
-    x = _residual_convolution(x, filters, 3, stride, f"{name}_1")
+        shortcut = convolve_and_normalise(x, filters, 1, stride, f"{name}_shortcut")
+    x = convolve_and_normalise(x, filters, 3, stride, f"{name}_1")
     x = layers.ReLU(name=f"{name}_1_relu")(x)
-    x = _residual_convolution(x, filters, 3, 1, f"{name}_2")
+    x = convolve_and_normalise(x, filters, 3, 1, f"{name}_2")
     x = layers.Add(name=f"{name}_add")([x, shortcut])
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _residual_convolution(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
+def convolve_and_normalise(x: Any, filters: int, kernel: int, stride: int, name: str) -> Any:
     """A convolution without bias between equal borders of zeros, and batch normalisation."""
     if kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_border")(x)
@@ -485,6 +485,6 @@ def _residual_convolution(x: Any, filters: int, kernel: int, stride: int, name: 
     return layers.BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=f"{name}_norm")(x)
 
 
-def _softmax(x: Any, name: str, n_classes: int) -> Any:
+def add_softmax(x: Any, name: str, n_classes: int) -> Any:
     """The class probabilities, in float32 also if the rest has half precision."""
     return layers.Dense(n_classes, activation="softmax", dtype="float32", name=f"{name}_softmax")(x)

@@ -31,7 +31,7 @@ ROOMS = {
     ),
     "models": (
         *("winograd", "conv_lstm", "fusion", "streams", "multistream", "hog", "baselines"),
-        "motion",
+        *("face_net", "motion"),
     ),
     "simulation": (
         *("expressions", "canvas", "looks", "costume", "portrait", "features", "confounds"),
@@ -47,7 +47,7 @@ ROOMS = {
     ),
     "training": (
         *("backend", "augmentation", "settings", "protocol", "facts", "dataset", "splits"),
-        *("model_file", "losses", "callbacks", "network", "fit"),
+        *("pretrained", "model_file", "losses", "callbacks", "network", "fit"),
     ),
     "evaluation": (
         *("metrics", "statistics", "facts", "result", "baselines", "summary", "svm", "evaluate"),
@@ -58,7 +58,7 @@ ROOMS = {
         *("cautions", "protocol", "tables", "charts", "figures", "examples", "comparison"),
         "page",
     ),
-    "inference": ("prediction", "video", "meeting", "export"),
+    "inference": ("prediction", "annotate", "video", "recordings", "meeting", "export"),
     "explain": ("layers", "filters", "attribution", "plots", "explain"),
     "spotting": ("movement", "spot", "scoring", "experiment", "timeline", "video"),
     "cli": (

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,8 +19,6 @@ from microx.progress import Progress, show_bar
 from microx.schema import CLIP_FRAMES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from microx.cli.doctor import Finding
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from microx.experiments.leakage import Leak
     from microx.experiments.run import Run
     from microx.inference.meeting import Meeting
+    from microx.inference.prediction import Prediction
     from microx.labels.labels import Labels
     from microx.spotting.experiment import SpottingRun
     from microx.spotting.video import SpottedVideo
@@ -188,6 +188,48 @@ def print_results(results: pd.DataFrame) -> None:
         for row in results.to_dict("records")
     ]
     _print_table(titles, rows)
+
+
+def print_prediction(prediction: Prediction) -> None:
+    """Print what a model predicts for one video."""
+    if prediction.note:
+        say("note", prediction.note)
+    share = prediction.n_found / prediction.n_frames
+    is_by_frame = prediction.n_clips == prediction.n_found
+    clips = "" if is_by_frame else f", {prediction.n_clips} clips"
+    console.print(
+        f"frames: {prediction.n_found} of {prediction.n_frames} with a face ({share:.0%}){clips}"
+    )
+    say("emotion", prediction.emotion)
+    for emotion, percentage in prediction.percentages.items():
+        console.print(f"  {percentage:5.1f} %  {escape(emotion)}")
+    if prediction.streams:
+        weights = prediction.mean_weights.items()
+        say("weights", ", ".join(f"{stream} {weight:.0%}" for stream, weight in weights))
+
+
+def print_recordings(table: pd.DataFrame, videos: Sequence[Path]) -> None:
+    """Print a row for each of many recordings, and what all of them have in common."""
+    table = table.set_index("video").loc[[str(video) for video in videos]]
+    done, failed = table[table["error"] == ""], table[table["error"] != ""]
+    notes = sorted({one for note in done.get("note", ()) for one in note.split("; ")})
+    for note in notes:
+        count = sum(note in one.split("; ") for one in done["note"])
+        say("note", note if count == len(done) else f"{note} ({count} of {len(done)} recordings)")
+    rows = [
+        (
+            Path(str(video)).name,
+            row["emotion"],
+            f"{row['p_' + row['emotion']]:.0%}",
+            f"{row['n_found']:.0f} of {row['n_frames']:.0f}",
+        )
+        for video, row in done.iterrows()
+    ]
+    if rows:
+        _print_table(("recording", "emotion", "mean probability", "frames with a face"), rows)
+    for message in failed["error"]:
+        warn(message)
+    console.print(f"{len(done)} of {len(table)} recordings predicted")
 
 
 def print_meeting(meeting: Meeting) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from microx.cli.console import (
-    console,
     print_cautions,
     print_meeting,
+    print_prediction,
+    print_recordings,
     print_results,
     print_training,
     say,
@@ -41,9 +41,13 @@ from microx.cli.options import (
 )
 from microx.schema import Finder, Format, OneFace
 from microx.training.backend import load_keras
+from microx.training.pretrained import PRETRAINED
 
 ModelFileOption = Annotated[
-    Path, typer.Option("--model", help="A .keras file, or the folder that holds it.")
+    Path,
+    typer.Option(
+        "--model", help="A .keras file, or the folder that holds it; pretrained: microx's own."
+    ),
 ]
 AsTrainedOption = Annotated[
     Finder | None, typer.Option("--landmarks", help="Default: as in the model's training.")
@@ -134,11 +138,19 @@ def evaluate(
 
 
 def predict(
-    video: Annotated[Path, typer.Argument(help="A video, or a folder of images.")],
-    model: ModelFileOption,
+    videos: Annotated[
+        list[Path],
+        typer.Argument(metavar="VIDEO...", help="Videos and images, or folders that hold some."),
+    ],
+    model: ModelFileOption = Path(PRETRAINED),
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the CSV and PNG.", callback=new_folder)
+        Path,
+        typer.Option("--out", help="Folder for the CSVs and time lines.", callback=new_folder),
     ] = Path("."),
+    annotate: Annotated[
+        bool,
+        typer.Option("--annotate", help="Write the video with boxes, labels and percentages, too."),
+    ] = False,
     without: WithoutOption = "",
     landmarks: AsTrainedOption = None,
     faces: Annotated[
@@ -151,43 +163,43 @@ def predict(
     input_fps: InputFpsOption = None,
     openface: OpenFaceOption = None,
 ) -> None:
-    """Predict the emotions in a video over time with a trained model."""
-    from microx.inference.prediction import write_prediction
+    """Predict the emotions in videos over time, with microx's own network or a trained model."""
+    from microx.inference.prediction import name_output
+    from microx.inference.recordings import TABLE, list_recordings, predict_videos
     from microx.inference.video import predict_video
 
+    options: dict[str, Any] = {
+        "without": split_regions(without),
+        "landmarks": landmarks,
+        "faces": faces,
+        "openface": openface,
+        "annotate": annotate,
+    }
+    places = list_recordings(videos, input_fps=input_fps)
+    if len(places) > 1:
+        with show_progress("predicting", "recordings") as advance:
+            answers = predict_videos(
+                videos, model, out=out, input_fps=input_fps, progress=advance, **options
+            )
+        print_recordings(answers, list(places))
+        say("table", out / TABLE)
+        return
+    (video,) = places
     with show_progress("looking", "frames") as advance:
         prediction = predict_video(
-            video,
-            model,
-            without=split_regions(without),
-            landmarks=landmarks,
-            faces=faces,
-            input_fps=input_fps,
-            openface=openface,
-            progress=advance,
+            video, model, out=out, input_fps=input_fps, progress=advance, **options
         )
-    table, image = write_prediction(prediction, out)
-    if prediction.note:
-        say("note", prediction.note)
-    share = prediction.n_found / prediction.n_frames
-    console.print(
-        f"frames: {prediction.n_found} of {prediction.n_frames} with a face ({share:.0%}), "
-        f"{prediction.n_clips} clips"
-    )
-    say("emotion", prediction.emotion)
-    for emotion, percentage in prediction.percentages.items():
-        console.print(f"  {percentage:5.1f} %  {escape(emotion)}")
-    if prediction.streams:
-        weights = prediction.mean_weights.items()
-        say("weights", ", ".join(f"{stream} {weight:.0%}" for stream, weight in weights))
-    say("table", table)
-    say("time line", image)
+    print_prediction(prediction)
+    say("table", name_output(video, out, ".csv"))
+    say("time line", name_output(video, out, ".png"))
+    if annotate:
+        say("annotated", name_output(video, out, ".mp4"))
 
 
 def meeting(
     video: Annotated[Path, typer.Argument(help="A recording of one or more participants.")],
-    model: ModelFileOption,
     out: OutOption,
+    model: ModelFileOption = Path(PRETRAINED),
     participants: Annotated[
         int | None, typer.Option(help="How many are present, to hold the faces found against.")
     ] = None,

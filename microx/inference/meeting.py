@@ -27,6 +27,7 @@ from microx.markup import render_page, to_html
 from microx.plotting import draw_attendance, draw_bands, embed_figure, embed_image
 from microx.preprocessing.preprocessed import FaceFrames
 from microx.progress import ProgressOption
+from microx.training.pretrained import PRETRAINED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -184,7 +185,7 @@ class Meeting:
 
 def predict_meeting(
     path: str | Path,
-    model_path: str | Path,
+    model_path: str | Path = PRETRAINED,
     *,
     out: str | Path | None = None,
     names: str | Path | None = None,

@@ -171,6 +171,11 @@ class Prediction:
         return next(iter(self.percentages))
 
 
+def name_output(video: str | Path, folder: str | Path, ending: str) -> Path:
+    """Name the file of an ending that belongs to the prediction of a video."""
+    return Path(folder) / f"{Path(video).stem}.emotions{ending}"
+
+
 def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, Path]:
     """Write a prediction as a table and an image.
 
@@ -205,8 +210,7 @@ def write_prediction(prediction: Prediction, folder: str | Path) -> tuple[Path, 
     for column in table.columns[table.columns.str.startswith(("p_", "weight_"))]:
         is_clip = prediction.status == CLIP
         table[column] = table[column].map("{:.4f}".format).where(is_clip, "")
-    name = f"{Path(prediction.video).stem}.emotions"
-    csv = folder / f"{name}.csv"
+    csv, png = (name_output(prediction.video, folder, ending) for ending in (".csv", ".png"))
     with whole_file(csv) as unfinished:
         table.to_csv(unfinished, index=False)
-    return csv, write_figure(prediction.plot(), folder / f"{name}.png")
+    return csv, write_figure(prediction.plot(), png)

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from microx.errors import InputError, ModelError
 from microx.evaluation.evaluate import BATCH_CLIPS, note_missing
 from microx.files import check_new_folder
-from microx.inference.prediction import CLIP, NO_FACE, TOO_SHORT, Prediction, write_prediction
+from microx.inference.annotate import FaceBoxes, write_annotated
+from microx.inference.prediction import (
+    CLIP,
+    NO_FACE,
+    TOO_SHORT,
+    Prediction,
+    name_output,
+    write_prediction,
+)
 from microx.preprocessing.motion import convert_crops
 from microx.preprocessing.pipeline import stream_video
 from microx.preprocessing.preprocessed import (
@@ -30,9 +40,10 @@ from microx.preprocessing.recipe import Recipe
 from microx.preprocessing.tracking.faces import Status
 from microx.preprocessing.video import probe_video
 from microx.progress import ProgressOption, tell_progress
-from microx.schema import DRAWN, FRAME_RATE, Finder, OneFace
+from microx.schema import CLIP_FRAMES, DRAWN, FRAME_RATE, Finder, OneFace
 from microx.training.facts import FitFacts
 from microx.training.model_file import find_model, load_model, note_version
+from microx.training.pretrained import PRETRAINED
 from microx.training.settings import COMPARED
 
 _TAKEN_OVER = ("size", "policy", "margin", "frame_rate", "min_face", "max_gap")
@@ -41,9 +52,10 @@ _TAKEN_OVER = ("size", "policy", "margin", "frame_rate", "min_face", "max_gap")
 
 def predict_video(
     path: str | Path,
-    model_path: str | Path,
+    model_path: str | Path = PRETRAINED,
     *,
     out: str | Path | None = None,
+    annotate: bool = False,
     stride: int | None = None,
     without: Sequence[str] = (),
     landmarks: str | None = None,
@@ -52,7 +64,10 @@ def predict_video(
     openface: str | Path | None = None,
     progress: ProgressOption = None,
 ) -> Prediction:
-    """Run a trained model over a video and predict the emotions of the subject seen the most.
+    """Run a model over a video and predict the emotions of the subject seen the most.
+
+    What a network of single frames gives is smoothed: each frame gets the mean over the 10 frames
+    about it, as far as the face is followed.
 
     Parameters
     ----------
@@ -60,8 +75,12 @@ def predict_video(
         The video, an image, or a folder of images.
     model_path : path
         A ``.keras`` file of microx, or a folder: see `microx.training.model_file.find_model`.
+        By default the network that microx ships, see docs/pretrained.md.
     out : path, optional
         Folder to write the table and the time line to, by `write_prediction`.
+    annotate : bool
+        Whether to write ``<video>.emotions.mp4`` there, too: the video with every face's box, label
+        and percentage; see `microx.inference.annotate.write_annotated`.
     stride : int, optional
         Frames from one clip's start to the next; half a clip by default (our choice). Each
         run of frames with a face ends with a clip of its last frames, so none is left over.
@@ -97,21 +116,36 @@ def predict_video(
 
     Examples
     --------
+    >>> predict_video("talk.mp4")  # doctest: +SKIP
+    Prediction(talk.mp4: happy 61 %, 300 clips, 300 of 300 frames with a face)
     >>> prediction = predict_video("S01_happy_1.mp4", "RUN")
     >>> prediction.emotion in prediction.classes
     True
     """
+    if annotate and out is None:
+        raise InputError("`annotate` writes a video into `out`; name that folder")
     check_request(path, landmarks, faces, out, input_fps)
+    boxes = FaceBoxes()
     reading = read_video(
         path, model_path, stride=stride, without=without, landmarks=landmarks, faces=faces,
         input_fps=input_fps, openface=openface, progress=progress,
+        watch=boxes.watch if annotate else None,
     )  # fmt: skip
     prediction = reading.predict(reading.main_face)
-    if others := len(reading.faces) - 1:
-        told = f"the face seen the most of {others + 1}; `predict_meeting` answers for each"
+    if (n_faces := len(reading.faces)) > 1:
+        told = f"the face seen the most of {n_faces}; `predict_meeting` answers for each"
         prediction = replace(prediction, note=_joined(prediction.note, told))
     if out is not None:
         write_prediction(prediction, out)
+        if annotate:
+            others = [face for face in reading.faces if face != reading.main_face]
+            shown = {face: reading.predict(face) for face in others if reading.has_clips(face)}
+            shown[reading.main_face] = prediction
+            write_annotated(
+                *(path, name_output(path, out, ".mp4"), shown, boxes, reading.ledger),
+                frame_rate=reading.frame_rate,
+                input_fps=input_fps,
+            )
     return prediction
 
 
@@ -130,6 +164,8 @@ class Reading:
         Of the video.
     main_face : int
         The face seen the most.
+    frame_rate : float or None
+        At which the video was read.
     """
 
     video: Path
@@ -138,6 +174,7 @@ class Reading:
     facts: FitFacts
     ledger: Ledger
     main_face: int
+    frame_rate: float | None
     _readers: Mapping[int, _Reader]
 
     @property
@@ -162,7 +199,7 @@ class Reading:
 
 def read_video(
     path: str | Path,
-    model_path: str | Path,
+    model_path: str | Path = PRETRAINED,
     *,
     stride: int | None = None,
     without: Sequence[str] = (),
@@ -189,7 +226,7 @@ def read_video(
     Reading
     """
     file, note = find_model(model_path)
-    model, facts = load_model(file)
+    model, facts = _open_model(file, file.stat().st_mtime_ns)
     note = _joined(note, note_version(facts.versions))
     read = _ClipReader(model, facts, without, name=str(file))
     note = _joined(_note_source(facts), note, read.note, note_missing(facts, without))
@@ -228,7 +265,9 @@ def read_video(
         interlaced = "the video is interlaced: moving edges are combed"
     note = _joined(note, interlaced, _note_rate(stream.ledger, used.frame_rate))
     readers.setdefault(stream.main_face, _Reader(read, length, stride))
-    return Reading(Path(path), file, note, facts, stream.ledger, stream.main_face, readers)
+    return Reading(
+        Path(path), file, note, facts, stream.ledger, stream.main_face, used.frame_rate, readers
+    )
 
 
 def check_request(
@@ -253,6 +292,12 @@ def check_request(
     if out is not None:
         check_new_folder(out)
     probe_video(path, input_fps=input_fps)
+
+
+@lru_cache(maxsize=1)
+def _open_model(file: Path, changed_ns: int) -> tuple[Any, FitFacts]:
+    """Open a model once for several videos, and again when its file has changed."""
+    return load_model(file)
 
 
 class _ClipReader:
@@ -325,7 +370,8 @@ class _Reader:
         self._next = 0  # where the next clip of the run starts
         self._run_from = 0
         self._waiting: list[dict[str, npt.NDArray[np.uint8]]] = []
-        self._rows: list[tuple[int, int, str]] = []  # first frame, past the last, status
+        # first frame, past the last, status, first frame of its run
+        self._rows: list[tuple[int, int, str, int]] = []
         self._predictions: list[npt.NDArray[np.float32]] = []  # probabilities, then weights
         self._segment: int | None = None  # of the run; -1 where there is no face
         self._seen = self.n_found = self.n_small = self.longest = 0
@@ -373,7 +419,7 @@ class _Reader:
     def _take(self, start: int) -> None:
         at = slice(start - self._held_from, start - self._held_from + self._length)
         self._waiting.append({region: held[at] for region, held in self._held.items()})
-        self._rows.append((start, start + self._length, CLIP))
+        self._rows.append((start, start + self._length, CLIP, self._run_from))
         if len(self._waiting) == BATCH_CLIPS:
             self._predict_waiting()
 
@@ -391,10 +437,10 @@ class _Reader:
         if n_frames == 0:
             return
         if self._segment == -1:
-            self._rows.append((self._run_from, self._seen, NO_FACE))
+            self._rows.append((self._run_from, self._seen, NO_FACE, self._run_from))
             return
         if n_frames < self._length:
-            self._rows.append((self._run_from, self._seen, TOO_SHORT))
+            self._rows.append((self._run_from, self._seen, TOO_SHORT, self._run_from))
         elif self._rows[-1][1] < self._seen:
             self._take(self._seen - self._length)
 
@@ -405,13 +451,14 @@ class _Reader:
         self._predict_waiting()
         if not self._predictions:
             raise InputError(self._why_nothing(video))
-        first, past, status = (np.array(column) for column in zip(*self._rows, strict=True))
+        first, past, status, run = (np.array(column) for column in zip(*self._rows, strict=True))
         predictions = np.concatenate(self._predictions)
         rows = np.full((len(status), predictions.shape[1]), np.nan, np.float32)
         rows[status == CLIP] = predictions
-        step_s = (
-            ledger.step_s or 1 / FRAME_RATE
-        )  # a photograph is shown as long as a frame of a video
+        if self._length == 1:
+            rows = _smooth(rows, run)
+        # A photograph is shown as long as a frame of a video.
+        step_s = ledger.step_s or 1 / FRAME_RATE
         return Prediction(
             video=str(video),
             model=str(model),
@@ -443,6 +490,12 @@ class _Reader:
             f"{video}: expected a face in {self._length} frames on end, the length of a clip; "
             f"found one in {self.n_found} of {self._seen} frames, at most {self.longest} on end"
         )
+
+
+def _smooth(rows: npt.NDArray[np.float32], run: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Give each single frame the mean of those about it, of the same run."""
+    about = pd.DataFrame(rows).groupby(run).rolling(CLIP_FRAMES, min_periods=1, center=True)
+    return about.mean().to_numpy(np.float32)
 
 
 def _note_source(facts: FitFacts) -> str:

@@ -29,6 +29,7 @@ from microx.errors import InputError, ModelError
 from microx.files import say_absence, whole_file
 from microx.training.backend import load_keras
 from microx.training.facts import NEEDED, FitFacts
+from microx.training.pretrained import ABOUT, PRETRAINED, find_pretrained
 
 _FACTS_MEMBER, _WEIGHTS_MEMBER = "microx.json", "model.weights.h5"
 
@@ -49,7 +50,8 @@ def find_model(path: str | Path) -> tuple[Path, str]:
     Parameters
     ----------
     path : path
-        A ``.keras`` file, a folder that holds some, or a run folder.
+        A ``.keras`` file, a folder that holds some, or a run folder; or the word "pretrained",
+        the network that microx ships.
 
     Returns
     -------
@@ -68,6 +70,8 @@ def find_model(path: str | Path) -> tuple[Path, str]:
     >>> path.as_posix(), note
     ('RUN/rows/mouth+face/seed_0/fold_0/model.keras', '')
     """
+    if str(path) == PRETRAINED:
+        return find_pretrained(), ABOUT
     path = Path(path)
     if path.is_file():
         return path, ""

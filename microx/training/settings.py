@@ -417,6 +417,19 @@ FIT_SETTINGS: dict[str, FitSettings] = {
     ),
     # MicroX paper (optimiser, rate, batch) and its released code (epochs, patience).
     "paper": FitSettings(epochs=120, batch_size=8, optimizer="sgd", patience=7),
+    # Our choice, on FER2013; see docs/pretrained.md.
+    "face_net": replace(
+        _IMAGES,
+        epochs=10,
+        batch_size=128,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        weight_decay=0.05,
+        schedule="cosine",
+        patience=10,
+        label_smoothing=0.1,
+        augment="flip,shift,rotate,brightness,erase:0.25",
+    ),
     # Meeting-recording CNN: batch and epochs. Where a paper names no optimiser: Adam, our choice.
     "fer_cnn": replace(_IMAGES, epochs=50, batch_size=32),
     # Apex-frame deep CNN: its frames, its epochs.

@@ -106,6 +106,19 @@ def test_a_trained_model_predicts_a_video(corpus, trained, videos, tmp_path):
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".png"]
 
 
+def test_videos_are_predicted_without_a_model_of_ones_own(videos, tmp_path):
+    paths = sorted((videos / "videos").glob("*happy*.mp4"))[:2]
+    run = microx("predict", paths[0], "--out", tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("note: the network of microx: it learned from photographs")
+    assert "frames: 45 of 45 with a face (100%)\n" in run.stdout
+    run = microx("predict", *paths, tmp_path / "nowhere.mp4", "--out", tmp_path / "many")
+    assert run.returncode == 0, run.stderr
+    assert "2 of 3 recordings predicted" in run.stdout
+    assert "caution: " in run.stdout
+    assert len(pd.read_csv(tmp_path / "many" / "recordings.csv")) == 3
+
+
 def test_training_goes_on_and_the_model_leaves(corpus, trained, tmp_path):
     given = ["--regions", "eyes,mouth", "--epochs", 1, "--inputs", "grey", "--continue"]
     run = microx("train", corpus, "--out", tmp_path, *given, trained / "model.keras")

@@ -303,6 +303,21 @@ def test_stretches_of_any_length_give_the_same_rows(stretch, seed):
     assert (result.n_frames, result.n_found) == (len(success), success.sum())
 
 
+def test_single_frames_are_smoothed_within_their_run_alone():
+    success = np.repeat([True, False, True], [30, 1, 20])
+    reader = _Reader(_FirstAndLast(), 1, 1)
+    for chunk in _stretches(success, 7):
+        reader.read(chunk)
+    result = reader.result("v.mp4", "m.keras", "", _ledger(len(success)))
+    told = (result.y_prob[:, 0] * 1000).tolist()
+    assert told[0] == pytest.approx(np.mean(range(5)))  # 5 frames before and 4 after, if there
+    assert told[15] == pytest.approx(np.mean(range(10, 20)))
+    assert told[29] == pytest.approx(np.mean(range(24, 30)))
+    assert np.isnan(told[30])
+    assert told[31] == pytest.approx(np.mean(range(31, 36)))
+    np.testing.assert_allclose(result.weights[15, 0], result.y_prob[15, 0])
+
+
 def test_video_without_a_face_is_explained(tmp_path, write_video, model_path):
     grey = write_video(tmp_path / "grey.mp4", np.full((20, 64, 64, 3), 99, np.uint8))
     with pytest.raises(InputError, match=r"grey\.mp4: expected a face; found none in any of 10"):
