@@ -99,7 +99,7 @@ def write_annotated(
         try:
             ticks = resample_frames(read_frames(video, input_fps=input_fps), frame_rate)
             for tick, (_, frame) in zip(range(n_ticks), ticks, strict=False):
-                bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
+                bgr = np.asarray(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR), np.uint8)
                 for labels, places in drawn:
                     if np.isfinite(places[tick]).all():
                         _draw(bgr, places[tick], *labels.at(tick))
@@ -120,7 +120,7 @@ class _Labels:
         borders = (middles[1:] + middles[:-1]) / 2
         self._clip = clips[np.searchsorted(borders, ledger.timestamp)]  # of the nearest middle
         starts, ends = prediction.start_s[self._clip], prediction.end_s[self._clip]
-        self._is_within = (starts - 1e-6 <= ledger.timestamp) & (ledger.timestamp < ends + 1e-6)
+        self._is_within = (starts - 1e-6 <= ledger.timestamp) & (ledger.timestamp < ends - 1e-6)
         self._prediction = prediction
         self._bgr = [
             tuple(int(name[at : at + 2], 16) for at in (5, 3, 1))

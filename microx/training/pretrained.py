@@ -16,7 +16,7 @@ PRETRAINED = "pretrained"
 
 ABOUT = (
     "the network of microx: it learned from photographs (FER2013) and gives 57 of 100 "
-    "unseen ones their label"
+    "unseen ones their label, but none disgust"
 )
 
 _FILE = Path(__file__).parent / "weights" / "face.keras"
