@@ -118,9 +118,10 @@ class _Labels:
         clips = np.flatnonzero(prediction.status == CLIP)
         middles = prediction.times_s[clips]
         borders = (middles[1:] + middles[:-1]) / 2
-        self._clip = clips[np.searchsorted(borders, ledger.timestamp)]  # of the nearest middle
+        shown_s = ledger.timestamp + ledger.step_s / 2  # the middle of a tick
+        self._clip = clips[np.searchsorted(borders, shown_s)]  # of the nearest middle
         starts, ends = prediction.start_s[self._clip], prediction.end_s[self._clip]
-        self._is_within = (starts - 1e-6 <= ledger.timestamp) & (ledger.timestamp < ends - 1e-6)
+        self._is_within = (starts <= shown_s) & (shown_s <= ends)
         self._prediction = prediction
         self._bgr = [
             tuple(int(name[at : at + 2], 16) for at in (5, 3, 1))

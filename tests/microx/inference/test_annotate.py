@@ -31,14 +31,14 @@ def test_a_tick_shows_the_nearest_clip_and_none_outside_of_clips():
     ledger = Ledger(ticks / 10, ticks.astype(np.int32), (9, 9), 40, 40, 0, 0, 0)
     prediction = Prediction(
         video="v.mp4", model="m", note="", classes=("happy", "sad"),
-        start_s=np.array([0.0, 0.5, 1.5]), end_s=np.array([1.0, 1.5, 4.0]),
+        start_s=np.array([0.0, 0.6, 1.6]), end_s=np.array([1.0, 1.6, 4.0]),
         status=np.array([CLIP, CLIP, NO_FACE]),
         y_prob=np.array([[0.9, 0.1], [0.2, 0.8], [np.nan, np.nan]], np.float32),
         streams=(), weights=np.empty((3, 0), np.float32), n_frames=40, n_found=15,
     )  # fmt: skip
     labels = _Labels(prediction, ledger)
     texts = [labels.at(tick)[1] for tick in range(40)]
-    assert texts == ["happy 90%"] * 8 + ["sad 80%"] * 7 + [""] * 25
+    assert texts == ["happy 90%"] * 8 + ["sad 80%"] * 8 + [""] * 24
 
 
 def test_a_face_that_was_not_seen_has_no_box():
