@@ -112,11 +112,9 @@ def predict_videos(
 
     Examples
     --------
-    >>> table = predict_videos(["interviews"], out="answers")  # doctest: +SKIP
-    >>> table[["video", "emotion"]]  # doctest: +SKIP
-                    video emotion
-    0  interviews/ann.mp4   happy
-    1  interviews/ben.mp4     sad
+    >>> table = predict_videos(["S01_happy_1.mp4"], out="answers")
+    >>> table["video"].tolist(), table["error"].tolist()
+    (['S01_happy_1.mp4'], [''])
     """
     check_new_folder(out)
     places = list_recordings(paths, input_fps=input_fps)

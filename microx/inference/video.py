@@ -116,8 +116,6 @@ def predict_video(
 
     Examples
     --------
-    >>> predict_video("talk.mp4")  # doctest: +SKIP
-    Prediction(talk.mp4: happy 61 %, 300 clips, 300 of 300 frames with a face)
     >>> prediction = predict_video("S01_happy_1.mp4", "RUN")
     >>> prediction.emotion in prediction.classes
     True
