@@ -167,6 +167,7 @@ def predict(
     from microx.inference.prediction import name_output
     from microx.inference.recordings import TABLE, list_recordings, predict_videos
     from microx.inference.video import predict_video
+    from microx.preprocessing.video import is_image
 
     options: dict[str, Any] = {
         "without": split_regions(without),
@@ -181,6 +182,8 @@ def predict(
             answers = predict_videos(
                 videos, model, out=out, input_fps=input_fps, progress=advance, **options
             )
+        if input_fps is None and all(map(is_image, places)):
+            say("note", "each image is a recording; with --input-fps, a folder of them is a video")
         print_recordings(answers, list(places))
         say("table", out / TABLE)
         return
