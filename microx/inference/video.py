@@ -131,7 +131,7 @@ def predict_video(
     )  # fmt: skip
     prediction = reading.predict(reading.main_face)
     if (n_faces := len(reading.faces)) > 1:
-        told = f"the face seen the most of {n_faces}; `predict_meeting` answers for each"
+        told = f"the face seen the most of {n_faces} (`predict_meeting` answers for each)"
         prediction = replace(prediction, note=_joined(prediction.note, told))
     if out is not None:
         write_prediction(prediction, out)

@@ -69,7 +69,7 @@ def test_cautions_name_the_source_and_the_missing(meeting):
 
 def test_main_face_says_that_there_are_others(recordings, model_path):
     note = predict_video(recordings["both"], model_path, progress=False).note
-    assert "the face seen the most of 2; `predict_meeting` answers for each" in note
+    assert "the face seen the most of 2 (`predict_meeting` answers for each)" in note
 
 
 def test_names_join_faces_and_leave_some_out(recordings, model_path, tmp_path):
