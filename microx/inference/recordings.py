@@ -70,9 +70,14 @@ def predict_videos(
     model_path: str | Path = PRETRAINED,
     *,
     out: str | Path,
+    annotate: bool = False,
+    stride: int | None = None,
+    without: Sequence[str] = (),
+    landmarks: str | None = None,
+    faces: str | None = None,
     input_fps: float | None = None,
+    openface: str | Path | None = None,
     progress: ProgressOption = None,
-    **options: Any,
 ) -> pd.DataFrame:
     """Predict many recordings by one model, as `predict_video` does for each.
 
@@ -91,8 +96,8 @@ def predict_videos(
     progress : callable or bool, optional
         Called with recordings done, recordings in all, and a few words. None shows a bar in a
         terminal and a notebook, False shows nothing.
-    **options
-        More of `predict_video`: stride, without, landmarks, faces, openface.
+    annotate, stride, without, landmarks, faces, openface
+        As for `predict_video`.
 
     Returns
     -------
@@ -119,9 +124,16 @@ def predict_videos(
     check_new_folder(out)
     places = list_recordings(paths, input_fps=input_fps)
     model, _ = find_model(model_path)
-    settings = ", ".join(f"{name}={options[name]}" for name in sorted(options) if options[name])
-    if input_fps is not None:
-        settings = f"{settings}, input_fps={input_fps:g}".removeprefix(", ")
+    options: dict[str, Any] = {
+        "annotate": annotate,
+        "stride": stride,
+        "without": tuple(without),
+        "landmarks": landmarks,
+        "faces": faces,
+        "input_fps": input_fps,
+        "openface": openface,
+    }
+    settings = ", ".join(f"{name}={value}" for name, value in options.items() if value)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     table = _read_done(folder)
@@ -130,7 +142,7 @@ def predict_videos(
             asked = dict(zip(_ASKED, (str(video), str(model), settings), strict=True))
             is_same = (table[list(asked)] == pd.Series(asked)).all(axis=1)
             if not (is_same & (table["error"] == "")).any():
-                row = asked | _predict(video, model_path, folder / place, input_fps, options)
+                row = asked | _predict(video, model_path, folder / place, options)
                 table = table[table["video"] != str(video)]
                 table = _fill(pd.concat([table, pd.DataFrame([row])], ignore_index=True))
                 with whole_file(folder / TABLE) as unfinished:
@@ -167,17 +179,11 @@ def _fill(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _predict(
-    video: Path,
-    model: str | Path,
-    folder: Path,
-    input_fps: float | None,
-    options: dict[str, Any],
+    video: Path, model: str | Path, folder: Path, options: dict[str, Any]
 ) -> dict[str, Any]:
     """The rest of a recording's row."""
     try:
-        found = predict_video(
-            video, model, out=folder, input_fps=input_fps, progress=False, **options
-        )
+        found = predict_video(video, model, out=folder, progress=False, **options)
     except LandmarkError:
         raise  # as for every other recording
     except MicroxError as error:
