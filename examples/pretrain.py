@@ -6,9 +6,9 @@ r"""Train the network that microx ships, and test it on images it never saw.
     python examples/pretrain.py CORPUS labels.csv OUT [EPOCHS]
 
 Nine tenths of FER2013's Training images train, the other tenth chooses the epoch, PublicTest is
-tested. PrivateTest is not read. OUT gets face.keras, which becomes
-microx/training/weights/face.keras (and its SHA-256 that of microx/training/pretrained.py), and the
-result's tables.
+tested; in `microx labels` these are the parts train and validation. PrivateTest is not read. OUT
+gets the result's tables and face.keras, which becomes microx/training/weights/face.keras (and its
+SHA-256 that of microx/training/pretrained.py).
 """
 
 import sys
@@ -24,6 +24,9 @@ from microx.training.model_file import load_model, save_model
 from microx.training.protocol import Protocol
 
 SEED = 0
+
+TRAINING, TESTED = ("train", "training"), ("validation", "publictest")
+"""What labels call the two parts of FER2013, in their column part or split."""
 
 
 def main(corpus: str, labels: str, out: str, epochs: int | None = None) -> None:
@@ -49,8 +52,10 @@ def main(corpus: str, labels: str, out: str, epochs: int | None = None) -> None:
 
 def divide(labels: pd.DataFrame) -> pd.DataFrame:
     """Give the images of Training and PublicTest a part each: columns path and part."""
-    usage = labels["split"].str.lower()
-    training, tested = labels[usage == "training"], labels[usage == "publictest"]
+    usage = labels["part" if "part" in labels else "split"].str.lower()
+    training, tested = labels[usage.isin(TRAINING)], labels[usage.isin(TESTED)]
+    if training.empty or tested.empty:
+        sys.exit("labels: expected images of FER2013's Training and PublicTest; a part is empty")
     train, validation = train_test_split(
         training, test_size=0.1, random_state=SEED, stratify=training["emotion"]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -166,22 +166,21 @@ def predict(
     """Predict the emotions in videos over time, with microx's own network or a trained model."""
     from microx.inference.prediction import name_output
     from microx.inference.recordings import TABLE, list_recordings, predict_videos
-    from microx.inference.video import predict_video
+    from microx.inference.video import VideoOptions, predict_video
     from microx.preprocessing.video import is_image
 
-    options: dict[str, Any] = {
+    options: VideoOptions = {
         "without": split_regions(without),
         "landmarks": landmarks,
         "faces": faces,
         "openface": openface,
         "annotate": annotate,
+        "input_fps": input_fps,
     }
     places = list_recordings(videos, input_fps=input_fps)
     if len(places) > 1:
         with show_progress("predicting", "recordings") as advance:
-            answers = predict_videos(
-                videos, model, out=out, input_fps=input_fps, progress=advance, **options
-            )
+            answers = predict_videos(videos, model, out=out, progress=advance, **options)
         if input_fps is None and all(map(is_image, places)):
             say("note", "each image is a recording; with --input-fps, a folder of them is a video")
         print_recordings(answers, list(places))
@@ -189,9 +188,7 @@ def predict(
         return
     (video,) = places
     with show_progress("looking", "frames") as advance:
-        prediction = predict_video(
-            video, model, out=out, input_fps=input_fps, progress=advance, **options
-        )
+        prediction = predict_video(video, model, out=out, progress=advance, **options)
     print_prediction(prediction)
     say("table", name_output(video, out, ".csv"))
     say("time line", name_output(video, out, ".png"))

@@ -15,7 +15,6 @@ from microx.inference.prediction import CLIP, Prediction
 from microx.plotting import emotion_colours
 from microx.preprocessing.preprocessed import FaceFrames, Ledger
 from microx.preprocessing.video import read_frames, resample_frames
-from microx.progress import Progress
 from microx.schema import FRAME_RATE
 
 _TEXT_SHARE, _LEAST_TEXT = 0.04, 12  # height of a text, of the frame's and in pixels (our choice)
@@ -52,7 +51,6 @@ def write_annotated(
     *,
     frame_rate: float | None = FRAME_RATE,
     input_fps: float | None = None,
-    progress: Progress | None = None,
 ) -> Path:
     """Write a video again with box, label and percentage at each face.
 
@@ -71,8 +69,6 @@ def write_annotated(
         Of the video.
     frame_rate, input_fps
         As the video was read; with None, frames are shown at their mean rate.
-    progress : callable, optional
-        Called with frames done, frames in all, and the video's name.
 
     Returns
     -------
@@ -104,8 +100,6 @@ def write_annotated(
                     if np.isfinite(places[tick]).all():
                         _draw(bgr, places[tick], *labels.at(tick))
                 writer.write(bgr)
-                if progress is not None:
-                    progress(tick + 1, n_ticks, video.name)
         finally:
             writer.release()
     return path

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 
 from microx.errors import InputError, LandmarkError, MicroxError
 from microx.files import check_new_folder, whole_file
 from microx.inference.prediction import Prediction, name_output
-from microx.inference.video import predict_video
+from microx.inference.video import VideoOptions, predict_video
 from microx.preprocessing.video import find_videos
 from microx.progress import ProgressOption, tell_progress
 from microx.training.model_file import find_model
@@ -70,14 +70,8 @@ def predict_videos(
     model_path: str | Path = PRETRAINED,
     *,
     out: str | Path,
-    annotate: bool = False,
-    stride: int | None = None,
-    without: Sequence[str] = (),
-    landmarks: str | None = None,
-    faces: str | None = None,
-    input_fps: float | None = None,
-    openface: str | Path | None = None,
     progress: ProgressOption = None,
+    **options: Unpack[VideoOptions],
 ) -> pd.DataFrame:
     """Predict many recordings by one model, as `predict_video` does for each.
 
@@ -86,7 +80,7 @@ def predict_videos(
 
     Parameters
     ----------
-    paths, input_fps
+    paths
         See `list_recordings`.
     model_path : path
         As for `predict_video`.
@@ -96,8 +90,8 @@ def predict_videos(
     progress : callable or bool, optional
         Called with recordings done, recordings in all, and a few words. None shows a bar in a
         terminal and a notebook, False shows nothing.
-    annotate, stride, without, landmarks, faces, openface
-        As for `predict_video`.
+    **options
+        As for `predict_video`; for ``input_fps`` see `list_recordings`, too.
 
     Returns
     -------
@@ -122,18 +116,11 @@ def predict_videos(
     (['S01_happy_1.mp4'], [''])
     """
     check_new_folder(out)
-    places = list_recordings(paths, input_fps=input_fps)
+    places = list_recordings(paths, input_fps=options.get("input_fps"))
     model, _ = find_model(model_path)
-    options: dict[str, Any] = {
-        "annotate": annotate,
-        "stride": stride,
-        "without": tuple(without),
-        "landmarks": landmarks,
-        "faces": faces,
-        "input_fps": input_fps,
-        "openface": openface,
-    }
-    settings = ", ".join(f"{name}={value}" for name, value in options.items() if value)
+    options["without"] = tuple(options.get("without", ()))
+    asked_for = ((name, options.get(name)) for name in VideoOptions.__annotations__)
+    settings = ", ".join(f"{name}={value}" for name, value in asked_for if value)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     table = _read_done(folder)
@@ -178,9 +165,7 @@ def _fill(table: pd.DataFrame) -> pd.DataFrame:
     return table.fillna(dict.fromkeys(_WORDS, ""))
 
 
-def _predict(
-    video: Path, model: str | Path, folder: Path, options: dict[str, Any]
-) -> dict[str, Any]:
+def _predict(video: Path, model: str | Path, folder: Path, options: VideoOptions) -> dict[str, Any]:
     """The rest of a recording's row."""
     try:
         found = predict_video(video, model, out=folder, progress=False, **options)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypedDict, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,19 @@ from microx.training.facts import FitFacts
 from microx.training.model_file import find_model, load_model, note_version
 from microx.training.pretrained import PRETRAINED
 from microx.training.settings import COMPARED
+
+
+class VideoOptions(TypedDict, total=False):
+    """What `predict_video` is told besides the video, the model and where to write, by name."""
+
+    annotate: bool
+    stride: int | None
+    without: Sequence[str]
+    landmarks: str | None
+    faces: str | None
+    input_fps: float | None
+    openface: str | Path | None
+
 
 _TAKEN_OVER = ("size", "policy", "margin", "frame_rate", "min_face", "max_gap")
 """What of the recipe of a model's corpus holds for a new video, too."""
